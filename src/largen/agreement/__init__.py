@@ -1,0 +1,1 @@
+"""Theory against measurement: z-scores, fall-off in n, controls."""

@@ -1,0 +1,135 @@
+"""Nodes: what a network is made of. Frozen values and pytrees, without behaviour.
+
+C_W and C_b are pytree leaves (floats, or traced values inside `grad` and `vmap`); widths and activations are static.
+Values are checked when they are concrete. `>>` composes and is associative.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar, dataclass_transform
+
+import jax
+import numpy as np
+
+from largen import door
+from largen.activations.activation import Activation, activation
+from largen.errors import InputError
+
+NODES: dict[str, type["Node"]] = {}  # by name, for the text form
+N = TypeVar("N", bound="type[Node]")
+
+
+class Node:
+    """A part of a network. `a >> b` feeds a into b."""
+
+    leaves: ClassVar[tuple[str, ...]] = ()  # fields that are pytree children; the others are static
+
+    def __rshift__(self, other: "Node") -> "Serial":
+        if not isinstance(other, Node):
+            raise InputError(">>", f"a {type(other).__name__} ({other!r})", "a node, such as lg.Dense(10) or lg.Act('relu')")
+        return Serial((self, other))
+
+    def __repr__(self) -> str:
+        from largen.architecture.text import as_code  # printing is a room of its own
+
+        return as_code(self)
+
+
+@dataclass_transform(frozen_default=True)
+def node(cls: N) -> N:
+    """Class decorator: a frozen dataclass, a pytree with the leaves it names, and an entry of the text form."""
+    made: Any = dataclass(frozen=True, repr=False)(cls)
+    fields = tuple(f.name for f in dataclasses.fields(made))
+    static = tuple(f for f in fields if f not in made.leaves)
+
+    def flatten(value: Any) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+        return tuple(getattr(value, f) for f in made.leaves), tuple(getattr(value, f) for f in static)
+
+    def unflatten(aux: tuple[Any, ...], children: Any) -> Any:
+        value = object.__new__(made)  # past __post_init__: JAX puts tracers and placeholders here
+        for names, values in ((made.leaves, children), (static, aux)):
+            for name, entry in zip(names, values, strict=True):
+                object.__setattr__(value, name, entry)
+        return value
+
+    jax.tree_util.register_pytree_node(made, flatten, unflatten)
+    NODES[made.__name__] = made
+    return made
+
+
+def _variance(value: Any, name: str) -> Any:
+    """A checked hyperparameter: a float when concrete (so that equal networks are equal), else as it came."""
+    checked = door.number(value, name, low=0.0)
+    return checked if isinstance(checked, jax.core.Tracer) else float(checked)
+
+
+@node
+class Dense(Node):
+    """An affine layer z = b + W x, b ~ N(0, C_b), W ~ N(0, C_W/fan_in), `width` outputs.
+
+    Raises `InputError` for a width < 1 and for negative, infinite or non-numeric C_W, C_b.
+
+    >>> import largen as lg
+    >>> lg.Dense(512, C_W=2.0) >> lg.Act("relu") >> lg.Dense(10)
+    lg.Dense(512, C_W=2.0) >> lg.Act('relu') >> lg.Dense(10)
+    """
+
+    width: int
+    C_W: Any = 1.0
+    C_b: Any = 0.0
+    leaves: ClassVar[tuple[str, ...]] = ("C_W", "C_b")
+
+    def __post_init__(self) -> None:
+        if isinstance(self.width, (bool, str)) or not isinstance(self.width, (int, np.integer)) or self.width < 1:
+            raise InputError("width", repr(self.width), "an integer >= 1")
+        object.__setattr__(self, "width", int(self.width))
+        object.__setattr__(self, "C_W", _variance(self.C_W, "C_W"))
+        object.__setattr__(self, "C_b", _variance(self.C_b, "C_b"))
+
+
+@node
+class Act(Node):
+    """An activation applied to every unit: a name, an `Activation`, or an elementwise JAX function without kinks.
+
+    Raises `InputError` for an unknown name, suggesting the nearest.
+
+    >>> import largen as lg
+    >>> lg.Act("silu") == lg.Act("swish")
+    True
+    """
+
+    activation: Activation
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "activation", activation(self.activation))
+
+
+@node
+class Serial(Node):
+    """Nodes one after the other; what `>>` makes. Nested ones are flattened, so that `>>` is associative.
+
+    >>> import largen as lg
+    >>> a, b, c = lg.Dense(8), lg.Act("tanh"), lg.Dense(1)
+    >>> (a >> b) >> c == a >> (b >> c)
+    True
+    """
+
+    nodes: tuple[Node, ...]
+    leaves: ClassVar[tuple[str, ...]] = ("nodes",)
+
+    def __post_init__(self) -> None:
+        flat: list[Node] = []
+        for part in self.nodes:
+            if not isinstance(part, Node):
+                raise InputError("nodes", f"a {type(part).__name__}", "nodes, such as lg.Dense(10) or lg.Act('relu')")
+            flat.extend(part.nodes if isinstance(part, Serial) else (part,))
+        if not flat:
+            raise InputError("nodes", "no node", "at least one node")
+        object.__setattr__(self, "nodes", tuple(flat))
+
+
+def network(net: Any, name: str = "net") -> Serial:
+    """The argument as a `Serial`, or `InputError` if it is no network."""
+    if not isinstance(net, Node):
+        raise InputError(name, f"a {type(net).__name__}", "a network, such as lg.mlp(widths=[512], out=1)")
+    return net if isinstance(net, Serial) else Serial((net,))

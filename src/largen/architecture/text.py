@@ -1,0 +1,138 @@
+"""Networks as text: as the Python code that builds them, as JSON, as TOML. The format is described in docs/format.md."""
+
+import dataclasses
+import json
+import tomllib
+from typing import Any
+
+import jax
+
+from largen import door
+from largen.activations.activation import Activation
+from largen.architecture.nodes import NODES, Node, Serial, network
+from largen.errors import InputError
+
+FORMAT, VERSION = "largen-network", 1
+
+
+def as_code(net: Node) -> str:
+    """The code that builds the network (with `import largen as lg`); broken into lines beyond 100 characters."""
+    if not isinstance(net, Serial):
+        arguments = []
+        for i, f in enumerate(dataclasses.fields(net)):
+            value = getattr(net, f.name)
+            if i == 0:
+                arguments.append(_code(value))
+            elif isinstance(value, jax.core.Tracer) or value != f.default:
+                arguments.append(f"{f.name}={_code(value)}")
+        return f"lg.{type(net).__name__}({', '.join(arguments)})"
+    parts = [as_code(part) for part in net.nodes]
+    if len(parts) == 1:
+        return f"lg.Serial(({parts[0]},))"
+    line = " >> ".join(parts)
+    return line if len(line) <= 100 else "(" + "\n >> ".join(parts) + ")"
+
+
+def _code(value: Any) -> str:
+    return repr(value.name) if isinstance(value, Activation) and value.registered else repr(value)
+
+
+def dumps(net: Any, format: str = "json") -> str:
+    """The network as text, `format` "json" or "toml"; `lg.loads` reads it back equal.
+
+    Raises `InputError` for an unregistered activation (register it: `lg.activation(fn, name=...)`), for traced
+    hyperparameters, for an unknown format.
+
+    >>> import largen as lg
+    >>> print(lg.dumps(lg.Dense(8) >> lg.Act("relu") >> lg.Dense(1), format="toml"))
+    format = "largen-network"
+    version = 1
+    <BLANKLINE>
+    [[nodes]]
+    node = "Dense"
+    width = 8
+    C_W = 1.0
+    C_b = 0.0
+    <BLANKLINE>
+    [[nodes]]
+    node = "Act"
+    activation = "relu"
+    <BLANKLINE>
+    [[nodes]]
+    node = "Dense"
+    width = 1
+    C_W = 1.0
+    C_b = 0.0
+    <BLANKLINE>
+    """
+    door.choice(format, "format", ("json", "toml"))
+    table = {"format": FORMAT, "version": VERSION, "nodes": [_encode(part) for part in network(net).nodes]}
+    if format == "json":
+        return json.dumps(table, indent=2)
+    head = f"format = {json.dumps(FORMAT)}\nversion = {VERSION}\n"
+    return head + "".join("\n[[nodes]]\n" + "".join(f"{k} = {_toml(v)}\n" for k, v in entry.items()) for entry in table["nodes"])
+
+
+def _toml(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+
+
+def _encode(part: Node) -> dict[str, Any]:
+    entry: dict[str, Any] = {"node": type(part).__name__}
+    for f in dataclasses.fields(part):  # type: ignore[arg-type]
+        value = getattr(part, f.name)
+        if isinstance(value, Activation):
+            if not value.registered:
+                need = "a registered activation (a callable cannot be written as text)"
+                raise InputError("net", repr(value), need, f"Register it: lg.activation(fn, name={value.name!r}, kinks=...).")
+            value = value.name
+        if isinstance(value, jax.core.Tracer) or not isinstance(value, (int, float, str)):
+            raise InputError("net", f"{f.name} = {value!r}", "concrete values (not inside jit or grad)")
+        entry[f.name] = value
+    return entry
+
+
+def loads(text: str) -> Serial:
+    """The network that `lg.dumps` wrote, from JSON or TOML (told apart by the first character). Never imports code.
+
+    Raises `InputError` for text that is neither, of another format or version, or with unknown nodes or fields.
+
+    >>> import largen as lg
+    >>> net = lg.mlp(widths=[8], out=1, activation="leaky_relu(0.1)", C_W=1.9)
+    >>> lg.loads(lg.dumps(net)) == net
+    True
+    """
+    need = "JSON or TOML text as lg.dumps writes it"
+    if not isinstance(text, str):
+        raise InputError("text", f"a {type(text).__name__}", need)
+    try:
+        table = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
+    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError("text", f"malformed text ({error})", need) from error
+    return from_table(table)
+
+
+def from_table(table: Any) -> Serial:
+    """The network of an already parsed table (see docs/format.md)."""
+    if not isinstance(table, dict) or table.get("format") != FORMAT or table.get("version") != VERSION:
+        got = f"format {table.get('format')!r}, version {table.get('version')!r}" if isinstance(table, dict) else repr(table)
+        raise InputError("text", got, f"format {FORMAT!r}, version {VERSION}")
+    unknown = set(table) - {"format", "version", "nodes"}
+    if unknown or not isinstance(table.get("nodes"), list):
+        raise InputError("text", f"keys {sorted(table)}", "the keys format, version, nodes (a list)")
+    return Serial(tuple(_decode(entry, i) for i, entry in enumerate(table["nodes"], 1)))
+
+
+def _decode(entry: Any, place: int) -> Node:
+    where = f"nodes, entry {place}"
+    known = sorted(set(NODES) - {"Serial"})
+    if not isinstance(entry, dict) or entry.get("node") not in known:
+        raise InputError(where, repr(entry), f"a table whose `node` is one of {', '.join(known)}")
+    kind: Any = NODES[entry["node"]]
+    names = [f.name for f in dataclasses.fields(kind)]
+    given = {k: v for k, v in entry.items() if k != "node"}
+    required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
+    if set(given) - set(names) or required - set(given):
+        raise InputError(where, f"fields {sorted(given)}", f"the fields {', '.join(names)} of {entry['node']}")
+    return kind(**given)
+

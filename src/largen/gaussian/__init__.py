@@ -1,0 +1,1 @@
+"""Expectations under a Gaussian: pairs of points, quadrature that knows kinks, Hermite series."""

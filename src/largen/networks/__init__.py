@@ -1,0 +1,1 @@
+"""Real networks: init, apply, train, ensembles, empirical kernels. Never sees theory/."""

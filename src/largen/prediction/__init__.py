@@ -1,0 +1,1 @@
+"""Trained predictions from kernels: flow, posterior, samples, step sizes."""

@@ -1,0 +1,1 @@
+"""Exponents of width and depth; learning rates per layer."""

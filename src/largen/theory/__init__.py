@@ -1,0 +1,1 @@
+"""What theory says: kernels of infinitely wide networks."""
