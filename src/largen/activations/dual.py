@@ -1,0 +1,331 @@
+r"""The dual of an activation: Gaussian pairs in, second moments of phi and phi' out.
+
+For z ~ N(0, [[q1, k], [k, q2]]): `dual` gives the pair (E phi(z1)^2, E phi(z2)^2, E phi(z1) phi(z2)) as a carrier with its
+own `near` and `far`, and kdot = E[phi'(z1) phi'(z2)]. Derivatives follow Price's theorem,
+
+    d E[f(z1) g(z2)] = (1/2) E[f'' g] dq1 + (1/2) E[f g''] dq2 + E[f' g'] dk,
+
+with the jumps of f' as delta functions. Where both points coincide (or oppose) the NTK of a kinked activation has a cusp:
+its first derivative there is the symmetric subgradient (the divergent term is odd, and left out); second derivatives of
+kinked kernels are refused.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from largen.activations.activation import Activation
+from largen.activations.closed import Analytic, Homogeneous, Step
+from largen.errors import UnsupportedError
+from largen.gaussian import hermite, piecewise
+from largen.gaussian.pair import Pair, safe_divide, safe_sqrt
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Dual:
+    """`phi`: the second moments of (phi(z1), phi(z2)); `kdot`: E[phi'(z1) phi'(z2)]; `error`: estimated error of the
+    expectations relative to the largest variance (0 for closed forms)."""
+
+    phi: Pair
+    kdot: Any
+    error: Any
+
+
+def dual(phi: Activation, pair: Pair) -> Dual:
+    """The dual map of an activation on a pair carrier, by closed form, Hermite series or piecewise quadrature."""
+    if isinstance(phi.closed, Homogeneous):
+        return _homogeneous(phi.closed, pair)
+    if isinstance(phi.closed, Step):
+        return _step(pair)
+    if isinstance(phi.closed, Analytic):
+        return _analytic(phi.closed, pair)
+    return _by_quadrature(phi, pair)
+
+
+def moment(phi: Activation, q: Any, order: int = 0) -> Any:
+    """E[phi^(order)(z)^2], z ~ N(0, q), the shape of q: order 0 gives g(K), order 1 the chi_perp factor."""
+    if order == 0 and isinstance(phi.closed, Homogeneous):
+        return (phi.closed.a_plus**2 + phi.closed.a_minus**2) / 2 * q
+    if order == 0 and isinstance(phi.closed, Analytic):
+        return phi.closed.expectation(q, q, q)
+    if order == 1 and isinstance(phi.closed, Analytic):
+        return jax.jvp(lambda k: phi.closed.expectation(q, q, k), (q,), (jnp.ones_like(q),))[1]  # type: ignore[union-attr]
+    if phi.kinks:
+        f = phi.derivative(order)
+        return piecewise.mean(lambda z: f(z) ** 2, q, phi.kinks)
+    return _smooth_mean(phi, order, order, q)
+
+
+# ---------------------------------------------------------------- the ReLU family
+# J^2 = (a_plus - a_minus)^2; with theta the angle: k' = r1 r2 [A2 c + J^2/(2 pi) (sin theta - theta cos theta)],
+# kdot = A2 - J^2 theta/(2 pi) (PDLT 5.159, 5.161).
+
+
+def _angle(near: Any, far: Any) -> Any:
+    return 2 * jnp.arctan2(jnp.sqrt(near), jnp.sqrt(far))
+
+
+def _sine_minus(theta: Any) -> Any:
+    """sin t - t cos t without cancellation at small t: t^3/3 - t^5/30 + ..."""
+    t2 = theta * theta
+    small = theta * t2 * (1 / 3 - t2 * (1 / 30 - t2 * (1 / 840 - t2 * (1 / 45360 - t2 / 3991680))))
+    return jnp.where(theta < 0.7, small, jnp.sin(theta) - theta * jnp.cos(theta))
+
+
+def _homogeneous(form: Homogeneous, pair: Pair) -> Dual:
+    A2 = (form.a_plus**2 + form.a_minus**2) / 2
+    k, kdot = _homogeneous_moments(form, pair.q1, pair.q2, pair.k, pair.near, pair.far)
+    rho = (form.a_plus - form.a_minus) ** 2 / (2 * np.pi * A2) if A2 else 0.0
+    bend = rho * _sine_minus(_angle(pair.near, pair.far))
+    near, far = pair.near - bend, pair.far + bend
+    if form.a_plus == -form.a_minus:  # |z|: opposite points become equal, near' comes from the other side
+        mirrored = pair.far - rho * _sine_minus(_angle(pair.far, pair.near))
+        near, far = jnp.where(pair.near <= pair.far, near, mirrored), jnp.where(pair.near <= pair.far, far, 2 - mirrored)
+    both = pair.q1 * pair.q2 > 0
+    near, far = jnp.where(both, jnp.maximum(near, 0), 1.0), jnp.where(both, far, 1.0)
+    return Dual(Pair(A2 * pair.q1, A2 * pair.q2, k, near, far), kdot, jnp.zeros((), pair.k.dtype))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _homogeneous_moments(form: Homogeneous, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any]:
+    A2, J2 = (form.a_plus**2 + form.a_minus**2) / 2, (form.a_plus - form.a_minus) ** 2
+    theta = _angle(near, far)
+    r = jnp.sqrt(q1) * jnp.sqrt(q2)
+    c = jnp.where(near <= far, 1 - near, far - 1)
+    # from the opposite end the sum A2 c + J2/(2 pi)(...) cancels (ReLU: to order (pi - theta)^3): use the reflected form
+    plain = A2 * c + J2 / (2 * np.pi) * _sine_minus(theta)
+    product = form.a_plus * form.a_minus
+    reflected = product * c + J2 / (2 * np.pi) * _sine_minus(_angle(far, near))
+    value = r * jnp.where(near <= far, plain, reflected)
+    kdot = jnp.where(near <= far, A2 - J2 * theta / (2 * np.pi), product + J2 * _angle(far, near) / (2 * np.pi))
+    return value, kdot
+
+
+@_homogeneous_moments.defjvp
+def _homogeneous_jvp(form: Homogeneous, primals: Any, tangents: Any) -> Any:
+    q1, q2, k, near, far = primals
+    d1, d2, dk, _, _ = tangents
+    value, kdot = _homogeneous_moments(form, q1, q2, k, near, far)
+    dvalue = safe_divide(value - k * kdot, 2 * q1) * d1 + safe_divide(value - k * kdot, 2 * q2) * d2 + kdot * dk
+    density = _once(_inverse_sine(near, far) / (2 * np.pi))  # of both points at the kink, times r1 r2
+    return (value, kdot), (dvalue, (form.a_plus - form.a_minus) ** 2 * density * _cosine_tangent(q1, q2, k, d1, d2, dk))
+
+
+def _cosine_tangent(q1: Any, q2: Any, k: Any, d1: Any, d2: Any, dk: Any) -> Any:
+    r = jnp.sqrt(q1) * jnp.sqrt(q2)
+    return safe_divide(dk, r) - safe_divide(k, r) * (safe_divide(d1, 2 * q1) + safe_divide(d2, 2 * q2))
+
+
+def _inverse_sine(near: Any, far: Any) -> Any:
+    """1/sqrt(1 - c^2); 0 where the points coincide or oppose to within rounding: the symmetric subgradient."""
+    sine2 = near * far
+    return jnp.where(sine2 > 64 * jnp.finfo(sine2.dtype).eps ** 2, safe_divide(1.0, jnp.sqrt(sine2)), 0)
+
+
+@jax.custom_jvp
+def _once(x: Any) -> Any:
+    """x, whose derivative is refused."""
+    return x
+
+
+@_once.defjvp
+def _once_jvp(primals: Any, tangents: Any) -> Any:
+    reason = "the kernel of a kinked activation has a cusp where points coincide, its second derivative does not exist there"
+    raise UnsupportedError("a kinked activation", "", "the second derivative of a kernel", reason + "; use a smooth one, such as gelu")
+
+
+# ---------------------------------------------------------------- the sign
+
+
+def _step(pair: Pair) -> Dual:
+    one = jnp.ones_like(pair.k)
+    near = 2 * _angle(pair.near, pair.far) / np.pi
+    far = 2 * _angle(pair.far, pair.near) / np.pi
+    k = _step_moment(pair.q1, pair.q2, pair.k, pair.near, pair.far)
+    square = (pair.q1 > 0).astype(pair.k.dtype), (pair.q2 > 0).astype(pair.k.dtype)
+    return Dual(Pair(*square, k, near * one, far * one), 0 * pair.k, jnp.zeros((), pair.k.dtype))
+
+
+@jax.custom_jvp
+def _step_moment(q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Any:
+    value = 1 - 2 * _angle(near, far) / np.pi
+    return jnp.where(q1 * q2 > 0, jnp.where(near <= far, value, 2 * _angle(far, near) / np.pi - 1), 0)
+
+
+@_step_moment.defjvp
+def _step_jvp(primals: Any, tangents: Any) -> Any:
+    q1, q2, k, near, far = primals
+    d1, d2, dk, _, _ = tangents
+    slope = _once(2 / np.pi * _inverse_sine(near, far))
+    return _step_moment(*primals), slope * _cosine_tangent(q1, q2, k, d1, d2, dk)
+
+
+# ---------------------------------------------------------------- analytic closed forms
+
+
+def _analytic(form: Analytic, pair: Pair) -> Dual:
+    def with_slope(q1: Any, q2: Any, k: Any) -> tuple[Any, Any]:
+        return jax.jvp(lambda v: form.expectation(q1, q2, v), (k,), (jnp.ones_like(k),))
+
+    k, kdot = with_slope(pair.q1, pair.q2, pair.k)
+    m1, m2 = form.expectation(pair.q1, pair.q1, pair.q1), form.expectation(pair.q2, pair.q2, pair.q2)
+    fixed, value, s1, s2 = jax.lax.stop_gradient((pair, k, m1, m2))
+    near, far = _analytic_versines(form, fixed, value, s1, s2)
+    return Dual(Pair(m1, m2, k, near, far), kdot, jnp.zeros((), pair.k.dtype))
+
+
+def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> tuple[Any, Any]:
+    """near', far' of an analytic activation. Close to c = +-1 (for a parity), by integrating the slope:
+    k'(1) - k'(c) = r1 r2 int_c^1 kdot, plus what different norms leave at c = 1."""
+    size = jnp.sqrt(m1) * jnp.sqrt(m2)
+    cosine = jnp.clip(safe_divide(k, size), -1, 1)
+    q1, q2 = pair.q1, pair.q2
+    r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
+    small = jnp.minimum(pair.near, pair.far)
+    x, w = np.polynomial.legendre.leggauss(4)
+    lost = jnp.zeros_like(small)
+    for node, weight in zip((x + 1) / 2, w / 2, strict=True):
+        at = r1 * r2 * (1 - small * float(node))
+        lost = lost + float(weight) * jax.jvp(lambda v: form.expectation(q1, q2, v), (at,), (jnp.ones_like(at),))[1]
+    rest = _parallel(form, q1, q2, size)
+    close = safe_divide(r1 * r2 * small * lost, size) + rest
+    positive = pair.near <= pair.far
+    use = (small < 0.02) & (size > 0)
+    near = jnp.where(use & positive, close, 1 - cosine)
+    far = jnp.where(use & positive, 2 - close, 1 + cosine)
+    if form.parity == "odd":
+        near, far = jnp.where(use & ~positive, 2 - close, near), jnp.where(use & ~positive, close, far)
+    if form.parity == "even":
+        near, far = jnp.where(use & ~positive, close, near), jnp.where(use & ~positive, 2 - close, far)
+    return jnp.maximum(near, 0), jnp.maximum(far, 0)
+
+
+def _parallel(form: Analytic, q1: Any, q2: Any, size: Any) -> Any:
+    """1 - cos of phi(r1 u), phi(r2 u): (1/2) g (x1 - x2)^2 for close x = log r, with g = d^2 log E/dx1 dx2."""
+    direct = 1 - safe_divide(form.expectation(q1, q2, jnp.sqrt(q1) * jnp.sqrt(q2)), size, 1.0)
+    relative = safe_divide(q1 - q2, q1 + q2)  # = x1 - x2 up to a cubic term
+    middle = (q1 + q2) / 2
+
+    def log_moment(x1: Any, x2: Any) -> Any:
+        e1, e2 = middle * jnp.exp(2 * x1), middle * jnp.exp(2 * x2)
+        return jnp.log(form.expectation(e1, e2, middle * jnp.exp(x1 + x2)))
+
+    zero, one = jnp.zeros_like(middle), jnp.ones_like(middle)
+    inner = lambda x2: jax.jvp(lambda x1: log_moment(x1, x2), (zero,), (one,))[1]  # noqa: E731
+    metric = jax.jvp(inner, (zero,), (one,))[1]
+    return jnp.where(jnp.abs(relative) < 1e-3, jnp.where(size > 0, 0.5 * metric * relative**2, 0), direct)
+
+
+# ---------------------------------------------------------------- quadrature
+
+
+def _tolerance(dtype: Any) -> float:
+    return 1e-13 if dtype == jnp.float64 else 1e-8
+
+
+def _by_quadrature(phi: Activation, pair: Pair) -> Dual:
+    m1, m2 = moment(phi, pair.q1), moment(phi, pair.q2)
+    expectation = _kinked if phi.kinks else _smooth
+    k, gap, total, error = expectation(phi, 0, 0, pair.q1, pair.q2, pair.k, pair.near, pair.far)
+    kdot, _, _, slope_error = expectation(phi, 1, 1, pair.q1, pair.q2, pair.k, pair.near, pair.far)
+    # near' = [E(phi1 - phi2)^2 - (sqrt m1 - sqrt m2)^2]/(2 sqrt(m1 m2)), far' with E(phi1 + phi2)^2
+    s1, s2, gap, total = jax.lax.stop_gradient((jnp.sqrt(m1), jnp.sqrt(m2), gap, total))
+    apart, size = safe_divide(m1 - m2, s1 + s2) ** 2, s1 * s2
+    apart = jax.lax.stop_gradient(apart)
+    near = jnp.clip(safe_divide(gap - apart, 2 * size, 1.0), 0, 2)
+    far = jnp.clip(safe_divide(total - apart, 2 * size, 1.0), 0, 2)
+    return Dual(Pair(m1, m2, k, near, far), kdot, jnp.maximum(error, slope_error))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _smooth_mean(phi: Activation, a: int, b: int, q: Any) -> Any:
+    """E[phi^(a) phi^(b)](q)."""
+    f, g = phi.derivative(a), phi.derivative(b)
+    return hermite.mean(lambda z: f(z) * g(z), q)
+
+
+@_smooth_mean.defjvp
+def _smooth_mean_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: Any) -> Any:
+    (q,), (dq,) = primals, tangents
+    if a == b:
+        curvature = 2 * _smooth_mean(phi, a, a + 2, q) + 2 * _smooth_mean(phi, a + 1, a + 1, q)
+    else:
+        curvature = _smooth_mean(phi, a + 2, b, q) + 2 * _smooth_mean(phi, a + 1, b + 1, q) + _smooth_mean(phi, a, b + 2, q)
+    return _smooth_mean(phi, a, b, q), curvature * dq / 2
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _smooth(phi: Activation, a: int, b: int, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any]:
+    """E[phi^(a)(z1) phi^(b)(z2)], E(difference)^2, E(sum)^2 and the error, by Hermite series."""
+    tolerance = _tolerance(q1.dtype)
+    A1, n1, rest1 = hermite.coefficients(phi.derivative(a), q1, tolerance)
+    A2, n2, rest2 = hermite.coefficients(phi.derivative(b), q2, tolerance)
+    value, gap, total = hermite.series(A1, A2, jnp.maximum(n1, n2), near, far)
+    return value, gap, total, jnp.sqrt(rest1 * rest2)
+
+
+@_smooth.defjvp
+def _smooth_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: Any) -> Any:
+    d1, d2, dk, _, _ = tangents
+    out = _smooth(phi, a, b, *primals)
+    slope = 0.5 * _smooth(phi, a + 2, b, *primals)[0] * d1 + 0.5 * _smooth(phi, a, b + 2, *primals)[0] * d2
+    slope = slope + _smooth(phi, a + 1, b + 1, *primals)[0] * dk
+    return out, (slope, *(jnp.zeros_like(v) for v in out[1:]))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
+def _kinked(phi: Activation, a: int, b: int, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any]:
+    """The same for a kinked activation, a = b, by quadrature split at the kinks."""
+    f, g = phi.derivative(a), phi.derivative(b)
+
+    def integrand(z1: Any, z2: Any) -> tuple[Any, ...]:
+        f1, g2 = f(z1), g(z2)
+        return f1 * g2, (f1 - g2) ** 2, (f1 + g2) ** 2
+
+    value, gap, total = piecewise.pair_mean(integrand, q1, q2, near, far, phi.kinks, phi.kinks)
+    coarse = piecewise.pair_mean(lambda x, y: (f(x) * g(y),), q1, q2, near, far, phi.kinks, phi.kinks, piecewise.COARSE)[0]
+    scale = jnp.maximum(jnp.abs(value).max(), jnp.finfo(value.dtype).tiny)
+    return value, gap, total, jnp.abs(value - coarse).max() / scale
+
+
+@_kinked.defjvp
+def _kinked_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: Any) -> Any:
+    """Price with the jumps J of f = phi^(a) at the kinks x: D f = f' + sum J delta_x. E[D f D g] dk in full; the part with
+    two deltas apart, as it multiplies dc and diverges at coincidence; the dq parts by Stein,
+    q1 E[D^2 f g] = E[z1 D f g] - k E[D f D g]."""
+    q1, q2, k, near, far = primals
+    d1, d2, dk, _, _ = tangents
+    out = _kinked(phi, a, b, *primals)
+    f, slope = phi.derivative(a), phi.derivative(a + 1)
+
+    def integrand(z1: Any, z2: Any) -> tuple[Any, ...]:
+        f1, f2, s1, s2 = f(z1), f(z2), slope(z1), slope(z2)
+        return s1 * s2, z1 * s1 * f2, z2 * s2 * f1
+
+    both, first, second = piecewise.pair_mean(integrand, q1, q2, near, far, phi.kinks, phi.kinks)
+    cross = jnp.zeros_like(both)
+    jumps = [(x, J) for x, J in zip(phi.kinks, phi.jumps(a), strict=True) if J]
+    r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
+    c, width = jnp.where(near <= far, 1 - near, far - 1), jnp.sqrt(near * far)
+    for x, J in jumps:
+        p1, p2 = (J * jnp.exp(-x * x / (2 * q)) / jnp.sqrt(2 * np.pi * q) for q in (q1, q2))
+        c1, w1 = c * r2 * x / r1, r2 * width  # z2 given z1 = x
+        c2, w2 = c * r1 * x / r2, r1 * width
+        both = both + p1 * piecewise.conditional_mean(slope, c1, w1, phi.kinks) + p2 * piecewise.conditional_mean(slope, c2, w2, phi.kinks)
+        first = first + x * p1 * piecewise.conditional_mean(f, c1, w1, phi.kinks)
+        second = second + x * p2 * piecewise.conditional_mean(f, c2, w2, phi.kinks)
+        for y, Jy in jumps:
+            u, v = x / r1, y / r2
+            s = jnp.minimum(near, far)
+            square = jnp.where(near <= far, (u - v) ** 2 + 2 * u * v * s, (u + v) ** 2 - 2 * u * v * s)
+            density = jnp.exp(-0.5 * safe_divide(square, width**2, jnp.inf)) * _inverse_sine(near, far) / (2 * np.pi)
+            cross = cross + J * Jy * density
+    both, first, second, cross = (_once(v) for v in (both, first, second, cross))
+    tangent = both * dk + 0.5 * safe_divide(first - k * both, q1) * d1 + 0.5 * safe_divide(second - k * both, q2) * d2
+    tangent = tangent + cross * _cosine_tangent(q1, q2, k, d1, d2, dk)
+    return out, (tangent, *(jnp.zeros_like(v) for v in out[1:]))

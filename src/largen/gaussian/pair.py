@@ -1,0 +1,115 @@
+"""The pair carrier: second moments of two points that keep their digits when the points nearly coincide or oppose.
+
+(q1, q2, k) alone loses them: k close to sqrt(q1 q2) hides the angle, and one ulp of k is an angle of 1e-8 (3e-4 in
+float32). So the carrier also holds `near` = 1 - c and `far` = 1 + c for the cosine c = k/sqrt(q1 q2), each with full
+relative precision, formed from |x/|x| -+ x'/|x'||^2 and propagated by sums of positive terms. Unlike the gap
+q1 + q2 - 2k they stay exact for parallel points of different norm as well.
+
+Derivatives live in (q1, q2, k) alone, where everything smooth is smooth; `near` and `far` are copies of the same
+information for the values and carry no tangent. Hence no derivative ever goes through sqrt(1 - c^2).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Pair:
+    """Second moments of Gaussian pairs, arrays that broadcast together: variances `q1`, `q2`, covariance `k`,
+    `near` = 1 - c, `far` = 1 + c."""
+
+    q1: Any
+    q2: Any
+    k: Any
+    near: Any
+    far: Any
+
+    def mirrored(self) -> "Pair":
+        """The pair (z1, -z2)."""
+        return Pair(self.q1, self.q2, -self.k, self.far, self.near)
+
+
+def safe_sqrt(x: Any) -> Any:
+    """sqrt(x), 0 with derivative 0 at x <= 0."""
+    positive = x > 0
+    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
+
+
+def safe_divide(a: Any, b: Any, otherwise: Any = 0.0) -> Any:
+    """a/b, `otherwise` where b = 0."""
+    return jnp.where(b == 0, otherwise, a / jnp.where(b == 0, 1, b))
+
+
+def from_moments(q1: Any, q2: Any, k: Any) -> Pair:
+    """The pair with given moments; `near` and `far` are only as good as k is (prefer `from_points`)."""
+    c = jax.lax.stop_gradient(jnp.clip(safe_divide(k, jnp.sqrt(q1 * q2)), -1, 1))
+    return Pair(q1, q2, k, 1 - c, 1 + c)
+
+
+def from_points(X1: Any, X2: Any | None) -> Pair:
+    """The pair (x, x') of every two rows, second moments x.x'/n_0: q1 (n1, 1), q2 (1, n2), the rest (n1, n2)."""
+    n0 = X1.shape[1]
+    other = X1 if X2 is None else X2
+    k = jnp.matmul(X1, other.T, precision="highest") / n0
+    q1, q2 = (X1 * X1).sum(1)[:, None] / n0, (other * other).sum(1)[None, :] / n0
+    if X2 is None:  # one rounding for both ways of writing the same number
+        diagonal = jnp.arange(X1.shape[0])
+        k = k.at[diagonal, diagonal].set(q1[:, 0])
+    fixed1, fixed2 = jax.lax.stop_gradient((X1, other))
+    near, far = _versines(fixed1, fixed2, X2 is None)
+    return Pair(q1, q2, k, near, far)
+
+
+def _versines(X1: Any, X2: Any, same: bool) -> tuple[Any, Any]:
+    """1 - c and 1 + c of unit vectors: by the matrix product, recomputed from differences where c is close to +-1."""
+
+    def unit(X: Any) -> Any:
+        size = jnp.linalg.norm(X, axis=1, keepdims=True)
+        return safe_divide(X, size)
+
+    U1, U2 = unit(X1), unit(X2)
+    c = jnp.matmul(U1, U2.T, precision="highest")
+    both = (jnp.abs(U1).sum(1)[:, None] > 0) & (jnp.abs(U2).sum(1)[None, :] > 0)  # a zero vector has no angle: c = 0
+    itself = jnp.eye(c.shape[0], c.shape[1], dtype=bool) & both if same else jnp.zeros_like(both)
+    close = 1e-2 if c.dtype == jnp.float32 else 1e-4  # where 1 - c has lost digits that matter
+
+    def row(args: Any) -> tuple[Any, Any]:
+        u, c_row, ok, me = args
+
+        def by_difference(sign: int) -> Any:
+            # rows without such pairs (nearly all) skip the work
+            plain = 1 - sign * c_row
+            here = (plain < close) & ok & ~me
+            exact = jax.lax.cond(here.any(), lambda: 0.5 * ((u - sign * U2) ** 2).sum(1), lambda: plain)
+            return jnp.where(here, exact, plain)
+
+        near, far = by_difference(1), by_difference(-1)
+        # the smaller one is the accurate one
+        near, far = jnp.where(near <= far, near, 2 - far), jnp.where(near <= far, 2 - near, far)
+        near, far = jnp.where(me, 0, near), jnp.where(me, 2, far)
+        return jnp.where(ok, near, 1), jnp.where(ok, far, 1)
+
+    return jax.lax.map(row, (U1, c, both, itself))
+
+
+def affine(pair: Pair, C_W: Any, C_b: Any) -> Pair:
+    """The pair after z -> b + W z: q' = C_b + C_W q, k' = C_b + C_W k, and with r = sqrt(q), r' = sqrt(q'),
+
+    1 - c' = [C_W r1 r2 (1 - c) + C_b C_W (r1 - r2)^2/(r1' r2' + C_b + C_W r1 r2)] / (r1' r2'),
+    1 + c' = [C_W r1 r2 (1 + c) + C_b + C_b (C_b + C_W (q1 + q2))/(r1' r2' + C_W r1 r2)] / (r1' r2').
+    """
+    q1, q2 = C_b + C_W * pair.q1, C_b + C_W * pair.q2
+    k = C_b + C_W * pair.k
+    w, b, s1, s2 = jax.lax.stop_gradient((C_W, C_b, pair.q1, pair.q2))
+    r1, r2 = jnp.sqrt(s1), jnp.sqrt(s2)
+    before = w * r1 * r2
+    after = jnp.sqrt(jax.lax.stop_gradient(q1)) * jnp.sqrt(jax.lax.stop_gradient(q2))
+    difference = safe_divide(s1 - s2, r1 + r2)
+    near = before * pair.near + safe_divide(b * w * difference**2, after + b + before)
+    far = before * pair.far + b + safe_divide(b * (b + w * (s1 + s2)), after + before)
+    near, far = safe_divide(near, after, 1.0), safe_divide(far, after, 1.0)
+    return Pair(q1, q2, k, near, far)

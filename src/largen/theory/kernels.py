@@ -1,0 +1,163 @@
+r"""NNGP and NTK of infinitely wide networks, layer by layer.
+
+    K^(1) = C_b + C_W x.x'/n_0,              Theta^(1) = lambda_b + lambda_W x.x'/n_0,
+    K^(l+1) = C_b + C_W <phi phi>,           Theta^(l+1) = lambda_b + lambda_W <phi phi> + C_W <phi' phi'> Theta^(l),
+
+with <.> over the Gaussian pair of covariance K^(l) (PDLT 4.118, 8.63). One rule per node on the walk: an affine node maps
+the moments of its inputs, an activation replaces Gaussian moments by those of phi.
+"""
+
+import warnings
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from largen import door
+from largen.activations.dual import dual
+from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.walk import Theory, paths, walk
+from largen.data import warn_if_unscaled
+from largen.errors import AccuracyWarning, InputError, UnsupportedError
+from largen.gaussian import pair as pairs
+from largen.gaussian.pair import Pair
+from largen.scaling.rates import resolve
+from largen.types import Array, hand_back, is_traced, island
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Kernel:
+    """What `lg.kernel` returns. Order n^0: exact at infinite width.
+
+    `nngp` K and `ntk` Theta, (n1, n2), or (layers, n1, n2) for layer="all". `error`: estimated error of the Gaussian
+    expectations, relative to the largest variance, at the worst layer; 0 where all are closed forms.
+    """
+
+    nngp: Array
+    ntk: Array
+    error: Array
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Carrier:
+    """On the way: second moments of the inputs, preactivations or activations; the NTK; the worst error so far."""
+
+    pair: Pair
+    theta: Any
+    error: Any
+
+
+def _signature(node: Any) -> Any:
+    """Widths do not matter at infinite width."""
+    return node.activation if isinstance(node, Act) else None
+
+
+KERNELS = Theory("the infinite-width kernel", _signature)
+
+
+@KERNELS.rule(Dense)
+def _dense(node: Dense, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
+    lambda_b, lambda_W = rates
+    theta = lambda_b + lambda_W * carrier.pair.k + node.C_W * carrier.theta
+    return Carrier(pairs.affine(carrier.pair, node.C_W, node.C_b), theta, carrier.error)
+
+
+@KERNELS.rule(Act)
+def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
+    out = dual(node.activation, carrier.pair)
+    return Carrier(out.phi, out.kdot * carrier.theta, jnp.maximum(carrier.error, out.error))
+
+
+def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | str | None = None) -> Kernel:
+    r"""NNGP and NTK of a network at infinite width, exact at order n^0.
+
+    Parameters: `net`; `X1` (n1, features), `X2` (n2, features) or None for X1 with itself; `rates`, "ntk"
+    (lambda_b = C_b, lambda_W = C_W) or a pair (lambda_b, lambda_W) of numbers or one per affine layer, the learning rates
+    inside the NTK (weight rate lambda_W/fan_in); `layer`, None for the output, an affine layer's number 1..L or path
+    ("dense2"), or "all" (stacked first).
+
+    Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2) ((L, n1, n2) for "all") and `.error`, in the dtype of X1 (numpy
+    in, numpy out). Differentiable in X1, X2, in C_W, C_b and rates; works under `jit` and `vmap`. At coincident points the
+    NTK of a kinked activation has a cusp: the first derivative is the symmetric subgradient, second derivatives raise.
+
+    Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers; `UnsupportedError`
+    for nodes without a rule and for an activation that is first, last or after another. Warns (`AccuracyWarning`) if the
+    error of a quadrature is above 1e-6 (undeclared kinks).
+
+    Source: PDLT eqs. 4.118, 8.63; Williams; Cho and Saul; Jacot et al.
+
+    >>> import largen as lg, numpy as np
+    >>> X = np.array([[1.0, 1.0], [1.0, -1.0]])
+    >>> out = lg.kernel(lg.mlp(widths=[512], out=1, activation="relu", C_W=2.0), X)
+    >>> out.nngp.round(6)
+    array([[2.      , 0.63662],
+           [0.63662, 2.     ]])
+    >>> out.ntk.round(6)
+    array([[4.     , 0.63662],
+           [0.63662, 4.     ]])
+    """
+    whole = network(net)
+    X1 = door.points(X1, "X1")
+    if X2 is not None:
+        X2 = door.points(X2, "X2", X1.shape[1], "X1")
+    extras = resolve(whole, rates)
+    _check_chainable(whole)
+    chosen = _layer(layer, list(extras))
+    warn_if_unscaled(X1)
+    dtype = X1.dtype if X2 is None else jnp.promote_types(X1.dtype, X2.dtype)
+    with island(X1, X2):
+        work = jnp.promote_types(dtype, jnp.float32)
+        arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
+        out = _kernel(whole, *arrays, extras, chosen)
+        out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
+    _warn_if_inaccurate(out.error, work)
+    return hand_back(out, X1, X2)
+
+
+@partial(jax.jit, static_argnums=(4,))
+def _kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str) -> Kernel:
+    net, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, X1.dtype), (net, extras))
+    start = pairs.from_points(X1, X2)
+    zero = jnp.zeros((), X1.dtype)
+    last, kept = walk(net, KERNELS, Carrier(start, jnp.zeros_like(start.k), zero), extras, keep=None if layer == -1 else Dense)
+    if layer == -1:
+        return Kernel(last.pair.k, last.theta, last.error)
+    K = jnp.concatenate([c.pair.k for c in kept])
+    Theta = jnp.concatenate([c.theta for c in kept])
+    if layer == "all":
+        return Kernel(K, Theta, last.error)
+    return Kernel(K[layer], Theta[layer], last.error)
+
+
+def _layer(layer: Any, affine: list[str]) -> int | str:
+    """Static index of the asked layer: -1 the output, 0.. an affine layer, or "all"."""
+    if layer is None:
+        return -1
+    if isinstance(layer, str) and (layer == "all" or layer in affine):
+        return layer if layer == "all" else affine.index(layer)
+    if isinstance(layer, int) and not isinstance(layer, bool) and 1 <= layer <= len(affine):
+        return layer - 1
+    raise InputError("layer", repr(layer), f'None, "all", a number from 1 to {len(affine)}, or one of {", ".join(affine)}')
+
+
+def _check_chainable(net: Serial) -> None:
+    """Activations act on Gaussian preactivations and outputs are Gaussian: refuse what breaks that."""
+    stage, path, node = "inputs", "", None
+    for path, node in paths(net):
+        if isinstance(node, Act) and stage != "gaussian":
+            reason = "an activation needs Gaussian preactivations: put an affine node, lg.Dense(...), before it"
+            raise UnsupportedError(repr(node), path, KERNELS.name, reason)
+        stage = "activated" if isinstance(node, Act) else "gaussian"
+    if stage == "activated":
+        raise UnsupportedError(repr(node), path, KERNELS.name, "outputs must be preactivations: end with >> lg.Dense(...)")
+
+
+def _warn_if_inaccurate(error: Any, dtype: Any) -> None:
+    tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
+    if not is_traced(error) and float(error) > tolerance:
+        message = f"Gaussian expectations have an estimated relative error of {float(error):.1e}. If the activation has kinks, declare them: lg.activation(fn, kinks=(...))."
+        warnings.warn(message, AccuracyWarning, stacklevel=3)
