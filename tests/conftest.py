@@ -1,0 +1,38 @@
+"""What all tests share: where real data lie, and how hypothesis draws."""
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# Compilation makes the first example slow; the same examples everywhere make a failure repeatable.
+settings.register_profile("largen", deadline=None, derandomize=True, max_examples=50)
+settings.load_profile("largen")
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def data_folder() -> Path | None:
+    """The folder of real data: LARGEN_DATA, else shared/data beside the repository, else None."""
+    named = os.environ.get("LARGEN_DATA")
+    folder = Path(named) if named else ROOT.parent / "shared" / "data"
+    return folder if folder.is_dir() else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the tests marked `data`, with the reason, where there is no data."""
+    if data_folder() is None:
+        skip = pytest.mark.skip(reason="no real data: set LARGEN_DATA to its folder (none at shared/data beside the repository)")
+        for item in items:
+            if item.get_closest_marker("data"):
+                item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """The folder of real data; the test that asks for it carries the mark `data`."""
+    folder = data_folder()
+    if folder is None:
+        pytest.skip("no real data: set LARGEN_DATA to its folder")
+    return folder

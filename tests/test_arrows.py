@@ -1,0 +1,143 @@
+"""The import arrows: a room imports only rooms above it, and theory and networks never see each other."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCE = ROOT / "src" / "largen"
+
+# One line a floor, from the top. Rooms on one floor may see each other if they share a line in TOGETHER.
+FLOORS = [
+    ["errors", "types", "references"],
+    ["door"],
+    ["data"],
+    ["gaussian"],
+    ["activations"],
+    ["architecture"],
+    ["scaling"],
+    ["theory", "networks"],
+    ["prediction"],
+    ["questions"],
+    ["agreement"],
+    ["adapters"],
+    ["experiments"],
+    ["report"],
+    ["cli", "__main__"],
+    ["__init__"],
+]
+TOGETHER = [{"errors", "types", "references"}, {"cli", "__main__"}]
+FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
+
+
+def imported(tree: ast.AST, module: tuple[str, ...], is_package: bool) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """(line, dotted name) of everything imported anywhere in the file: at the top, in functions, under TYPE_CHECKING."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, tuple(alias.name.split("."))
+        elif isinstance(node, ast.ImportFrom):
+            base = tuple(node.module.split(".")) if node.module else ()
+            if node.level:
+                package = module if is_package else module[:-1]
+                base = package[: len(package) - node.level + 1] + base
+            for alias in node.names:
+                yield node.lineno, (*base, alias.name)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module", "__import__"):
+            if node.args and isinstance(node.args[0], ast.Constant):
+                yield node.lineno, tuple(str(node.args[0].value).split("."))
+
+
+def violations(source: Path) -> list[str]:
+    """Every forbidden import under a package folder, as `file:line: room imports room`."""
+    found = []
+    known = {path.stem for path in source.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    for path in sorted(source.rglob("*.py")):
+        inside = path.relative_to(source).with_suffix("").parts
+        is_package = inside[-1] == "__init__"
+        module = (source.name, *(inside[:-1] if is_package else inside))
+        room = inside[0]
+        where = path.relative_to(source)
+        if room not in FLOOR:
+            found.append(f"{where}: the room `{room}` is not in the table of tests/test_arrows.py")
+            continue
+        for line, name in imported(ast.parse(path.read_text("utf-8")), module, is_package):
+            if name[0] != source.name:
+                continue
+            target = name[1] if len(name) > 1 and name[1] in known else "__init__"
+            allowed = target == room or FLOOR.get(target, 99) < FLOOR[room] or any({room, target} <= group for group in TOGETHER)
+            if not allowed:
+                found.append(f"{where}:{line}: `{room}` imports `{target}`, which is not above it")
+    return found
+
+
+def test_rooms_import_only_rooms_above_them() -> None:
+    assert violations(SOURCE) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("gaussian/pair.py", "from largen.theory.kernels import kernel"),
+        ("gaussian/pair.py", "def f():\n    import largen.networks.train"),
+        ("theory/kernels.py", "from largen.networks import init"),
+        ("networks/init.py", "from largen.theory import kernels"),
+        ("networks/init.py", "from ..theory import kernels"),
+        ("networks/init.py", "from largen import theory"),
+        ("theory/kernels.py", "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from largen.prediction import flow"),
+        ("theory/kernels.py", "import importlib\nimportlib.import_module('largen.report')"),
+        ("scaling/rates.py", "import largen as lg"),
+        ("door.py", "from largen.data import one_hot"),
+        ("attic/old.py", "x = 1"),
+    ],
+)
+def test_a_planted_violation_is_found(tmp_path: Path, file: str, text: str) -> None:
+    package = tmp_path / "largen"
+    for room in FLOOR:
+        if not room.startswith("__"):
+            (package / room).mkdir(parents=True)
+            (package / room / "__init__.py").touch()
+    (package / "__init__.py").touch()
+    assert violations(package) == []
+    planted = package / file
+    planted.parent.mkdir(exist_ok=True)
+    planted.write_text(text)
+    assert len(violations(package)) == 1
+
+
+def test_allowed_imports_pass(tmp_path: Path) -> None:
+    package = tmp_path / "largen"
+    for room in ("gaussian", "theory", "networks", "agreement"):
+        (package / room).mkdir(parents=True)
+        (package / room / "__init__.py").touch()
+    (package / "agreement" / "check.py").write_text(
+        "import jax\nfrom largen.theory import kernels\nfrom ..networks import init\nfrom . import scores\n"
+    )
+    assert violations(package) == []
+
+
+def python_outside() -> Iterator[tuple[str, str]]:
+    """(place, code) of everything that users may copy: gallery, benchmarks, pages, README."""
+    for folder in ("gallery", "benchmarks"):
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            yield str(path.relative_to(ROOT)), path.read_text("utf-8")
+    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+        for i, block in enumerate(re.findall(r"^ *```python[^\n]*\n(.*?)^ *```", path.read_text("utf-8"), re.M | re.S), 1):
+            yield f"{path.relative_to(ROOT)}, block {i}", block
+
+
+def deep_imports(code: str) -> list[str]:
+    """Imports of largen that go past its public names."""
+    return [line.strip() for line in code.splitlines() if re.match(r"\s*(from|import)\s+largen\.(?!errors\b)", line)]
+
+
+def test_what_users_copy_uses_public_names_only() -> None:
+    assert {place: deep for place, code in python_outside() if (deep := deep_imports(code))} == {}
+
+
+def test_a_deep_import_is_found() -> None:
+    assert deep_imports("import largen as lg\nfrom largen.errors import InputError\n") == []
+    assert deep_imports("from largen.theory.kernels import kernel\n") == ["from largen.theory.kernels import kernel"]
