@@ -9,7 +9,21 @@ from largen.architecture.nodes import Act as Act, Dense as Dense, Serial as Seri
 from largen.architecture.presets import mlp as mlp, widen as widen
 from largen.architecture.text import dumps as dumps, loads as loads
 from largen.data import one_hot as one_hot, standardize as standardize
+from largen.networks.empirical import empirical_ntk as empirical_ntk
+from largen.networks.ensemble import (
+    apply_ensemble as apply_ensemble,
+    empirical_ntk_ensemble as empirical_ntk_ensemble,
+    init_ensemble as init_ensemble,
+    preactivations_ensemble as preactivations_ensemble,
+    train_ensemble as train_ensemble,
+)
+from largen.networks.outputs import apply as apply, preactivations as preactivations
+from largen.networks.parameters import init as init
+from largen.networks.training import History as History, train as train
 from largen.theory.kernels import Kernel as Kernel, kernel as kernel
+from largen.prediction.predict import Prediction as Prediction, predict as predict
+from largen.prediction.sample import sample as sample
+from largen.prediction.spectrum import max_learning_rate as max_learning_rate
 from largen.scaling.rates import rates_of_sgd as rates_of_sgd
 
 __version__ = "0.1.0"

@@ -195,7 +195,7 @@ def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> 
     rest = _parallel(form, q1, q2, size)
     close = safe_divide(r1 * r2 * small * lost, size) + rest
     positive = pair.near <= pair.far
-    use = (small < 0.02) & (size > 0)
+    use = (small < 1e-3) & (size > 0)
     near = jnp.where(use & positive, close, 1 - cosine)
     far = jnp.where(use & positive, 2 - close, 1 + cosine)
     if form.parity == "odd":
@@ -218,7 +218,7 @@ def _parallel(form: Analytic, q1: Any, q2: Any, size: Any) -> Any:
     zero, one = jnp.zeros_like(middle), jnp.ones_like(middle)
     inner = lambda x2: jax.jvp(lambda x1: log_moment(x1, x2), (zero,), (one,))[1]  # noqa: E731
     metric = jax.jvp(inner, (zero,), (one,))[1]
-    return jnp.where(jnp.abs(relative) < 1e-3, jnp.where(size > 0, 0.5 * metric * relative**2, 0), direct)
+    return jnp.where(jnp.abs(relative) < jnp.finfo(relative.dtype).eps ** 0.25, jnp.where(size > 0, 0.5 * metric * relative**2, 0), direct)
 
 
 # ---------------------------------------------------------------- quadrature
@@ -231,14 +231,8 @@ def _tolerance(dtype: Any) -> float:
 def _by_quadrature(phi: Activation, pair: Pair) -> Dual:
     m1, m2 = moment(phi, pair.q1), moment(phi, pair.q2)
     expectation = _kinked if phi.kinks else _smooth
-    k, gap, total, error = expectation(phi, 0, 0, pair.q1, pair.q2, pair.k, pair.near, pair.far)
+    k, near, far, error = expectation(phi, 0, 0, pair.q1, pair.q2, pair.k, pair.near, pair.far)
     kdot, _, _, slope_error = expectation(phi, 1, 1, pair.q1, pair.q2, pair.k, pair.near, pair.far)
-    # near' = [E(phi1 - phi2)^2 - (sqrt m1 - sqrt m2)^2]/(2 sqrt(m1 m2)), far' with E(phi1 + phi2)^2
-    s1, s2, gap, total = jax.lax.stop_gradient((jnp.sqrt(m1), jnp.sqrt(m2), gap, total))
-    apart, size = safe_divide(m1 - m2, s1 + s2) ** 2, s1 * s2
-    apart = jax.lax.stop_gradient(apart)
-    near = jnp.clip(safe_divide(gap - apart, 2 * size, 1.0), 0, 2)
-    far = jnp.clip(safe_divide(total - apart, 2 * size, 1.0), 0, 2)
     return Dual(Pair(m1, m2, k, near, far), kdot, jnp.maximum(error, slope_error))
 
 
@@ -261,12 +255,13 @@ def _smooth_mean_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: An
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _smooth(phi: Activation, a: int, b: int, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any]:
-    """E[phi^(a)(z1) phi^(b)(z2)], E(difference)^2, E(sum)^2 and the error, by Hermite series."""
-    tolerance = _tolerance(q1.dtype)
-    A1, n1, rest1 = hermite.coefficients(phi.derivative(a), q1, tolerance)
-    A2, n2, rest2 = hermite.coefficients(phi.derivative(b), q2, tolerance)
-    value, gap, total = hermite.series(A1, A2, jnp.maximum(n1, n2), near, far)
-    return value, gap, total, jnp.sqrt(rest1 * rest2)
+    """E[f(z1) g(z2)] for f = phi^(a), g = phi^(b), its 1 - c and 1 + c, and the error, by Hermite series."""
+    f, g, tolerance = phi.derivative(a), phi.derivative(b), _tolerance(q1.dtype)
+    size1, size2 = (jnp.sqrt(hermite.mean(lambda z, h=h: h(z) ** 2, q)) for h, q in ((f, q1), (g, q2)))
+    A1, n1, rest1 = hermite.coefficients(f, q1, tolerance)
+    A2, n2, rest2 = hermite.coefficients(g, q2, tolerance)
+    c, gap, total = hermite.series(safe_divide(A1, size1), safe_divide(A2, size2), jnp.maximum(n1, n2), near, far)
+    return size1 * size2 * c, gap / 2, total / 2, jnp.sqrt(rest1 * rest2)
 
 
 @_smooth.defjvp
@@ -281,16 +276,19 @@ def _smooth_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: Any) ->
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _kinked(phi: Activation, a: int, b: int, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any]:
     """The same for a kinked activation, a = b, by quadrature split at the kinks."""
-    f, g = phi.derivative(a), phi.derivative(b)
+    f = phi.derivative(a)
+    size1, size2 = (jnp.sqrt(piecewise.mean(lambda z: f(z) ** 2, q, phi.kinks)) for q in (q1, q2))
 
-    def integrand(z1: Any, z2: Any) -> tuple[Any, ...]:
-        f1, g2 = f(z1), g(z2)
-        return f1 * g2, (f1 - g2) ** 2, (f1 + g2) ** 2
+    def integrand(z1: Any, z2: Any, s1: Any, s2: Any) -> tuple[Any, ...]:
+        f1, f2 = safe_divide(f(z1), s1), safe_divide(f(z2), s2)
+        return f1 * f2, 0.5 * (f1 - f2) ** 2, 0.5 * (f1 + f2) ** 2
 
-    value, gap, total = piecewise.pair_mean(integrand, q1, q2, near, far, phi.kinks, phi.kinks)
-    coarse = piecewise.pair_mean(lambda x, y: (f(x) * g(y),), q1, q2, near, far, phi.kinks, phi.kinks, piecewise.COARSE)[0]
-    scale = jnp.maximum(jnp.abs(value).max(), jnp.finfo(value.dtype).tiny)
-    return value, gap, total, jnp.abs(value - coarse).max() / scale
+    def product(z1: Any, z2: Any, s1: Any, s2: Any) -> tuple[Any, ...]:
+        return (integrand(z1, z2, s1, s2)[0],)
+
+    c, near_out, far_out = piecewise.pair_mean(integrand, q1, q2, near, far, phi.kinks, phi.kinks, (size1, size2))
+    (coarse,) = piecewise.pair_mean(product, q1, q2, near, far, phi.kinks, phi.kinks, (size1, size2), piecewise.COARSE)
+    return size1 * size2 * c, near_out, far_out, jnp.abs(c - coarse).max()
 
 
 @_kinked.defjvp

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 BLOCK, MOST = 64, 2048  # terms computed at a time, at most
-STEP, REACH = 0.03, 13.0  # trapezoid in u: spectral for analytic functions; resolves h_2048
+STEP, REACH = 0.03, 16.0  # trapezoid in u: spectral for analytic functions; resolves h_2048
 UNROLL = 8
 
 
@@ -63,7 +63,7 @@ def coefficients(f: Callable[[Any], Any], q: Any, tolerance: float) -> tuple[Any
         last, table = hermite_block(n.astype(q.dtype), last)
         new = jnp.matmul(table, weighted.T, precision="highest")
         left = left - (new**2).sum(0)
-        return n + BLOCK, last, left, left.max() / scale, jax.lax.dynamic_update_slice(A, new, (n, 0))
+        return n + BLOCK, last, left, left.max() / scale, jax.lax.dynamic_update_slice_in_dim(A, new, n, 0)
 
     empty = jnp.zeros((MOST, flat.shape[0]), q.dtype)
     start = (jnp.asarray(0, jnp.int32), first, total, jnp.asarray(jnp.inf, q.dtype), empty)
@@ -72,7 +72,8 @@ def coefficients(f: Callable[[Any], Any], q: Any, tolerance: float) -> tuple[Any
 
 
 def series(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> tuple[Any, ...]:
-    """(E[f1 g2], E(f1 - g2)^2, E(f1 + g2)^2) from coefficients, the last two as sums without cancellation.
+    """(E[f1 g2], E(f1 - g2)^2, E(f1 + g2)^2) from coefficients, the last two as sums without cancellation
+    (for c -> 1 and, if f and g are both odd or both even, for c -> -1).
 
     With s = sign(c), t_m = 1 - |c|^m = t_(m-1) + |c|^(m-1) (1 - |c|):
     E(f1 - g2)^2 = sum (A1 - s^m A2)^2 + 2 s^m A1 A2 t_m, and with plus signs for the sum.

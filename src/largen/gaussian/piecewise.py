@@ -16,7 +16,7 @@ import numpy as np
 from largen.gaussian.pair import safe_divide
 
 REACH = 9.0  # N(0, 1) beyond is 2e-19
-FINE, COARSE = 40, 28  # nodes a piece; their difference is the error estimate
+FINE, COARSE = 40, 32  # nodes a piece; their difference is the error estimate
 BATCH = 128  # pairs at a time
 
 
@@ -54,21 +54,23 @@ def conditional_mean(f: Callable[[Any], Any], center: Any, deviation: Any, kinks
 
 
 def pair_mean(
-    integrand: Callable[[Any, Any], tuple[Any, ...]],
+    integrand: Callable[..., tuple[Any, ...]],
     q1: Any,
     q2: Any,
     near: Any,
     far: Any,
     kinks1: Sequence[float],
     kinks2: Sequence[float],
+    parameters: tuple[Any, ...] = (),
     order: int = FINE,
 ) -> tuple[Any, ...]:
-    """E of each function in `integrand(z1, z2)`, for arrays of pairs that broadcast; the broadcast shape."""
+    """E of each function in `integrand(z1, z2, *parameters)`, for arrays of pairs (and parameters of a pair) that
+    broadcast; the broadcast shape."""
     shape = jnp.broadcast_shapes(q1.shape, q2.shape, near.shape)
-    flat = [jnp.broadcast_to(v, shape).reshape(-1) for v in (q1, q2, near, far)]
+    flat = [jnp.broadcast_to(v, shape).reshape(-1) for v in (q1, q2, near, far, *parameters)]
 
     def one(args: Any) -> tuple[Any, ...]:
-        v1, v2, n, f = args
+        v1, v2, n, f, *rest = args
         r1, r2 = jnp.sqrt(v1), jnp.sqrt(v2)
         sign = jnp.where(n <= f, 1, -1).astype(n.dtype)
         S, C = jnp.sqrt(jnp.minimum(n, f) / 2), jnp.sqrt(jnp.maximum(n, f) / 2)
@@ -81,7 +83,7 @@ def pair_mean(
         z1 = r1 * (C * a + S * b[:, None])
         z2 = sign * r2 * (C * a - S * b[:, None])
         weights = b_weights[:, None] * a_weights
-        return tuple((value * weights).sum() for value in integrand(z1, z2))
+        return tuple((value * weights).sum() for value in integrand(z1, z2, *rest))
 
     out = jax.lax.map(one, tuple(flat), batch_size=BATCH)
     return tuple(v.reshape(shape) for v in out)

@@ -1,1 +1,14 @@
-"""Trained predictions from kernels: flow, posterior, samples, step sizes."""
+"""Trained predictions from kernels: flow, posterior, samples, step sizes.
+
+Solvers (`spectrum`, `flow`) take arrays; `predict` and `sample` fetch them from theory, or with `params=` from networks.
+"""
+
+from largen.prediction.flow import Schedule as Schedule, schedule as schedule, weights as weights
+from largen.prediction.predict import Prediction as Prediction, predict as predict
+from largen.prediction.sample import draw as draw, sample as sample
+from largen.prediction.spectrum import (
+    Condition as Condition,
+    Factorization as Factorization,
+    factor as factor,
+    max_learning_rate as max_learning_rate,
+)
