@@ -1,0 +1,172 @@
+"""`lg.predict`: what a trained network outputs, for the ensemble of wide networks or for one given network."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from largen import door
+from largen.architecture.nodes import Dense, Serial, network
+from largen.errors import InputError, UnsupportedError
+from largen.prediction import flow, memory
+from largen.prediction.spectrum import Condition, condition, factor, flatten, namespace, ridges
+from largen.types import Array, island
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Outputs of trained networks on m test points, order n^0 in the widths (corrections are of order L/n).
+
+    `mean`: (m,) for y (n,), (m, o) for y (n, o); with an array of T times, a leading axis T. `cov`: (m, m) or (T, m, m), the
+    covariance of the noiseless function over initialisations, the same for each output, outputs independent.
+    `initial_variance`: (m,), its diagonal before training. `time`: eta x steps, for the loss (1/2) sum. `how`: the method.
+    `source`: what was predicted, and from what. `condition`: what to trust. A field that does not exist is None, with the
+    reason in `missing`.
+    """
+
+    mean: Array
+    cov: Array | None
+    initial_variance: Array | None
+    time: Any
+    how: str
+    source: str
+    condition: Condition
+    order: int = 0
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def predict(
+    net: Any,
+    X: Any,
+    y: Any,
+    X_test: Any,
+    rates: Any = "ntk",
+    how: str = "flow",
+    time: Any = np.inf,
+    eta: Any = None,
+    steps: Any = None,
+    ridge: Any = 0.0,
+    order: int = 0,
+    params: Any = None,
+) -> Prediction:
+    """Outputs on `X_test` of networks trained on (X, y): mean and covariance over initialisations at infinite width.
+
+    With A = train, B = test, K the prior covariance (NNGP), Theta the NTK at `rates`, R = diag(ridge), targets y:
+
+    - how="flow" (PDLT 10.40, 10.41): mean R_t y, cov K_BB - R_t K_AB - K_BA R_t^T + R_t K_AA R_t^T, with
+      R_t = Theta_BA (Theta_AA + R)^{-1} (1 - exp(-(Theta_AA + R) t)). `time` = eta x steps is a number or (T,); inf is the end.
+    - how="descent": full-batch steps of size `eta`: (1 - eta lambda)^steps in place of exp(-lambda t). `steps`: number or (T,).
+    - how="newton" (10.25-10.31): the giant leap, equal to flow at infinite time.
+    - how="bayes" (6.57, 6.64): mean K_BA (K_AA + R)^{-1} y, cov K_BB - K_BA (K_AA + R)^{-1} K_AB: training the last layer only.
+
+    The loss is (1/2) sum over samples and outputs. `ridge` is absolute, a number or one per sample: the noise variance for
+    bayes; for training, decay towards the initial parameters (loss + (ridge/2)|theta - theta(0)|^2 in the metric of the rates),
+    or, one per sample, an offset of its own for each train sample, trained at rate ridge. `order=1` is not available yet.
+
+    `params` (of `lg.init`): the same for that one network, linearised about it: its own outputs z(0) and its own empirical
+    NTK with all pairs of outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y). One network has no covariance: `.cov` is None.
+
+    Shapes: X (n, features), X_test (m, features), y (n,) or (n, o) -> `.mean` (m,) or (m, o), `.cov` (m, m) per output; with T
+    times, a leading axis T. The dtype is that of X
+    (float32 at least). A network with one output takes several columns (each its own network).
+    One eigendecomposition of n x n serves all times, outputs and test points. See `Prediction` for every field.
+
+    Raises `InputError` for bad arrays, integer labels, arguments that do not go together, eta > 2/lambda_max, and what does not
+    fit into memory; `SingularKernelError` when infinite time is not defined (duplicate points, more points than features,
+    too little precision); `UnsupportedError` for order=1.
+
+    >>> import largen as lg, numpy as np
+    >>> net = lg.mlp(widths=[512], out=1, activation="relu", C_W=2.0)
+    >>> X, y = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0])
+    >>> p = lg.predict(net, X, y, np.array([[1.0, 0.0], [1.0, 1.0]]))
+    >>> p.mean.round(6) + 0.0, p.condition.trust
+    (array([1., 0.]), 'good')
+    """
+    net, X = network(net), door.points(X)
+    X_test = door.points(X_test, "X_test", columns=X.shape[1], other="X")
+    y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
+    plan = flow.schedule(how, time, eta, steps)
+    if order not in (0, 1):
+        raise InputError("order", repr(order), "0 (infinite width) or 1 (with 1/n corrections)")
+    if order == 1:
+        raise UnsupportedError("order=1", "", "predict", "finite-width corrections are not available yet", ["order=0"])
+    if how == "bayes" and (params is not None or not (isinstance(rates, str) and rates == "ntk")):
+        name, got, need = ("rates", repr(rates), 'rates="ntk"') if params is None else ("params", "one network", "no params")
+        raise InputError(name, got, f'{need} with how="bayes": the posterior averages over initialisations and has no training')
+    outputs, dtype = _outputs(net, y, params), jnp.promote_types(X.dtype, np.float32)
+    _fits(len(X), len(X_test), outputs, plan, params, dtype.itemsize)
+    xp = namespace(X, y, X_test)
+    with island(X):
+        X, X_test, targets = (xp.asarray(a, dtype=dtype) for a in (X, X_test, y))
+        columns = targets.reshape(len(X), -1)
+        if params is None:
+            out = _ensemble(net, X, columns, X_test, rates, plan, ridge)
+        else:
+            out = _network(net, params, X, columns, X_test, rates, plan, ridge)
+        return out if y.ndim == 2 else Prediction(**{**vars(out), "mean": out.mean[..., 0]})
+
+
+def _outputs(net: Serial, y: Array, params: Any) -> int:
+    """How many outputs the network has, after checking that y fits them."""
+    width = next((part.width for part in reversed(net.nodes) if isinstance(part, Dense)), 1)
+    columns = 1 if y.ndim == 1 else y.shape[1]
+    single = params is None and (y.ndim == 1 or width == 1)  # infinitely wide: each column stands for itself
+    if columns != width and not single:
+        raise InputError("y", f"shape {y.shape}", f"one column per output of the network ({width})")
+    return width
+
+
+def _fits(n: int, m: int, outputs: int, plan: flow.Schedule, params: Any, itemsize: int) -> None:
+    """Refuse what does not fit into memory, before any work."""
+    times = int(np.size(plan.time))
+    if params is None:
+        needed, what = memory.kernel_prediction(n, m, times, itemsize), "kernels, one factorisation and a covariance per time"
+    else:
+        needed, what = memory.network_prediction(n, m, outputs, times, itemsize), f"one network's kernel with its {outputs} outputs"
+    got = f"{n} train and {m} test points at {times} time{'s' * (times > 1)} ({what})"
+    memory.require(needed, "X, X_test", got, "Predict test points in batches, ask for fewer times, use float32, or fewer train points.")
+
+
+def _ensemble(net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
+    """The ensemble of infinitely wide networks, from theory's kernels of train and test points together."""
+    from largen.theory.kernels import kernel
+
+    n, both = len(X), namespace(X).concatenate([X, X_test])
+    record = kernel(net, both, rates=rates)
+    K, theta = record.nngp, record.nngp if plan.how == "bayes" else record.ntk
+    K_AA, K_BA, K_BB, theta_BA = K[:n, :n], K[n:, :n], K[n:, n:], theta[n:, :n]
+    f = factor(theta[:n, :n], ridge, "K" if plan.how == "bayes" else "theta")
+    w = flow.weights(f, plan)
+    centre = flow.mean(f, w, theta_BA, y)
+    if plan.how == "bayes":
+        cov, source = flow.posterior_covariance(f, w, K_BA, K_BB), "Bayesian posterior at infinite width (PDLT 6.57, 6.64)"
+    else:
+        cov, source = flow.covariance(f, w, theta_BA, K_AA, K_BA, K_BB), "ensemble of networks at infinite width (PDLT 10.40, 10.41)"
+    return Prediction(centre, cov, K_BB.diagonal(), plan.time, plan.how, source, condition(f, w))
+
+
+def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
+    """One given network, linearised about its parameters, from its own outputs and its own NTK."""
+    from largen.networks import apply, empirical_ntk
+
+    xp, n, outputs = namespace(X), len(X), y.shape[1]
+    both = xp.concatenate([X, X_test])
+    z0 = xp.asarray(apply(net, params, both), dtype=X.dtype)
+    theta = flatten(xp.asarray(empirical_ntk(net, params, both, X, rates=rates, full=True), dtype=X.dtype))
+    spread = ridge if np.ndim(ridge) == 0 else xp.repeat(xp.asarray(ridge), outputs)
+    f = factor(theta[: n * outputs], spread)
+    w = flow.weights(f, plan, outputs)
+    moved = flow.mean(f, w, theta[n * outputs :], (y - z0[:n]).reshape(-1, 1))
+    reason = "one network has no spread over initialisations; leave out params for the ensemble"
+    return Prediction(
+        mean=z0[n:] + moved.reshape(*moved.shape[:-2], len(X_test), outputs),
+        cov=None,
+        initial_variance=None,
+        time=plan.time,
+        how=plan.how,
+        source="one network, linearised about its parameters, with its own empirical NTK (PDLT 10.31)",
+        condition=condition(f, w),
+        missing={"cov": reason, "initial_variance": reason},
+    )

@@ -1,0 +1,88 @@
+"""Functions drawn from the prior of wide networks, from the posterior, and from any prediction."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from largen import door
+from largen.architecture.nodes import Dense, network
+from largen.errors import InputError
+from largen.prediction import memory
+from largen.prediction.predict import Prediction, predict
+from largen.prediction.spectrum import namespace
+from largen.types import Array, is_traced, island
+
+
+def root(cov: Array, scale: Any = None) -> Array:
+    """The symmetric square root of covariances (..., m, m), robust to rank deficiency.
+
+    Eigenvalues below 0 by at most sqrt(eps) x m x `scale` (default: the largest diagonal entry) are rounding and count as
+    0; `InputError` if one is further below.
+    """
+    xp = namespace(cov)
+    values, vectors = xp.linalg.eigh(cov)
+    if not is_traced(values):
+        scale = float(cov.diagonal(axis1=-2, axis2=-1).max()) if scale is None else float(scale)
+        lowest = float(values.min())
+        if lowest < -(float(jnp.finfo(cov.dtype).eps) ** 0.5) * cov.shape[-1] * abs(scale):
+            raise InputError("cov", f"a matrix with eigenvalue {lowest:.3g}", "a positive semidefinite covariance")
+    return (vectors * xp.maximum(values, 0)[..., None, :] ** 0.5) @ vectors.mT
+
+
+def draw(prediction: Prediction, key: Any, draws: int = 1) -> Array:
+    """Functions N(mean, cov) of a prediction, outputs independent: (draws, *mean.shape).
+
+    With an array of times each time has the right distribution; the same noise is used at all of them, so that draws vary
+    smoothly in time, which says nothing about how real networks at two times are correlated. `InputError` if there is no cov.
+    """
+    draws = door.count(draws, "draws")
+    if prediction.cov is None or prediction.initial_variance is None:
+        raise InputError("prediction", "one without a covariance", "a prediction with .cov", prediction.missing.get("cov", ""))
+    mean, times = prediction.mean, prediction.cov.ndim - 2
+    tail = mean.shape[times:]  # (m,) or (m, o)
+    with island(mean):
+        half = root(prediction.cov, None if is_traced(prediction.cov) else prediction.initial_variance.max())
+        noise = _normal(key, (draws, *(1,) * times, tail[0], tail[1] if len(tail) == 2 else 1), mean)
+        return mean + (half @ noise).reshape(draws, *mean.shape)
+
+
+def _normal(key: Any, shape: tuple[int, ...], like: Array) -> Array:
+    """Standard normal numbers of the dtype and family (numpy or JAX) of `like`."""
+    if not isinstance(key, jax.Array):
+        raise InputError("key", repr(key), "a JAX random key", "For example jax.random.key(0).")
+    return namespace(like).asarray(jax.random.normal(key, shape, like.dtype))
+
+
+def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge: Any = 0.0) -> Array:
+    """Functions of an infinitely wide network, at the m points X: drawn from the prior, or from the posterior `given` data.
+
+    Prior: N(0, K) for each output, K the NNGP covariance (PDLT 6.32): (draws, m, o) with o the network's outputs. With
+    given=(X_train, y): the Bayesian posterior N(K_BA (K_AA + R)^{-1} y, K_BB - K_BA (K_AA + R)^{-1} K_AB) with R = diag(ridge)
+    (6.57, 6.64): (draws, m) for y (n,), (draws, m, o) for y (n, o). Noiseless functions, order n^0 in the widths; `draws`
+    and `key` (a JAX random key) fix the numbers. The dtype is that of X.
+
+    Raises `InputError` for bad arrays, keys and counts, `SingularKernelError` for a singular train kernel with ridge 0.
+
+    >>> import jax, largen as lg, numpy as np
+    >>> net = lg.mlp(widths=[512], out=3, activation="tanh")
+    >>> lg.sample(net, jax.random.key(0), np.eye(4), draws=5).shape
+    (5, 4, 3)
+    >>> lg.sample(net, jax.random.key(0), np.eye(4), draws=5, given=(np.eye(4)[:2], np.array([1.0, -1.0])))[:, :2].round(6)[0]
+    array([ 1., -1.])
+    """
+    net, X, draws = network(net), door.points(X), door.count(draws, "draws")
+    if given is not None:
+        if not isinstance(given, (tuple, list)) or len(given) != 2:
+            raise InputError("given", f"a {type(given).__name__}", "a pair (X_train, y)")
+        train = door.points(given[0], "given[0] (X_train)", columns=X.shape[1], other="X")
+        train = train.astype(X.dtype) if not isinstance(train, jax.Array) else train
+        return draw(predict(net, train, given[1], X, how="bayes", ridge=ridge), key, draws)
+    from largen.theory.kernels import kernel
+
+    outputs = next((part.width for part in reversed(net.nodes) if isinstance(part, Dense)), 1)
+    needed = memory.kernel_prediction(0, len(X), 1, X.dtype.itemsize) + 2 * draws * len(X) * outputs * X.dtype.itemsize
+    memory.require(needed, "X, draws", f"{len(X)} points and {draws} draws of {outputs} outputs", "Ask for fewer points or draws.")
+    with island(X):
+        K = kernel(net, X).nngp
+        return root(K) @ _normal(key, (draws, len(X), outputs), K)
