@@ -1,0 +1,144 @@
+"""Many networks of one architecture: everything of this room over a leading axis of networks, in bounded memory.
+
+Parameters of an ensemble are those of one network with a leading axis: {path: {"W": (networks, fan_in, fan_out), "b":
+(networks, fan_out)}}. `chunk` networks are worked on at once by vmap, one chunk after the other. The default 1 is the
+fastest on a CPU from width 64 on (one network already fills the cores and stays in cache); on a GPU take as many as fit.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from largen import door
+from largen.architecture.nodes import Serial, network
+from largen.errors import InputError
+from largen.networks.empirical import tangent_kernel
+from largen.networks.outputs import layers, outputs
+from largen.networks.parameters import a_dtype, a_key, draw_parameters, dtype_of, fitting, pair
+from largen.networks.training import History, descend, finite, prepare
+from largen.scaling.rates import resolve
+from largen.types import Array, Params, hand_back, island
+
+
+@partial(jax.jit, static_argnames=("core", "chunk", "static"))
+def each(core: Callable[..., Any], net: Serial, params: Params, operands: Any, *, chunk: int = 1, static: tuple[Any, ...] = ()) -> Any:
+    """`core(net, one network's params, *operands, **static)` for every network, `chunk` at a time, results stacked."""
+
+    def one(p: Any) -> Any:
+        return core(net, p, *operands, **dict(static))
+
+    return jax.lax.map(one, params, batch_size=None if chunk == 1 else chunk)
+
+
+def _stacked(net: Serial, params: Any, X: Array) -> Params:
+    """The parameters of an ensemble, checked."""
+    leaves = [leaf for leaf in jax.tree_util.tree_leaves(params) if np.ndim(leaf) > 0]
+    if not leaves or np.shape(leaves[0])[0] < 1:
+        raise InputError("params", "no networks", "the parameters of an ensemble, as lg.init_ensemble returns")
+    return fitting(net, params, X, lead=(np.shape(leaves[0])[0],))
+
+
+def init_ensemble(net: Any, key: Any, n_in: int, networks: int, dtype: Any = None) -> Params:
+    """Parameters of `networks` independent networks: network k is `lg.init(net, jax.random.split(key, networks)[k], n_in)`.
+
+    Returns {path: {"W": (networks, fan_in, fan_out), "b": (networks, fan_out)}}. Parameters and errors as in `lg.init`.
+
+    >>> import largen as lg, jax
+    >>> params = lg.init_ensemble(lg.mlp(widths=[64], out=2), jax.random.key(0), n_in=3, networks=5)
+    >>> params["dense1"]["W"].shape
+    (5, 3, 64)
+    """
+    whole, one, kind = network(net), a_key(key), a_dtype(dtype)
+    features, many = door.count(n_in, "n_in"), door.count(networks, "networks")
+    with island(np.empty(0, kind)):
+        return jax.vmap(lambda k: draw_parameters(whole, k, features, kind))(jax.random.split(one, many))
+
+
+def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
+    """The outputs of every network, (networks, n, out). Parameters and errors as in `lg.apply`; `chunk` networks at a time.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> net = lg.mlp(widths=[64], out=2)
+    >>> lg.apply_ensemble(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5), np.eye(3)).shape
+    (5, 3, 2)
+    """
+    return _over(outputs, net, params, X, chunk)
+
+
+def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> dict[str, Array]:
+    """The preactivations of every network and layer, {path: (networks, n, width)}. Parameters and errors as in `lg.preactivations`.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> net = lg.mlp(widths=[64], out=2)
+    >>> z = lg.preactivations_ensemble(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5), np.eye(3))
+    >>> z["dense1"].shape
+    (5, 3, 64)
+    """
+    return _over(layers, net, params, X, chunk)
+
+
+def _over(core: Callable[..., Any], net: Any, params: Params, X: Any, chunk: int) -> Any:
+    whole, x = network(net), door.points(X)
+    fit = _stacked(whole, params, x)
+    with island(fit):
+        return hand_back(each(core, whole, fit, (jnp.asarray(x, dtype_of(fit)),), chunk=door.count(chunk, "chunk")), X)
+
+
+def train_ensemble(
+    net: Any,
+    params: Params,
+    X: Any,
+    y: Any,
+    eta: Any,
+    steps: int,
+    rates: Any = "ntk",
+    loss: str = "mse",
+    optimizer: Any = None,
+    record: Any = None,
+    chunk: int = 1,
+) -> tuple[Params, History]:
+    """`lg.train` for every network on the same data, `chunk` networks at a time.
+
+    Returns the trained parameters (leading axis: networks) and a `History` with `.loss` (networks, steps + 1), `.time`
+    (steps + 1,) and `.outputs` (networks, k, m, out). Everything else as in `lg.train`; one diverging network raises.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> net, X, y = lg.mlp(widths=[64], out=1), np.eye(3), np.array([1.0, -1.0, 0.5])
+    >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5)
+    >>> params, history = lg.train_ensemble(net, params, X, y, eta=0.5, steps=20, record=(X, [0, 10, 20]))
+    >>> history.loss.shape, history.outputs.shape
+    ((5, 21), (5, 3, 3, 1))
+    """
+    whole, x = network(net), door.points(X)
+    fit = _stacked(whole, params, x)
+    with island(fit):
+        job = prepare(whole, fit, x, y, eta, steps, rates, loss, optimizer, record)
+        static = tuple(job.static.items())
+        final, losses, seen = each(descend, whole, fit, job.operands, chunk=door.count(chunk, "chunk"), static=static)
+        history = History(losses, job.time, seen)
+    finite(losses, eta, optimizer)
+    return final, hand_back(history, X)
+
+
+def empirical_ntk_ensemble(
+    net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True, chunk: int = 1
+) -> Array:
+    """`lg.empirical_ntk` of every network, (networks, n1, n2, o, o), or (networks, n1, n2) with `full=False`; errors as there.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> net = lg.mlp(widths=[64], out=2)
+    >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5)
+    >>> lg.empirical_ntk_ensemble(net, params, np.eye(3), full=False).shape
+    (5, 3, 3)
+    """
+    whole, (x1, x2) = network(net), pair(X1, X2)
+    fit = _stacked(whole, params, x1)
+    with island(fit):
+        kind = dtype_of(fit)
+        second = None if x2 is None else jnp.asarray(x2, kind)
+        operands = (jnp.asarray(x1, kind), second, resolve(whole, rates))
+        return hand_back(each(tangent_kernel, whole, fit, operands, chunk=door.count(chunk, "chunk"), static=(("full", full),)), X1)

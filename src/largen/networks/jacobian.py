@@ -1,0 +1,38 @@
+"""The NTK by its definition, Jacobians contracted with the learning-rate tensor: an independent witness for small networks."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from largen.architecture.nodes import network
+from largen.networks.outputs import outputs
+from largen.networks.parameters import dtype_of, fitting, pair, rate_tensor
+from largen.scaling.rates import resolve
+from largen.types import Array, Params, hand_back, island
+
+
+def jacobian_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk") -> Array:
+    """Theta[a, c, i, j] = sum over parameters of rate dz_i(x_a)/dparameter dz_j(x_c)/dparameter (PDLT 8.7): (n1, n2, o, o).
+
+    Needs n x o numbers for every parameter: use `lg.empirical_ntk` for work. Arguments and errors as there.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> from largen.networks.jacobian import jacobian_ntk
+    >>> net = lg.mlp(widths=[8], out=2)
+    >>> jacobian_ntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3)).shape
+    (3, 3, 2, 2)
+    """
+    whole, (x1, x2) = network(net), pair(X1, X2)
+    fit = fitting(whole, params, x1)
+    with island(fit):
+        kind = dtype_of(fit)
+        jacobian = jax.jacobian(lambda p, X: outputs(whole, p, X))
+        one, two = jacobian(fit, jnp.asarray(x1, kind)), jacobian(fit, jnp.asarray(x1 if x2 is None else x2, kind))
+
+        def contract(rate: Any, J1: Any, J2: Any) -> Any:
+            return rate * jnp.einsum("aip,cjp->acij", J1.reshape(*J1.shape[:2], -1), J2.reshape(*J2.shape[:2], -1))
+
+        tensor = rate_tensor(whole, x1.shape[1], resolve(whole, rates))
+        parts = jax.tree_util.tree_leaves(jax.tree_util.tree_map(contract, tensor, one, two))
+        return hand_back(sum(parts[1:], parts[0]), X1)

@@ -1,0 +1,218 @@
+"""Training real networks: full-batch descent with the learning-rate tensor, or any optax optimiser."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from largen import door
+from largen.architecture.nodes import Serial, network
+from largen.errors import InputError
+from largen.networks.outputs import outputs
+from largen.networks.parameters import dtype_of, fitting, rate_tensor, shapes
+from largen.scaling.rates import resolve
+from largen.types import Array, Params, hand_back, is_traced, island
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class History:
+    """What happened in training. A pytree; of an ensemble, `loss` and `outputs` have the networks as their first axis.
+
+    `loss` (steps + 1,): the loss before each step, last the final one. `time` (steps + 1,): eta x steps, the time of
+    gradient flow; None with an optimizer. `outputs` (k, m, out): the outputs on the m recorded points after each of the
+    k recorded numbers of steps; None if nothing was recorded.
+    """
+
+    loss: Array
+    time: Array | None
+    outputs: Array | None
+
+
+def mse(z: Any, y: Any) -> Any:
+    """(1/2) sum over samples and outputs of (z - y)^2."""
+    return 0.5 * jnp.sum((z - y) ** 2)
+
+
+def cross_entropy(z: Any, y: Any) -> Any:
+    """Sum over samples of -sum_i y_i log softmax(z)_i."""
+    return -jnp.sum(y * jax.nn.log_softmax(z, axis=-1))
+
+
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {"mse": mse, "cross_entropy": cross_entropy}
+
+
+def descend(
+    net: Serial, params: Params, X: Any, y: Any, pace: Any, record: Any, *, steps: int, loss: str, optimizer: Any = None
+) -> tuple[Params, jax.Array, Any]:
+    """The pure core of `train`: (params, losses (steps + 1,), recorded outputs or None). May be jitted and vmapped.
+
+    `pace` is the pytree of steps per parameter array, eta x learning-rate tensor, and None with an optimizer; `record` is
+    None or (X_record, at), `at` an increasing integer array. The loop runs from one recorded step to the next, so that
+    recording costs nothing in between and compile time does not grow with the number of records.
+    """
+
+    def step(s: Any, state: Any) -> Any:
+        here, memory, losses = state
+        value, slope = jax.value_and_grad(lambda p: LOSSES[loss](outputs(net, p, X), y))(here)
+        if optimizer is None:
+            moves = jax.tree_util.tree_map(lambda rate, g: -rate * g, pace, slope)
+        else:
+            moves, memory = optimizer.update(slope, memory, here)
+        moved = jax.tree_util.tree_map(lambda p, move: (p + move).astype(p.dtype), here, moves)
+        return moved, memory, losses.at[s].set(value)
+
+    def until(state: Any, ends: Any) -> Any:
+        state = jax.lax.fori_loop(ends[0], ends[1], step, state)
+        return state, outputs(net, state[0], record[0])
+
+    memory = None if optimizer is None else optimizer.init(params)
+    state = (params, memory, jnp.zeros(steps + 1, dtype_of(params)))
+    seen, begin = None, 0
+    if record is not None:
+        at = record[1]
+        state, seen = jax.lax.scan(until, state, (jnp.concatenate([jnp.zeros_like(at[:1]), at[:-1]]), at))
+        begin = at[-1]
+    params, _, losses = jax.lax.fori_loop(begin, steps, step, state)
+    return params, losses.at[steps].set(LOSSES[loss](outputs(net, params, X), y)), seen
+
+
+STATIC = ("steps", "loss", "optimizer")
+_descend = partial(jax.jit, static_argnames=STATIC)(descend)
+
+
+def train(
+    net: Any,
+    params: Params,
+    X: Any,
+    y: Any,
+    eta: Any,
+    steps: int,
+    rates: Any = "ntk",
+    loss: str = "mse",
+    optimizer: Any = None,
+    record: Any = None,
+) -> tuple[Params, History]:
+    """Full-batch gradient descent: biases move at eta lambda_b, weights at eta lambda_W/fan_in (PDLT 8.6).
+
+    Parameters: `X` (n, features), `y` (n,) or (n, out); `eta`, the global step; `rates`, "ntk" or (lambda_b, lambda_W);
+    `loss`, "mse", (1/2) sum over samples and outputs, or "cross_entropy", the sum over samples of softmax cross-entropy,
+    with y integer labels (n,) or probabilities (n, out); `record`, (X_record, at): outputs on the points X_record after
+    each of the increasing numbers of steps `at`, each between 0 and `steps`.
+
+    `optimizer`: an optax transformation, such as `optax.adam(1e-3)`. It gets the plain gradients and has learning rates of
+    its own, so `eta` must then be None and `rates` is left at its default. Make it once and reuse it: each new one compiles.
+
+    Returns the trained parameters and a `History` with `.loss`, `.time`, `.outputs`. Everything is compiled once per
+    architecture, shapes and number of steps; eta, rates and recorded steps may vary freely. vmap over `params` works.
+
+    Raises `InputError` for arguments that do not fit, and when the loss stops being finite: then eta is above the stable
+    limit, which `lg.max_learning_rate(theta)` gives from the NTK on the training points.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> net, X, y = lg.mlp(widths=[64], out=1), np.eye(3), np.array([1.0, -1.0, 0.5])
+    >>> params, history = lg.train(net, lg.init(net, jax.random.key(0), n_in=3), X, y, eta=0.5, steps=100)
+    >>> bool(history.loss[-1] < 1e-3 * history.loss[0]), float(history.time[-1])
+    (True, 50.0)
+    """
+    whole, x = network(net), door.points(X)
+    fit = fitting(whole, params, x)
+    with island(fit):
+        job = prepare(whole, fit, x, y, eta, steps, rates, loss, optimizer, record)
+        final, losses, seen = _descend(whole, fit, *job.operands, **job.static)
+        history = History(losses, job.time, seen)
+    finite(losses, eta, optimizer)
+    return final, hand_back(history, X)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Checked arguments of a training run: the operands of `descend` after params, its static ones, and the times."""
+
+    operands: tuple[Any, Any, Any, Any]
+    static: dict[str, Any]
+    time: Any
+
+
+def prepare(
+    net: Serial, params: Params, X: Array, y: Any, eta: Any, steps: int, rates: Any, loss: str, optimizer: Any, record: Any
+) -> Job:
+    """Check the arguments of a training run (door of `train` and of ensembles); `params` fits one network, or one per row."""
+    kind, (out, _) = dtype_of(params), shapes(net, X.shape[1])
+    steps = door.count(steps, "steps", low=0)
+    aims = _aims(y, X.shape[0], out, door.choice(loss, "loss", tuple(LOSSES)))
+    pace = time = None
+    if optimizer is None:
+        need, fix = "a number > 0", "lg.max_learning_rate(theta) says the largest stable one."
+        if eta is None:
+            raise InputError("eta", "None", need, fix)
+        eta = door.number(eta, "eta", low=0.0, strict=True)
+        tensor = rate_tensor(net, X.shape[1], resolve(net, rates))
+        pace = jax.tree_util.tree_map(lambda rate: jnp.asarray(eta * rate, kind), tensor)
+        time = jnp.asarray(eta, kind) * jnp.arange(steps + 1, dtype=kind)
+    else:
+        if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+            raise InputError("optimizer", f"a {type(optimizer).__name__}", "an optax transformation, such as optax.adam(1e-3)")
+        if eta is not None:
+            raise InputError("eta", f"{eta!r} together with an optimizer", "None: the optimizer has a learning rate of its own")
+        if not (isinstance(rates, str) and rates == "ntk"):
+            raise InputError("rates", f"{rates!r} together with an optimizer", "the default: the optimizer gets plain gradients")
+    operands = (jnp.asarray(X, kind), jnp.asarray(aims, kind), pace, _record(record, steps, X.shape[1], kind))
+    return Job(operands, {"steps": steps, "loss": loss, "optimizer": optimizer}, time)
+
+
+def _aims(y: Any, n: int, out: int, loss: str) -> Array:
+    """Targets of shape (n, out) for the loss."""
+    if loss == "mse":
+        aims = door.targets(y, n)
+        aims = aims[:, None] if aims.ndim == 1 else aims
+        if aims.shape[1] != out:
+            raise InputError("y", f"{aims.shape[1]} columns (shape {np.shape(y)})", f"{out} columns, one per output of the network")
+        return aims
+    need = f"integer labels of shape ({n},) in 0 ... {out - 1}, or probabilities of shape ({n}, {out})"
+    if out < 2:
+        raise InputError("loss", '"cross_entropy" with one output', "a network with an output per class (two or more)")
+    labels = y if isinstance(y, (jax.Array, np.ndarray)) else np.asarray(y)
+    if labels.ndim == 1 and jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == (n,):
+        if not is_traced(labels) and not (np.asarray(labels).min() >= 0 and np.asarray(labels).max() < out):
+            raise InputError("y", f"labels from {np.asarray(labels).min()} to {np.asarray(labels).max()}", need)
+        return jax.nn.one_hot(labels, out)
+    aims = door.array(y, "y", need)
+    if aims.shape != (n, out):
+        raise InputError("y", f"{aims.dtype} of shape {aims.shape}", need)
+    if not is_traced(aims) and not (np.asarray(aims).min() >= 0 and np.allclose(np.asarray(aims).sum(1), 1, atol=1e-4)):
+        raise InputError("y", "rows that are no probabilities (negative, or not summing to 1)", need)
+    return aims
+
+
+def _record(record: Any, steps: int, columns: int, kind: Any) -> Any:
+    """(points, steps) to record at, as arrays."""
+    if record is None:
+        return None
+    if not isinstance(record, (tuple, list)) or len(record) != 2:
+        raise InputError("record", f"a {type(record).__name__}", "a pair (X_record, at): points, and the numbers of steps to record after")
+    where, at = door.points(record[0], "record[0]", columns), np.asarray(record[1])
+    whole = at.ndim == 1 and at.size > 0 and np.issubdtype(at.dtype, np.integer)
+    if not whole or at[0] < 0 or at[-1] > steps or (np.diff(at) <= 0).any():
+        raise InputError("record[1]", repr(record[1]), f"increasing whole numbers of steps between 0 and {steps}")
+    return jnp.asarray(where, kind), jnp.asarray(at, jnp.int32)
+
+
+def finite(losses: Any, eta: Any, optimizer: Any) -> None:
+    """Refuse a run whose loss, (steps + 1,) or (networks, steps + 1), stopped being finite."""
+    if is_traced(losses):
+        return
+    good = np.isfinite(np.asarray(losses))
+    if good.all():
+        return
+    first = int(np.argmin(good.reshape(-1, good.shape[-1]).all(0)))
+    many = f" in {int((~good.all(1)).sum())} of {len(good)} networks" if good.ndim == 2 else ""
+    got = f"a loss that is not finite from step {first} on{many}"
+    if optimizer is not None:
+        raise InputError("optimizer", got, "steps that do not diverge", "Lower the optimizer's learning rate.")
+    fix = "Lower eta: lg.max_learning_rate(theta), with theta the NTK on the training points, says the largest stable one."
+    raise InputError("eta", f"{eta}, and {got}", "a step at which training does not diverge", fix)
