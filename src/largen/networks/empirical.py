@@ -26,7 +26,7 @@ def _dense(node: Any, total: Any, extra: Any, need: bool) -> Any:
     if need:
         product = B1.reshape(o * n1, width) @ B2.reshape(o * n2, width).T
         return total + product.reshape(o, n1, o, n2) * gain[None, :, None, :]
-    return total + jnp.einsum("iaj,icj->ac", B1, B2) / o * gain
+    return total + jnp.einsum("iaj,icj->iac", B1, B2).mean(0) * gain
 
 
 @EMPIRICAL.rule(Act)
@@ -58,7 +58,7 @@ def tangent_kernel(net: Serial, params: Params, X1: Any, X2: Any, rates: Any, *,
     one = backward_factors(net, params, X1)
     two = one if X2 is None else backward_factors(net, params, X2)
     total, _ = walk(net, EMPIRICAL, jnp.zeros((), X1.dtype), {path: (one[path], two[path], rates[path]) for path in params}, full)
-    return total.transpose(1, 3, 0, 2) if full else total
+    return (total.transpose(1, 3, 0, 2) if full else total).astype(X1.dtype)
 
 
 _tangent_kernel = jax.jit(tangent_kernel, static_argnames=("full",))
@@ -88,5 +88,4 @@ def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any 
     with island(fit):
         kind = dtype_of(fit)
         second = None if x2 is None else jnp.asarray(x2, kind)
-        pace = {path: (jnp.asarray(b, kind), jnp.asarray(w, kind)) for path, (b, w) in resolve(whole, rates).items()}
-        return hand_back(_tangent_kernel(whole, fit, jnp.asarray(x1, kind), second, pace, full=bool(full)), X1)
+        return hand_back(_tangent_kernel(whole, fit, jnp.asarray(x1, kind), second, resolve(whole, rates), full=bool(full)), X1)

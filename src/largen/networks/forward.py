@@ -5,9 +5,10 @@ It gives the NTK of every layer, and needs (n1, n2, width, width) numbers for ea
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
-from largen.architecture.nodes import Act, Dense, network
+from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, paths, walk
 from largen.networks.parameters import dtype_of, fitting, pair
 from largen.scaling.rates import resolve
@@ -54,6 +55,10 @@ def forward_equation(net: Any, params: Params, X1: Any, X2: Any = None, rates: A
         extras = {path: (fit[path], rate) for path, rate in resolve(whole, rates).items()}
         (n1, n_in), n2 = x1.shape, x2.shape[0]
         start = (jnp.asarray(x1, kind), jnp.asarray(x2, kind), jnp.zeros((n1, n2, n_in, n_in), kind))
-        kept = walk(whole, EQUATION, start, extras, keep=Dense)[1]
-        affine = [path for path, node in paths(whole) if isinstance(node, Dense)]
-        return hand_back({path: stretch[2][0] for path, stretch in zip(affine, kept, strict=True)}, X1)
+        return hand_back(_layers(whole, start, extras), X1)
+
+
+@jax.jit
+def _layers(net: Serial, start: Any, extras: Any) -> dict[str, jax.Array]:
+    kept = walk(net, EQUATION, start, extras, keep=Dense)[1]
+    return {path: stretch[2][0] for path, stretch in zip((path for path, node in paths(net) if isinstance(node, Dense)), kept, strict=True)}

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen.architecture.nodes import network
+from largen.architecture.nodes import Serial, network
 from largen.networks.outputs import outputs
 from largen.networks.parameters import dtype_of, fitting, pair, rate_tensor
 from largen.scaling.rates import resolve
@@ -27,12 +27,18 @@ def jacobian_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any =
     fit = fitting(whole, params, x1)
     with island(fit):
         kind = dtype_of(fit)
-        jacobian = jax.jacobian(lambda p, X: outputs(whole, p, X))
-        one, two = jacobian(fit, jnp.asarray(x1, kind)), jacobian(fit, jnp.asarray(x1 if x2 is None else x2, kind))
+        two = None if x2 is None else jnp.asarray(x2, kind)
+        return hand_back(_contracted(whole, fit, jnp.asarray(x1, kind), two, rate_tensor(whole, x1.shape[1], resolve(whole, rates))), X1)
 
-        def contract(rate: Any, J1: Any, J2: Any) -> Any:
-            return rate * jnp.einsum("aip,cjp->acij", J1.reshape(*J1.shape[:2], -1), J2.reshape(*J2.shape[:2], -1))
 
-        tensor = rate_tensor(whole, x1.shape[1], resolve(whole, rates))
-        parts = jax.tree_util.tree_leaves(jax.tree_util.tree_map(contract, tensor, one, two))
-        return hand_back(sum(parts[1:], parts[0]), X1)
+@jax.jit
+def _contracted(net: Serial, params: Params, X1: Any, X2: Any, tensor: Any) -> jax.Array:
+    jacobian = jax.jacobian(lambda p, X: outputs(net, p, X))
+    one = jacobian(params, X1)
+    two = one if X2 is None else jacobian(params, X2)
+
+    def contract(rate: Any, J1: Any, J2: Any) -> Any:
+        return rate * jnp.einsum("aip,cjp->acij", J1.reshape(*J1.shape[:2], -1), J2.reshape(*J2.shape[:2], -1))
+
+    parts = jax.tree_util.tree_leaves(jax.tree_util.tree_map(contract, tensor, one, two))
+    return sum(parts[1:], parts[0])
