@@ -1,5 +1,7 @@
 """The solvers on arrays, against independent paths: ODE integration, explicit loops, direct solves."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,26 +10,26 @@ from hypothesis import given, settings, strategies as st
 from scipy.integrate import solve_ivp
 
 from largen.errors import InputError, SingularKernelError
-from largen.prediction import factor, schedule, weights
+from largen.prediction import Schedule, factor, schedule, weights
 from largen.prediction.flow import covariance, mean, posterior_covariance
 
 N, M = 6, 4
 
 
-def blocks(seed: int = 0, n: int = N, m: int = M, features: int = 30):
+def blocks(seed: int = 0, n: int = N, m: int = M, features: int = 30) -> tuple[Any, Any, Any]:
     """Random NTK and NNGP of n train and m test points, of full rank, and targets."""
     rng = np.random.default_rng(seed)
     phi, psi = rng.normal(size=(2, n + m, features)) / features**0.5
     return phi @ phi.T, psi @ psi.T, rng.normal(size=(n, 2))
 
 
-def trained(theta, K, y, plan, ridge=0.0, n=N):
+def trained(theta: Any, K: Any, y: Any, plan: Schedule, ridge: Any = 0.0, n: int = N) -> tuple[Any, Any]:
     f = factor(theta[:n, :n], ridge)
     w = weights(f, plan)
     return mean(f, w, theta[n:, :n], y), covariance(f, w, theta[n:, :n], K[:n, :n], K[n:, :n], K[n:, n:])
 
 
-def integrate(theta, z0, y, time, ridge=0.0, n=N):
+def integrate(theta, z0, y, time, ridge: Any = 0.0, n=N):
     """z(time) on all points by integrating dz/dt = -Theta_DA (z_A + s - y), ds/dt = -R (z_A + s - y): offsets s per train sample."""
     ridge = np.broadcast_to(ridge, (n,))
 
@@ -150,9 +152,9 @@ def test_training_with_theta_equal_to_K_ends_at_the_posterior(seed):
 def test_float64_jax_arrays_keep_their_digits_and_everything_can_be_traced():
     theta, K, y = blocks(5)
     with jax.enable_x64(True):
-        arrays = [jnp.asarray(a) for a in (theta, K, y)]
-        out = trained(*arrays, schedule(time=2.0), 0.1)
-        slope = jax.grad(lambda r: trained(*arrays, schedule(time=2.0), r)[0][0, 0])(0.1)
+        theta_, K_, y_ = (jnp.asarray(a) for a in (theta, K, y))
+        out = trained(theta_, K_, y_, schedule(time=2.0), 0.1)
+        slope = jax.grad(lambda r: trained(theta_, K_, y_, schedule(time=2.0), r)[0][0, 0])(0.1)
     assert out[0].dtype == np.float64
     for ours, numpys in zip(out, trained(theta, K, y, schedule(time=2.0), 0.1), strict=True):
         assert np.allclose(np.asarray(ours), numpys, atol=1e-13)
@@ -169,13 +171,13 @@ def test_singular_kernels_are_refused_at_the_end_and_fine_before():
             trained(theta, K, y, schedule(how))
     assert np.isfinite(trained(theta, K, y, schedule(time=1e3))[0]).all()
     assert np.isfinite(trained(theta, K, y, schedule(), 1e-6)[0]).all()
-    with pytest.raises(SingularKernelError, match="as good as infinite|the same for this kernel"):
+    with pytest.raises(SingularKernelError, match=r"as good as infinite|the same for this kernel"):
         trained(theta, K, y, schedule(time=1e18))
-    low = blocks(7, features=4)
+    theta, K, y = blocks(7, features=4)
     with pytest.raises(SingularKernelError, match="rank is 4 of 6: more points than features"):
-        trained(*low, schedule())
+        trained(theta, K, y, schedule())
     with pytest.raises(SingularKernelError, match="or float64 arrays"):
-        trained(*(a.astype(np.float32) for a in low), schedule())
+        trained(theta.astype(np.float32), K.astype(np.float32), y.astype(np.float32), schedule())
 
 
 def test_bad_arrays_are_refused():

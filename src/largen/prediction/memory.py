@@ -23,8 +23,10 @@ def _reported() -> float:
 def _limit() -> float | None:
     try:
         group = Path("/sys/fs/cgroup")
-        return float((group / "memory.max").read_text()) - float((group / "memory.current").read_text())
-    except (OSError, ValueError):  # no such group, or "max"
+        limit, used = (float((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())["inactive_file"]
+        return limit - used + float(cached)  # what is cached of files is given back on demand
+    except (OSError, ValueError, KeyError):  # no such group, or "max"
         return None
 
 

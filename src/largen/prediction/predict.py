@@ -1,7 +1,7 @@
 """`lg.predict`: what a trained network outputs, for the ensemble of wide networks or for one given network."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,8 +27,8 @@ class Prediction:
     """
 
     mean: Array
-    cov: Array | None
-    initial_variance: Array | None
+    cov: Any
+    initial_variance: Any
     time: Any
     how: str
     source: str
@@ -69,9 +69,10 @@ def predict(
     NTK with all pairs of outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y). One network has no covariance: `.cov` is None.
 
     Shapes: X (n, features), X_test (m, features), y (n,) or (n, o) -> `.mean` (m,) or (m, o), `.cov` (m, m) per output; with T
-    times, a leading axis T. The dtype is that of X
-    (float32 at least). A network with one output takes several columns (each its own network).
-    One eigendecomposition of n x n serves all times, outputs and test points. See `Prediction` for every field.
+    times, a leading axis T. The dtype is that of X (float32 at least), with `params` that of the parameters. Without `params`,
+    a network with one output takes any number of columns (each its own network). One eigendecomposition of n x n serves all
+    times, outputs and test points. Differentiable (in C_W, ridge, time, ...) as long as the train kernel has no repeated
+    eigenvalues, where the derivative of an eigenvector does not exist. See `Prediction` for every field.
 
     Raises `InputError` for bad arrays, integer labels, arguments that do not go together, eta > 2/lambda_max, and what does not
     fit into memory; `SingularKernelError` when infinite time is not defined (duplicate points, more points than features,
@@ -98,14 +99,14 @@ def predict(
     outputs, dtype = _outputs(net, y, params), jnp.promote_types(X.dtype, np.float32)
     _fits(len(X), len(X_test), outputs, plan, params, dtype.itemsize)
     xp = namespace(X, y, X_test)
-    with island(X):
+    with island(X, params):
         X, X_test, targets = (xp.asarray(a, dtype=dtype) for a in (X, X_test, y))
         columns = targets.reshape(len(X), -1)
         if params is None:
             out = _ensemble(net, X, columns, X_test, rates, plan, ridge)
         else:
             out = _network(net, params, X, columns, X_test, rates, plan, ridge)
-        return out if y.ndim == 2 else Prediction(**{**vars(out), "mean": out.mean[..., 0]})
+        return out if y.ndim == 2 else replace(out, mean=out.mean[..., 0])
 
 
 def _outputs(net: Serial, y: Array, params: Any) -> int:
@@ -149,12 +150,14 @@ def _ensemble(net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: 
 
 def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
     """One given network, linearised about its parameters, from its own outputs and its own NTK."""
-    from largen.networks import apply, empirical_ntk
+    from largen.networks.empirical import empirical_ntk
+    from largen.networks.outputs import apply
 
-    xp, n, outputs = namespace(X), len(X), y.shape[1]
-    both = xp.concatenate([X, X_test])
-    z0 = xp.asarray(apply(net, params, both), dtype=X.dtype)
-    theta = flatten(xp.asarray(empirical_ntk(net, params, both, X, rates=rates, full=True), dtype=X.dtype))
+    n, outputs, both = len(X), y.shape[1], namespace(X).concatenate([X, X_test])
+    z0 = apply(net, params, both)
+    theta = flatten(empirical_ntk(net, params, both, X, rates=rates, full=True))
+    xp, dtype = namespace(z0, theta), jnp.promote_types(z0.dtype, np.float32)
+    z0, theta, y = (xp.asarray(a, dtype=dtype) for a in (z0, theta, y))
     spread = ridge if np.ndim(ridge) == 0 else xp.repeat(xp.asarray(ridge), outputs)
     f = factor(theta[: n * outputs], spread)
     w = flow.weights(f, plan, outputs)

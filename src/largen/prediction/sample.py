@@ -60,7 +60,7 @@ def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge:
     Prior: N(0, K) for each output, K the NNGP covariance (PDLT 6.32): (draws, m, o) with o the network's outputs. With
     given=(X_train, y): the Bayesian posterior N(K_BA (K_AA + R)^{-1} y, K_BB - K_BA (K_AA + R)^{-1} K_AB) with R = diag(ridge)
     (6.57, 6.64): (draws, m) for y (n,), (draws, m, o) for y (n, o). Noiseless functions, order n^0 in the widths; `draws`
-    and `key` (a JAX random key) fix the numbers. The dtype is that of X.
+    and `key` (a JAX random key) fix the numbers. The dtype is that of X (float32 at least).
 
     Raises `InputError` for bad arrays, keys and counts, `SingularKernelError` for a singular train kernel with ridge 0.
 
@@ -76,7 +76,8 @@ def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge:
         if not isinstance(given, (tuple, list)) or len(given) != 2:
             raise InputError("given", f"a {type(given).__name__}", "a pair (X_train, y)")
         train = door.points(given[0], "given[0] (X_train)", columns=X.shape[1], other="X")
-        train = train.astype(X.dtype) if not isinstance(train, jax.Array) else train
+        with island(X):
+            train = namespace(X, train).asarray(train, dtype=X.dtype)
         return draw(predict(net, train, given[1], X, how="bayes", ridge=ridge), key, draws)
     from largen.theory.kernels import kernel
 
@@ -84,5 +85,5 @@ def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge:
     needed = memory.kernel_prediction(0, len(X), 1, X.dtype.itemsize) + 2 * draws * len(X) * outputs * X.dtype.itemsize
     memory.require(needed, "X, draws", f"{len(X)} points and {draws} draws of {outputs} outputs", "Ask for fewer points or draws.")
     with island(X):
-        K = kernel(net, X).nngp
+        K = kernel(net, X.astype(jnp.promote_types(X.dtype, jnp.float32))).nngp
         return root(K) @ _normal(key, (draws, len(X), outputs), K)
