@@ -97,13 +97,16 @@ def test_pytorch_sgd_is_the_rates_of_the_table() -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(1)
     n, n_in, o, lr, steps = 6, 5, 2, 0.05, 20
-    model = torch.nn.Sequential(torch.nn.Linear(n_in, 32), torch.nn.Tanh(), torch.nn.Linear(32, 16), torch.nn.Tanh(), torch.nn.Linear(16, o))
+    model = torch.nn.Sequential(
+        torch.nn.Linear(n_in, 32), torch.nn.Tanh(), torch.nn.Linear(32, 16), torch.nn.Tanh(), torch.nn.Linear(16, o)
+    )
     generator = np.random.default_rng(0)
     X, y = generator.normal(size=(n, n_in)).astype(np.float32), generator.normal(size=(n, o)).astype(np.float32)
     linear = [layer for layer in model if isinstance(layer, torch.nn.Linear)]
     # copies: .numpy() shares memory with the model that is trained below
     params = {
-        f"dense{i}": {"W": layer.weight.detach().numpy().T.copy(), "b": layer.bias.detach().numpy().copy()} for i, layer in enumerate(linear, 1)
+        f"dense{i}": {"W": layer.weight.detach().numpy().T.copy(), "b": layer.bias.detach().numpy().copy()}
+        for i, layer in enumerate(linear, 1)
     }
     net = lg.mlp(widths=[32, 16], out=o, activation="tanh", C_W=1 / 3, C_b=[1 / (3 * m) for m in (n_in, 32, 16)])
     np.testing.assert_allclose(lg.apply(net, params, X), model(torch.tensor(X)).detach().numpy(), atol=1e-6)

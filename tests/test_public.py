@@ -20,7 +20,9 @@ def public_names() -> list[str]:
     tree = ast.parse(Path(inspect.getfile(lg)).read_text("utf-8"))
     names = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     names |= set(getattr(lg, "__all__", ()))
-    return sorted(n for n in names if not n.startswith("_") and n not in ("Any", "TYPE_CHECKING") and not isinstance(getattr(lg, n), ModuleType))
+    return sorted(
+        n for n in names if not n.startswith("_") and n not in ("Any", "TYPE_CHECKING") and not isinstance(getattr(lg, n), ModuleType)
+    )
 
 
 NAMES = public_names()

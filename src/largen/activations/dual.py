@@ -112,7 +112,7 @@ def _homogeneous_jvp(form: Homogeneous, primals: Any, tangents: Any) -> Any:
     d1, d2, dk, _, _ = tangents
     value, kdot = _homogeneous_moments(form, q1, q2, k, near, far)
     dvalue = safe_divide(value - k * kdot, 2 * q1) * d1 + safe_divide(value - k * kdot, 2 * q2) * d2 + kdot * dk
-    density = _once(_inverse_sine(near, far) / (2 * np.pi))  # of both points at the kink, times r1 r2
+    density = _once(_inverse_sine(near, far) / (2 * np.pi), q1, q2, k)  # of both points at the kink, times r1 r2
     return (value, kdot), (dvalue, (form.a_plus - form.a_minus) ** 2 * density * _cosine_tangent(q1, q2, k, d1, d2, dk))
 
 
@@ -128,8 +128,8 @@ def _inverse_sine(near: Any, far: Any) -> Any:
 
 
 @jax.custom_jvp
-def _once(x: Any) -> Any:
-    """x, whose derivative is refused."""
+def _once(x: Any, q1: Any, q2: Any, k: Any) -> Any:
+    """x, a function of the moments, whose derivative is refused."""
     return x
 
 
@@ -161,7 +161,7 @@ def _step_moment(q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Any:
 def _step_jvp(primals: Any, tangents: Any) -> Any:
     q1, q2, k, near, far = primals
     d1, d2, dk, _, _ = tangents
-    slope = _once(2 / np.pi * _inverse_sine(near, far))
+    slope = _once(2 / np.pi * _inverse_sine(near, far), q1, q2, k)
     return _step_moment(*primals), slope * _cosine_tangent(q1, q2, k, d1, d2, dk)
 
 
@@ -230,10 +230,14 @@ def _tolerance(dtype: Any) -> float:
 
 def _by_quadrature(phi: Activation, pair: Pair) -> Dual:
     m1, m2 = moment(phi, pair.q1), moment(phi, pair.q2)
-    expectation = _kinked if phi.kinks else _smooth
-    k, near, far, error = expectation(phi, 0, 0, pair.q1, pair.q2, pair.k, pair.near, pair.far)
-    kdot, _, _, slope_error = expectation(phi, 1, 1, pair.q1, pair.q2, pair.k, pair.near, pair.far)
-    return Dual(Pair(m1, m2, k, near, far), kdot, jnp.maximum(error, slope_error))
+    moments = (pair.q1, pair.q2, pair.k, pair.near, pair.far)
+    if phi.kinks:
+        k, kdot, near, far, error = _kinked(phi, *moments)
+    else:
+        k, near, far, value_error = _smooth(phi, 0, 0, *moments)
+        kdot, _, _, slope_error = _smooth(phi, 1, 1, *moments)
+        error = jnp.maximum(value_error, slope_error)
+    return Dual(Pair(m1, m2, k, jnp.clip(near, 0, 2), jnp.clip(far, 0, 2)), kdot, error)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -260,8 +264,9 @@ def _smooth(phi: Activation, a: int, b: int, q1: Any, q2: Any, k: Any, near: Any
     size1, size2 = (jnp.sqrt(hermite.mean(lambda z, h=h: h(z) ** 2, q)) for h, q in ((f, q1), (g, q2)))
     A1, n1, rest1 = hermite.coefficients(f, q1, tolerance)
     A2, n2, rest2 = hermite.coefficients(g, q2, tolerance)
-    c, gap, total = hermite.series(safe_divide(A1, size1), safe_divide(A2, size2), jnp.maximum(n1, n2), near, far)
-    return size1 * size2 * c, gap / 2, total / 2, jnp.sqrt(rest1 * rest2)
+    same = (near == 0) & (q1 == q2)
+    c, near_out, far_out = hermite.series(safe_divide(A1, size1), safe_divide(A2, size2), jnp.maximum(n1, n2), near, far, same)
+    return size1 * size2 * c, near_out, far_out, jnp.sqrt(rest1 * rest2)
 
 
 @_smooth.defjvp
@@ -273,57 +278,62 @@ def _smooth_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: Any) ->
     return out, (slope, *(jnp.zeros_like(v) for v in out[1:]))
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _kinked(phi: Activation, a: int, b: int, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any]:
-    """The same for a kinked activation, a = b, by quadrature split at the kinks."""
-    f = phi.derivative(a)
-    size1, size2 = (jnp.sqrt(piecewise.mean(lambda z: f(z) ** 2, q, phi.kinks)) for q in (q1, q2))
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _kinked(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """E[phi phi], E[phi' phi'], 1 - c and 1 + c of the former, and the error, by quadrature split at the kinks."""
+    f, slope = phi.fn, phi.derivative()
+    size1, size2 = (jnp.sqrt(moment(phi, q)) for q in (q1, q2))
 
     def integrand(z1: Any, z2: Any, s1: Any, s2: Any) -> tuple[Any, ...]:
         f1, f2 = safe_divide(f(z1), s1), safe_divide(f(z2), s2)
-        return f1 * f2, 0.5 * (f1 - f2) ** 2, 0.5 * (f1 + f2) ** 2
+        return f1 * f2, slope(z1) * slope(z2), 0.5 * (f1 - f2) ** 2, 0.5 * (f1 + f2) ** 2
 
-    def product(z1: Any, z2: Any, s1: Any, s2: Any) -> tuple[Any, ...]:
-        return (integrand(z1, z2, s1, s2)[0],)
-
-    c, near_out, far_out = piecewise.pair_mean(integrand, q1, q2, near, far, phi.kinks, phi.kinks, (size1, size2))
-    (coarse,) = piecewise.pair_mean(product, q1, q2, near, far, phi.kinks, phi.kinks, (size1, size2), piecewise.COARSE)
-    return size1 * size2 * c, near_out, far_out, jnp.abs(c - coarse).max()
+    shape = jnp.broadcast_shapes(q1.shape, q2.shape, near.shape)
+    pairs = [jnp.broadcast_to(v, shape) for v in (q1, q2, near, far, size1, size2)]
+    c, kdot, near_out, far_out = piecewise.pair_mean(integrand, *pairs[:4], phi.kinks, tuple(pairs[4:]))
+    # the error, by a coarser rule on a sample of the pairs
+    few = slice(None, None, max(1, near.size // 64))
+    sample = [v.reshape(-1)[few] for v in (*pairs, c, kdot)]
+    coarse = piecewise.pair_mean(integrand, *sample[:4], phi.kinks, tuple(sample[4:6]), piecewise.COARSE)
+    scale = jnp.maximum(jnp.abs(kdot).max(), jnp.finfo(kdot.dtype).tiny)
+    error = jnp.maximum(jnp.abs(coarse[0] - sample[6]).max(), jnp.abs(coarse[1] - sample[7]).max() / scale)
+    return size1 * size2 * c, kdot, near_out, far_out, error
 
 
 @_kinked.defjvp
-def _kinked_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: Any) -> Any:
-    """Price with the jumps J of f = phi^(a) at the kinks x: D f = f' + sum J delta_x. E[D f D g] dk in full; the part with
-    two deltas apart, as it multiplies dc and diverges at coincidence; the dq parts by Stein,
-    q1 E[D^2 f g] = E[z1 D f g] - k E[D f D g]."""
+def _kinked_jvp(phi: Activation, primals: Any, tangents: Any) -> Any:
+    """Price for f = phi and f = phi', with the jumps J of f at the kinks x: D f = f' + sum J delta_x. The part of
+    E[D f D f] dk with two deltas is kept apart, as it multiplies dc and diverges at coincidence; the dq parts go by
+    Stein, q1 E[D^2 f f] = E[z1 D f f] - k E[D f D f]."""
     q1, q2, k, near, far = primals
     d1, d2, dk, _, _ = tangents
-    out = _kinked(phi, a, b, *primals)
-    f, slope = phi.derivative(a), phi.derivative(a + 1)
-
-    def integrand(z1: Any, z2: Any) -> tuple[Any, ...]:
-        f1, f2, s1, s2 = f(z1), f(z2), slope(z1), slope(z2)
-        return s1 * s2, z1 * s1 * f2, z2 * s2 * f1
-
-    both, first, second = piecewise.pair_mean(integrand, q1, q2, near, far, phi.kinks, phi.kinks)
-    cross = jnp.zeros_like(both)
-    jumps = [(x, J) for x, J in zip(phi.kinks, phi.jumps(a), strict=True) if J]
+    out = _kinked(phi, *primals)
     r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
     c, width = jnp.where(near <= far, 1 - near, far - 1), jnp.sqrt(near * far)
-    for x, J in jumps:
-        p1, p2 = (J * jnp.exp(-x * x / (2 * q)) / jnp.sqrt(2 * np.pi * q) for q in (q1, q2))
-        c1, w1 = c * r2 * x / r1, r2 * width  # z2 given z1 = x
-        c2, w2 = c * r1 * x / r2, r1 * width
-        both = both + p1 * piecewise.conditional_mean(slope, c1, w1, phi.kinks) + p2 * piecewise.conditional_mean(slope, c2, w2, phi.kinks)
-        first = first + x * p1 * piecewise.conditional_mean(f, c1, w1, phi.kinks)
-        second = second + x * p2 * piecewise.conditional_mean(f, c2, w2, phi.kinks)
-        for y, Jy in jumps:
-            u, v = x / r1, y / r2
-            s = jnp.minimum(near, far)
-            square = jnp.where(near <= far, (u - v) ** 2 + 2 * u * v * s, (u + v) ** 2 - 2 * u * v * s)
-            density = jnp.exp(-0.5 * safe_divide(square, width**2, jnp.inf)) * _inverse_sine(near, far) / (2 * np.pi)
-            cross = cross + J * Jy * density
-    both, first, second, cross = (_once(v) for v in (both, first, second, cross))
-    tangent = both * dk + 0.5 * safe_divide(first - k * both, q1) * d1 + 0.5 * safe_divide(second - k * both, q2) * d2
-    tangent = tangent + cross * _cosine_tangent(q1, q2, k, d1, d2, dk)
-    return out, (tangent, *(jnp.zeros_like(v) for v in out[1:]))
+    dc = _cosine_tangent(q1, q2, k, d1, d2, dk)
+    rates = []
+    for order in (0, 1):
+        f, slope = phi.derivative(order), phi.derivative(order + 1)
+
+        def integrand(z1: Any, z2: Any, f: Any = f, slope: Any = slope) -> tuple[Any, ...]:
+            s1, s2 = slope(z1), slope(z2)
+            return s1 * s2, z1 * s1 * f(z2), z2 * s2 * f(z1)
+
+        both, first, second = piecewise.pair_mean(integrand, q1, q2, near, far, phi.kinks)
+        cross = jnp.zeros_like(both)
+        jumps = [(x, J) for x, J in zip(phi.kinks, phi.jumps(order), strict=True) if J]
+        for x, J in jumps:
+            p1, p2 = (J * jnp.exp(-x * x / (2 * q)) / jnp.sqrt(2 * np.pi * q) for q in (q1, q2))
+            on1, on2 = (c * r2 * x / r1, r2 * width), (c * r1 * x / r2, r1 * width)  # the other z given that one is x
+            both = both + p1 * piecewise.conditional_mean(slope, *on1, phi.kinks) + p2 * piecewise.conditional_mean(slope, *on2, phi.kinks)
+            first = first + x * p1 * piecewise.conditional_mean(f, *on1, phi.kinks)
+            second = second + x * p2 * piecewise.conditional_mean(f, *on2, phi.kinks)
+            for y, Jy in jumps:
+                u, v, s = x / r1, y / r2, jnp.minimum(near, far)
+                square = jnp.where(near <= far, (u - v) ** 2 + 2 * u * v * s, (u + v) ** 2 - 2 * u * v * s)
+                density = jnp.exp(-0.5 * safe_divide(square, width**2, jnp.inf)) * _inverse_sine(near, far) / (2 * np.pi)
+                cross = cross + J * Jy * density
+        both, first, second, cross = (_once(v, q1, q2, k) for v in (both, first, second, cross))
+        tangent = both * dk + 0.5 * safe_divide(first - k * both, q1) * d1 + 0.5 * safe_divide(second - k * both, q2) * d2
+        rates.append(tangent + cross * dc)
+    return out, (*rates, *(jnp.zeros_like(v) for v in out[2:]))

@@ -19,6 +19,8 @@ import numpy as np
 BLOCK, MOST = 64, 2048  # terms computed at a time, at most
 STEP, REACH = 0.03, 16.0  # trapezoid in u: spectral for analytic functions; resolves h_2048
 UNROLL = 8
+CLOSE = 1e-3  # 1 - |c| below which 1 - c' is summed without cancellation
+CACHE = 16384  # pairs at a time
 
 
 def nodes(dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -35,7 +37,8 @@ def mean(f: Callable[[Any], Any], q: Any) -> Any:
 
 def coefficients(f: Callable[[Any], Any], q: Any, tolerance: float) -> tuple[Any, Any, Any]:
     """(A, N, rest): A of shape (MOST, *q.shape), zero beyond the N terms that were needed (a traced multiple of BLOCK),
-    and rest, the largest E[f^2] - sum A^2 relative to the largest E[f^2]."""
+    and rest, the largest E[f^2] - sum A^2 relative to the largest E[f^2]. Stops at the tolerance, or when a block adds
+    less than rounding."""
     u, w = nodes(q.dtype)
     flat = q.reshape(-1)
     values = f(jnp.sqrt(flat)[:, None] * u)  # (points, nodes)
@@ -44,7 +47,6 @@ def coefficients(f: Callable[[Any], Any], q: Any, tolerance: float) -> tuple[Any
     # Hermite functions h_m(u) exp(-u^2/4) stay bounded; the other half of the weight goes with the values
     half = jnp.asarray(np.exp(-np.asarray(u, np.float64) ** 2 / 4).astype(q.dtype))
     weighted = values * jnp.asarray(STEP / np.sqrt(2 * np.pi), q.dtype) * half
-    first = (jnp.zeros_like(half), half)
 
     def hermite_block(start: Any, last: Any) -> tuple[Any, Any]:
         def next_one(carry: Any, m: Any) -> tuple[Any, Any]:
@@ -55,51 +57,74 @@ def coefficients(f: Callable[[Any], Any], q: Any, tolerance: float) -> tuple[Any
         return jax.lax.scan(next_one, last, start + jnp.arange(BLOCK, dtype=q.dtype))
 
     def more(state: Any) -> Any:
-        n, _, _, rest, _ = state
-        return (n < MOST) & (rest > tolerance)
+        n, _, left, added, _ = state
+        return (n < MOST) & (left.max() > tolerance * scale) & (added > jnp.finfo(q.dtype).eps / 8 * scale)
 
     def extend(state: Any) -> Any:
         n, last, left, _, A = state
         last, table = hermite_block(n.astype(q.dtype), last)
         new = jnp.matmul(table, weighted.T, precision="highest")
-        left = left - (new**2).sum(0)
-        return n + BLOCK, last, left, left.max() / scale, jax.lax.dynamic_update_slice_in_dim(A, new, n, 0)
+        added = (new**2).sum(0)
+        return n + BLOCK, last, left - added, added.max(), jax.lax.dynamic_update_slice_in_dim(A, new, n, 0)
 
     empty = jnp.zeros((MOST, flat.shape[0]), q.dtype)
-    start = (jnp.asarray(0, jnp.int32), first, total, jnp.asarray(jnp.inf, q.dtype), empty)
-    n, _, _, rest, A = jax.lax.while_loop(more, extend, start)
-    return A.reshape(MOST, *q.shape), n, jnp.maximum(rest, 0)
+    start = (jnp.asarray(0, jnp.int32), (jnp.zeros_like(half), half), total, scale, empty)
+    n, _, left, _, A = jax.lax.while_loop(more, extend, start)
+    return A.reshape(MOST, *q.shape), n, jnp.maximum(left.max() / scale, 0)
 
 
-def series(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> tuple[Any, ...]:
-    """(E[f1 g2], E(f1 - g2)^2, E(f1 + g2)^2) from coefficients, the last two as sums without cancellation
-    (for c -> 1 and, if f and g are both odd or both even, for c -> -1).
+def series(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any) -> tuple[Any, Any, Any]:
+    """(c', 1 - c', 1 + c') with c' = E[f1 g2], from coefficients of unit functions (sum A^2 = 1), `terms` of them.
 
-    With s = sign(c), t_m = 1 - |c|^m = t_(m-1) + |c|^(m-1) (1 - |c|):
-    E(f1 - g2)^2 = sum (A1 - s^m A2)^2 + 2 s^m A1 A2 t_m, and with plus signs for the sum.
+    A1 (MOST, n1, 1), A2 (MOST, 1, n2) and pairs (n1, n2), or shapes that broadcast to (n1, n2). `same` marks pairs of a
+    point with itself, whose 1 - c' is 0. Next to c = +-1 the versines are sums without cancellation: with s = sign(c) and
+    t_m = 1 - |c|^m, 2 (1 - c') = sum (A1 - s^m A2)^2 + 2 s^m A1 A2 t_m, and with plus signs for 1 + c'.
     """
-    positive = near <= far
-    step = jnp.minimum(near, far)
-    size = 1 - step
-    sign = jnp.where(positive, 1, -1).astype(near.dtype)
     shape = jnp.broadcast_shapes(A1.shape[1:], A2.shape[1:], near.shape)
+    near, far, same = (jnp.broadcast_to(v, shape).reshape(-1, shape[-1] if shape else 1) for v in (near, far, same))
+    rows1 = jnp.moveaxis(jnp.broadcast_to(A1, (MOST, *shape[:-1], A1.shape[-1] if shape else 1)).reshape(MOST, near.shape[0], -1), 1, 0)
+    shared = A2.ndim < 2 or all(d == 1 for d in A2.shape[1:-1])
+    rows2 = A2.reshape(MOST, -1) if shared else jnp.moveaxis(jnp.broadcast_to(A2, (MOST, *shape)).reshape(MOST, *near.shape), 1, 0)
+    critical = ((jnp.minimum(near, far) < CLOSE) & ~same).any()
 
-    def eight(i: Any, state: Any) -> Any:
-        power, lost, parity, k, gap, total = state
+    def row(args: Any) -> tuple[Any, Any, Any]:
+        a, b, n, f, me = (args[0], rows2, *args[1:]) if shared else args
+        return _row(a, b, terms, n, f, me, critical)
+
+    batch = max(1, CACHE // near.shape[1])  # rows at a time, so that the sums stay in cache
+    out = jax.lax.map(row, (rows1, near, far, same) if shared else (rows1, rows2, near, far, same), batch_size=batch)
+    return tuple(v.reshape(shape) for v in out)  # type: ignore[return-value]
+
+
+def _row(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any, critical: Any) -> tuple[Any, Any, Any]:
+    c = jnp.where(near <= far, 1 - near, far - 1)
+
+    def eight(i: Any) -> list[tuple[Any, Any]]:
         a = jax.lax.dynamic_slice_in_dim(A1, i * UNROLL, UNROLL)
         b = jax.lax.dynamic_slice_in_dim(A2, i * UNROLL, UNROLL)
-        for j in range(UNROLL):
-            b_s = parity * b[j]
-            product = a[j] * b_s
-            k = k + power * product
-            gap = gap + (a[j] - b_s) ** 2 + 2 * product * lost
-            total = total + (a[j] + b_s) ** 2 - 2 * product * lost
-            lost = lost + power * step
-            power = power * size
-            parity = parity * sign
-        return power, lost, parity, k, gap, total
+        return [(a[j], b[j]) for j in range(UNROLL)]
 
-    zero = jnp.zeros(shape, near.dtype)
-    one = jnp.ones(shape, near.dtype)
-    state = jax.lax.fori_loop(0, terms // UNROLL, eight, (one, zero, one, zero, zero, zero))
-    return state[3:]
+    def horner(i: Any, total: Any) -> Any:  # from the last term down, three operations a term
+        for a, b in reversed(eight(terms // UNROLL - 1 - i)):
+            total = total * c + a * b
+        return total
+
+    def careful() -> tuple[Any, Any]:
+        step, sign = jnp.minimum(near, far), jnp.where(near <= far, 1, -1).astype(near.dtype)
+
+        def body(i: Any, state: Any) -> Any:
+            power, lost, parity, gap, total = state
+            for a, b in eight(i):
+                b_s = parity * b
+                gap = gap + 0.5 * (a - b_s) ** 2 + a * b_s * lost
+                total = total + 0.5 * (a + b_s) ** 2 - a * b_s * lost
+                lost, power, parity = lost + power * step, power * (1 - step), parity * sign
+            return power, lost, parity, gap, total
+
+        zero, one = jnp.zeros_like(near), jnp.ones_like(near)
+        gap, total = jax.lax.fori_loop(0, terms // UNROLL, body, (one, zero, one, zero, zero))[3:]
+        return jnp.where(step < CLOSE, gap, 1 - value), jnp.where(step < CLOSE, total, 1 + value)
+
+    value = jax.lax.fori_loop(0, terms // UNROLL, horner, jnp.zeros_like(near))
+    near_out, far_out = jax.lax.cond(critical, careful, lambda: (1 - value, 1 + value))
+    return value, jnp.where(same, 0, near_out), jnp.where(same, 2, far_out)

@@ -15,9 +15,9 @@ import numpy as np
 
 from largen.gaussian.pair import safe_divide
 
-REACH = 9.0  # N(0, 1) beyond is 2e-19
-FINE, COARSE = 40, 32  # nodes a piece; their difference is the error estimate
-BATCH = 128  # pairs at a time
+REACH = 7.5  # N(0, 1) beyond is 6e-14
+FINE, COARSE = 32, 26  # nodes a piece; their difference is the error estimate
+BATCH = 16  # pairs at a time
 
 
 def _rule(order: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -59,8 +59,7 @@ def pair_mean(
     q2: Any,
     near: Any,
     far: Any,
-    kinks1: Sequence[float],
-    kinks2: Sequence[float],
+    kinks: Sequence[float],
     parameters: tuple[Any, ...] = (),
     order: int = FINE,
 ) -> tuple[Any, ...]:
@@ -74,8 +73,8 @@ def pair_mean(
         r1, r2 = jnp.sqrt(v1), jnp.sqrt(v2)
         sign = jnp.where(n <= f, 1, -1).astype(n.dtype)
         S, C = jnp.sqrt(jnp.minimum(n, f) / 2), jnp.sqrt(jnp.maximum(n, f) / 2)
-        x = safe_divide(jnp.asarray(kinks1, n.dtype), r1)
-        y = sign * safe_divide(jnp.asarray(kinks2, n.dtype), r2)
+        x = safe_divide(jnp.asarray(kinks, n.dtype), r1)
+        y = sign * safe_divide(jnp.asarray(kinks, n.dtype), r2)
         crossings = safe_divide(x[:, None] - y[None, :], 2 * S, 2 * REACH).reshape(-1)
         b, b_weights = _split(crossings, order)
         lines = jnp.concatenate([(x - S * b[:, None]) / C, (y + S * b[:, None]) / C], -1)
