@@ -64,4 +64,5 @@ def warn_if_unscaled(X: Array) -> None:
     size = float(np.mean(np.square(np.asarray(X, dtype=np.float64))))
     if not 0.01 <= size <= 100:
         _warned = True
-        warnings.warn(f"|x|^2/n_0 is {size:.3g} on average; kernels assume about 1: lg.standardize(X) gives that.", UserWarning, stacklevel=3)
+        message = f"|x|^2/n_0 is {size:.3g} on average; kernels assume about 1: lg.standardize(X) gives that."
+        warnings.warn(message, UserWarning, stacklevel=3)

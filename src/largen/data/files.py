@@ -1,0 +1,180 @@
+"""Tables from files: digits, npz and CSV, read as they are. What is made of them is in `task`."""
+
+import csv
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from largen.errors import InputError
+
+NPZ = "arrays (X, y), or (x_train, y_train) with optional (x_test, y_test)"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Inputs X (n, features), float64, and targets y (n,) or (n, outputs) of any kind, in the order of the file.
+
+    `X_test`, `y_test`: rows that the file itself sets aside for testing, or None. `notes`: what was done in reading.
+    """
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray | None = None
+    y_test: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
+
+
+def load(source: str, target: str | None = None) -> Table:
+    """The table called "digits" or stored in an .npz or .csv file. Raises `InputError` for what cannot be read.
+
+    >>> load("digits").X.shape
+    (1797, 64)
+    """
+    path = Path(source)
+    if target is not None and path.suffix.lower() != ".csv":
+        raise InputError("target", repr(target), f"no target with {source!r}", "Only a CSV file has named columns.")
+    if source == "digits":
+        return _digits()
+    if path.suffix.lower() not in (".npz", ".csv"):
+        raise InputError("data", repr(source), '"digits", or the path of an .npz or .csv file')
+    if not path.is_file():
+        raise InputError("data", repr(source), "a file that exists")
+    try:
+        return _npz(path) if path.suffix.lower() == ".npz" else _csv(path, target)
+    except OSError as error:
+        raise InputError("data", f"{source!r}, which cannot be read ({error.strerror or error})", "a readable file") from error
+
+
+def _digits() -> Table:
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    return Table("digits", X, y, notes=("scikit-learn's digits: 1797 images of 8 x 8 pixels, ten classes",))
+
+
+def _npz(path: Path) -> Table:
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
+        raise InputError("data", f"{str(path)!r}, which is no .npz archive of plain arrays", f"an .npz archive with {NPZ}") from error
+    pairs = [("X", "y", None, None), ("x_train", "y_train", "x_test", "y_test")]
+    for x, y, x2, y2 in pairs:
+        if x in arrays and y in arrays:
+            notes: list[str] = []
+            X = inputs(arrays[x], x, notes)
+            held = x2 in arrays and y2 in arrays
+            X_test = inputs(arrays[x2], str(x2), []) if held else None
+            if X_test is not None and X_test.shape[1] != X.shape[1]:
+                raise InputError(str(x2), f"{X_test.shape[1]} columns", f"{X.shape[1]} columns, as in {x}")
+            y_test = targets(arrays[y2], len(X_test), str(y2)) if X_test is not None else None
+            return Table(path.name, X, targets(arrays[y], len(X), y), X_test, y_test, tuple(notes))
+    raise InputError("data", f"{str(path)!r} with {', '.join(sorted(arrays)) or 'no arrays'}", f"an .npz archive with {NPZ}")
+
+
+def inputs(X: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
+    """Inputs as float64 rows: uint8 divided by 255, images flattened, both noted. Raises `InputError` otherwise."""
+    need = "finite real numbers of shape (n, features)"
+    if X.dtype.kind not in "fiub" or X.ndim < 2 or X.size == 0:
+        got = f"an empty array of shape {X.shape}" if X.size == 0 else f"entries of type {X.dtype}, shape {X.shape}"
+        raise InputError(name, got, need)
+    if X.dtype == np.uint8:
+        notes.append("uint8 inputs divided by 255")
+        X = X / 255.0
+    if X.ndim > 2:
+        notes.append(f"inputs of shape {X.shape[1:]} flattened to {int(np.prod(X.shape[1:]))} columns")
+        X = X.reshape(len(X), -1)
+    X = np.asarray(X, dtype=np.float64)
+    _finite(X, name, need)
+    return X
+
+
+def targets(y: np.ndarray, n: int, name: str) -> np.ndarray:
+    """Targets that fit n rows: labels (integers, strings, booleans) of shape (n,), or real numbers of shape (n,) or (n, outputs)."""
+    need = f"one target per row of the inputs, shape ({n},) or ({n}, outputs)"
+    if y.ndim == 2 and y.shape[1:] == (1,):
+        y = y[:, 0]
+    if y.ndim not in (1, 2) or y.shape[0] != n or y.size == 0:
+        raise InputError(name, f"shape {y.shape}", need)
+    if y.dtype.kind not in "fiubUS" or (y.ndim == 2 and y.dtype.kind != "f"):
+        raise InputError(name, f"entries of type {y.dtype}, shape {y.shape}", need, "Labels are integers or strings of shape (n,).")
+    if y.dtype.kind == "f":
+        y = y.astype(np.float64)
+        _finite(y, name, need)
+    return y
+
+
+def _finite(values: np.ndarray, name: str, need: str) -> None:
+    bad = int((~np.isfinite(values)).sum())
+    if bad:
+        raise InputError(name, f"{bad} entries that are NaN or infinite (shape {values.shape})", need)
+
+
+def _csv(path: Path, target: str | None) -> Table:
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError("data", f"{str(path)!r}, which is no CSV text ({error})", "a CSV file in UTF-8 with a header") from error
+    if len(rows) < 2:
+        raise InputError("data", f"{str(path)!r} with {len(rows)} lines", "a header and at least one row")
+    header = [cell.strip() for cell in rows[0]]
+    if len(header) < 2:
+        raise InputError("data", f"{str(path)!r} with {len(header)} column", "at least one feature and a target, separated by commas")
+    if all(_is_number(cell) for cell in header):
+        raise InputError("data", f"{str(path)!r} whose first line is numbers", "a header with the names of the columns")
+    column = _target(header, target)
+    for line, row in enumerate(rows[1:], 2):
+        if len(row) != len(header):
+            raise InputError("data", f"row {line} of {str(path)!r} with {len(row)} columns", f"{len(header)} columns, as in the header")
+    features = [i for i in range(len(header)) if i != column]
+    X = np.array([[_number(row[i], header[i], line) for i in features] for line, row in enumerate(rows[1:], 2)])
+    cells = [row[column].strip() for row in rows[1:]]
+    note = f"target: column {header[column]!r}; {len(features)} features"
+    return Table(path.name, X, _column(cells, header[column]), notes=(note,))
+
+
+def _target(header: list[str], target: str | None) -> int:
+    if target is None:
+        return len(header) - 1
+    if header.count(target) != 1:
+        got = "a name that two columns share" if target in header else "no column of that name"
+        raise InputError("target", f"{target!r}, {got}", "one of " + ", ".join(dict.fromkeys(header)))
+    return header.index(target)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _number(cell: str, column: str, line: int) -> float:
+    fix = "Only the target may be text; leave other text columns out."
+    if not _is_number(cell) or not np.isfinite(float(cell)):
+        raise InputError("data", f"{cell!r} in column {column!r}, row {line}", "a finite number in every feature", fix)
+    return float(cell)
+
+
+def _column(cells: list[str], name: str) -> Any:
+    """A target column: integers, or real numbers, or else strings."""
+    if "" in cells:
+        raise InputError("data", f"an empty cell in the target {name!r}, row {cells.index('') + 2}", "a target in every row")
+    try:
+        return np.array([int(cell) for cell in cells])
+    except ValueError:
+        pass
+    if not all(_is_number(cell) for cell in cells):
+        if sum(_is_number(cell) for cell in cells) > len(cells) / 2:
+            line, cell = next((i, c) for i, c in enumerate(cells, 2) if not _is_number(c))
+            raise InputError("data", f"{cell!r} among numbers in the target {name!r}, row {line}", "all numbers, or all class names")
+        return np.array(cells)
+    values = np.array([float(cell) for cell in cells])
+    _finite(values, f"data, target {name!r}", "finite numbers")
+    return values

@@ -1,0 +1,105 @@
+"""A task: a table split into train and test points, scaled as networks want it, with what was done in words."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from largen.data.files import Table
+from largen.data.scaling import one_hot
+from largen.errors import InputError
+
+DEFAULT_TRAIN, DEFAULT_TEST = 256, 256
+
+
+@dataclass(frozen=True)
+class Task:
+    """Train and test points: X (n, features) and y (n, outputs), float64, scaled by the train points.
+
+    `kind` "classification" (y: centred one-hot) or "regression" (y: standardised); `classes` the class names, empty in
+    regression; `unit` the standard deviation by which each regression output was divided, 1 for classes; `notes`: what was
+    done to the data, in words.
+    """
+
+    name: str
+    kind: str
+    X: np.ndarray
+    y: np.ndarray
+    X_test: np.ndarray
+    y_test: np.ndarray
+    classes: tuple[str, ...]
+    unit: tuple[float, ...]
+    notes: tuple[str, ...]
+
+
+def make(table: Table, train: int | None = None, test: int | None = None, seed: int = 0) -> Task:
+    """Split (at random by `seed`, unless the table has its own test rows), scale, encode. None: 256 points, or as many as fit.
+
+    Raises `InputError` for more points than there are, one class, as many classes as rows, constant inputs or targets.
+    """
+    X, y, X_test, y_test = _split(table, train, test, np.random.default_rng(seed))
+    centre = X.mean(0)
+    size = float(np.sqrt(np.mean((X - centre) ** 2)))
+    if size == 0:
+        raise InputError("data", f"{len(X)} train rows that are all equal", "at least two different rows")
+    scaled = "inputs standardised by the train points: centred per column, one scale, |x|^2/n_0 = 1 on average"
+    order = "" if table.X_test is None else "the file's own test rows; "
+    note = f"{order}{len(X)} train and {len(X_test)} test points drawn by seed {seed}"
+    inputs = ((X - centre) / size, (X_test - centre) / size)
+    if y.dtype.kind == "f":
+        mean, unit = y.mean(0), y.std(0)
+        if not np.all(unit > 0):
+            raise InputError("y", "targets that are all equal", "targets that vary")
+        words = f"targets standardised by the train points: mean {_number(mean)}, standard deviation {_number(unit)}"
+        aims = ((y - mean) / unit, (y_test - mean) / unit)
+        notes = (*table.notes, note, scaled, words)
+        return Task(table.name, "regression", inputs[0], aims[0], inputs[1], aims[1], (), tuple(map(float, unit)), notes)
+    classes, numbered = np.unique(np.concatenate([y, y_test]), return_inverse=True)
+    aims = one_hot(numbered, len(classes))
+    words = f"{len(classes)} classes as centred one-hot targets (1 - 1/k in the class's column, -1/k elsewhere)"
+    names = tuple(str(c) for c in classes.tolist())
+    split, ones, notes = len(y), (1.0,) * len(classes), (*table.notes, note, scaled, words)
+    return Task(table.name, "classification", inputs[0], aims[:split], inputs[1], aims[split:], names, ones, notes)
+
+
+def _number(values: np.ndarray) -> str:
+    return ", ".join(f"{v:.4g}" for v in np.atleast_1d(values)[:3]) + (", ..." if np.size(values) > 3 else "")
+
+
+def _split(table: Table, train: int | None, test: int | None, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    y = table.y if table.y.dtype.kind != "f" or table.y.ndim == 2 else table.y[:, None]
+    _check_labels(table.y)
+    order = rng.permutation(len(table.X))
+    if table.X_test is not None and table.y_test is not None:
+        y_held = table.y_test if table.y_test.dtype.kind != "f" or table.y_test.ndim == 2 else table.y_test[:, None]
+        if y_held.dtype.kind != y.dtype.kind or y_held.shape[1:] != y.shape[1:]:
+            need = f"the kind of y_train ({y.dtype}, shape {y.shape})"
+            raise InputError("y_test", f"entries of type {y_held.dtype}, shape {y_held.shape}", need)
+        held = rng.permutation(len(table.X_test))
+        n = _size(train, "train", len(order), DEFAULT_TRAIN)
+        m = _size(test, "test", len(held), DEFAULT_TEST)
+        return table.X[order[:n]], y[order[:n]], table.X_test[held[:m]], y_held[held[:m]]
+    rows = len(order)
+    if rows < 4:
+        raise InputError("data", f"{rows} rows", "at least 4 rows, to train and to test on")
+    n = _size(train, "train", rows - 2, min(DEFAULT_TRAIN, (2 * rows) // 3))
+    m = _size(test, "test", rows - n, min(DEFAULT_TEST, rows - n))
+    return table.X[order[:n]], y[order[:n]], table.X[order[n : n + m]], y[order[n : n + m]]
+
+
+def _size(asked: int | None, name: str, most: int, default: int) -> int:
+    if asked is None:
+        return min(default, most)
+    if not 2 <= asked <= most:
+        raise InputError(name, str(asked), f"a number of points from 2 to {most}, by the rows of the data")
+    return asked
+
+
+def _check_labels(y: np.ndarray) -> None:
+    if y.dtype.kind == "f":
+        return
+    k = len(np.unique(y))
+    if k < 2:
+        raise InputError("y", "one class only", "at least two classes")
+    if k > max(2, len(y) // 2):
+        fix = "Write numbers to be fitted as decimals (3.0) to have them taken as regression targets."
+        raise InputError("y", f"{k} classes in {len(y)} rows", "classes with two rows or more on average", fix)
