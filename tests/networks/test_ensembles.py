@@ -13,7 +13,7 @@ from largen.errors import InputError
 KEY = jax.random.key(5)
 RNG = np.random.default_rng(2)
 X, Y = RNG.normal(size=(4, 3)), RNG.normal(size=(4, 2))
-NET = lg.mlp(widths=[6, 5], out=2, activation="gelu", C_W=1.5, C_b=0.1)
+NET = lg.mlp(widths=[6], out=2, activation="tanh", C_W=1.5, C_b=0.1)
 MANY = lg.init_ensemble(NET, KEY, 3, networks=5, dtype=np.float64)
 SINGLES = [lg.init(NET, k, 3, dtype=np.float64) for k in jax.random.split(KEY, 5)]
 

@@ -1,7 +1,8 @@
 """Parameters of real networks: drawing them, and checking that given ones fit a network and its inputs."""
 
 import math
-from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import jax
@@ -14,48 +15,58 @@ from largen.architecture.walk import Theory, paths, walk
 from largen.errors import InputError
 from largen.types import Array, Params, island
 
-# The carrier is (features, {path: parameters so far}); the extra of a node is (path, draw), where draw(name, shape, variance)
-# makes one parameter. Drawing and checking differ in `draw` only, so one rule per node serves both.
+# The carrier is (features, {path: blanks so far}); the extra of a node is its path. Drawing and checking both start from the
+# blanks, so one rule per node serves both.
 PARAMETERS = Theory("lg.init")
-Draw = Callable[[str, tuple[int, ...], Any], Any]
+
+
+@dataclass(frozen=True)
+class Blank:
+    """One parameter array before it is drawn: its shape, and the variance of its entries."""
+
+    shape: tuple[int, ...]
+    variance: Any
 
 
 @PARAMETERS.rule(Dense)
-def _dense(node: Any, carrier: Any, extra: Any, need: Any) -> Any:
-    (fan_in, found), (path, draw) = carrier, extra
-    weights, biases = draw("W", (fan_in, node.width), node.C_W / fan_in), draw("b", (node.width,), node.C_b)
-    return node.width, {**found, path: {"W": weights, "b": biases}}
+def _dense(node: Any, carrier: Any, path: Any, need: Any) -> Any:
+    fan_in, found = carrier
+    blanks = {"W": Blank((fan_in, node.width), node.C_W / fan_in), "b": Blank((node.width,), node.C_b)}
+    return node.width, {**found, path: blanks}
 
 
 @PARAMETERS.rule(Act)
-def _act(node: Any, carrier: Any, extra: Any, need: Any) -> Any:
+def _act(node: Any, carrier: Any, path: Any, need: Any) -> Any:
     return carrier
 
 
-def _collect(net: Serial, n_in: int, draw: Callable[[int], Draw]) -> tuple[int, dict[str, Any]]:
-    """(out, {path: parameters}) with `draw(place)` the drawing function of the node at that place of the network."""
-    extras = {path: (path, draw(place)) for place, (path, _) in enumerate(paths(net))}
-    return walk(net, PARAMETERS, (n_in, {}), extras)[0]
-
-
-def shapes(net: Serial, n_in: int) -> tuple[int, dict[str, dict[str, tuple[int, ...]]]]:
-    """The number of outputs, and {path: {"W": shape, "b": shape}}."""
-    return _collect(net, n_in, lambda place: lambda name, shape, variance: shape)
+def blanks(net: Serial, n_in: int) -> tuple[int, dict[str, dict[str, Blank]]]:
+    """The number of outputs, and {path: {"W": blank, "b": blank}}."""
+    return walk(net, PARAMETERS, (n_in, {}), {path: path for path, _ in paths(net)})[0]
 
 
 def draw_parameters(net: Serial, key: Any, n_in: int, dtype: Any) -> Params:
-    """The pure core of `init`: may be jitted and vmapped over keys. The key of a node depends on its place only."""
+    """The pure core of `init`: may be jitted and vmapped over keys.
 
-    def at(place: int) -> Draw:
-        weights, biases = jax.random.split(jax.random.fold_in(key, place))
-        keys = {"W": weights, "b": biases}
+    All layers are cut from one vector of standard normals whose length is a power of two: compiling a generator is what
+    takes time in a first call, and networks of similar size then share one.
+    """
+    total = sum(math.prod(blank.shape) for entry in blanks(net, n_in)[1].values() for blank in entry.values())
+    return _cut(net, jax.random.normal(key, (1 << max(total - 1, 0).bit_length(),), dtype), n_in)
 
-        def draw(name: str, shape: tuple[int, ...], variance: Any) -> jax.Array:
-            return jnp.sqrt(jnp.asarray(variance, dtype)) * jax.random.normal(keys[name], shape, dtype)
 
-        return draw
-
-    return _collect(net, n_in, at)[1]
+@partial(jax.jit, static_argnames=("n_in",))
+def _cut(net: Serial, normals: jax.Array, n_in: int) -> Params:
+    drawn: Params = {}
+    at = 0
+    for path, entry in blanks(net, n_in)[1].items():
+        drawn[path] = {}
+        for name, blank in entry.items():
+            size = math.prod(blank.shape)
+            scale = jnp.sqrt(jnp.asarray(blank.variance, normals.dtype))
+            drawn[path][name] = scale * normals[at : at + size].reshape(blank.shape)
+            at += size
+    return drawn
 
 
 def init(net: Any, key: Any, n_in: int, dtype: Any = None) -> Params:
@@ -111,7 +122,7 @@ def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> P
 
     Shapes and dtypes only, so traced parameters pass. Raises `InputError` naming the path and both shapes.
     """
-    wanted = shapes(net, X.shape[1])[1]
+    wanted = blanks(net, X.shape[1])[1]
     if not isinstance(params, dict):
         raise InputError("params", f"a {type(params).__name__}", 'a dictionary {path: {"W": ..., "b": ...}}, as lg.init returns')
     if set(params) != set(wanted):
@@ -120,14 +131,14 @@ def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> P
     for path, entries in wanted.items():
         if not isinstance(params[path], dict) or set(params[path]) != set(entries):
             raise InputError(f"params[{path!r}]", _listed(params[path]), f"a dictionary with the entries {_listed(entries)}")
-        for name, shape in entries.items():
+        for name, blank in entries.items():
             value, where = params[path][name], f"params[{path!r}][{name!r}]"
             kind = getattr(value, "dtype", None)
             if kind is None or not jnp.issubdtype(kind, jnp.floating):
                 got = f"a {type(value).__name__}" if kind is None else f"entries of type {kind}"
                 raise InputError(where, got, "an array of real floats")
-            if value.shape != lead + shape:
-                need = f"shape {lead + shape}, by the network and the {X.shape[1]} columns of X"
+            if value.shape != lead + blank.shape:
+                need = f"shape {lead + blank.shape}, by the network and the {X.shape[1]} columns of X"
                 raise InputError(where, f"shape {value.shape}", need)
             kinds.add(kind)
     if len(kinds) > 1:
@@ -153,5 +164,5 @@ def dtype_of(params: Params) -> Any:
 
 def rate_tensor(net: Serial, n_in: int, rates: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
     """The learning-rate tensor, one number per parameter array: lambda_b for b, lambda_W/fan_in for W (PDLT 8.6)."""
-    entries = shapes(net, n_in)[1]
-    return {path: {"W": weight / math.prod(entries[path]["W"][:-1]), "b": bias} for path, (bias, weight) in rates.items()}
+    arrays = blanks(net, n_in)[1]
+    return {path: {"W": weight / math.prod(arrays[path]["W"].shape[:-1]), "b": bias} for path, (bias, weight) in rates.items()}

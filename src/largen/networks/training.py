@@ -13,7 +13,7 @@ from largen import door
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.networks.outputs import outputs
-from largen.networks.parameters import dtype_of, fitting, rate_tensor, shapes
+from largen.networks.parameters import blanks, dtype_of, fitting, rate_tensor
 from largen.scaling.rates import resolve
 from largen.types import Array, Params, hand_back, is_traced, island
 
@@ -138,11 +138,9 @@ class Job:
     time: Any
 
 
-def prepare(
-    net: Serial, params: Params, X: Array, y: Any, eta: Any, steps: int, rates: Any, loss: str, optimizer: Any, record: Any
-) -> Job:
+def prepare(net: Serial, params: Params, X: Array, y: Any, eta: Any, steps: int, rates: Any, loss: str, optimizer: Any, record: Any) -> Job:
     """Check the arguments of a training run (door of `train` and of ensembles); `params` fits one network, or one per row."""
-    kind, (out, _) = dtype_of(params), shapes(net, X.shape[1])
+    kind, (out, _) = dtype_of(params), blanks(net, X.shape[1])
     steps = door.count(steps, "steps", low=0)
     aims = _aims(y, X.shape[0], out, door.choice(loss, "loss", tuple(LOSSES)))
     pace = time = None
