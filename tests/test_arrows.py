@@ -46,9 +46,9 @@ def imported(tree: ast.AST, module: tuple[str, ...], is_package: bool) -> Iterat
                 base = package[: len(package) - node.level + 1] + base
             for alias in node.names:
                 yield node.lineno, (*base, alias.name)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("import_module", "importlib.import_module", "__import__"):
-            if node.args and isinstance(node.args[0], ast.Constant):
-                yield node.lineno, tuple(str(node.args[0].value).split("."))
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
+            name = ast.literal_eval(node.args[0]) if node.args and isinstance(node.args[0], ast.Constant) else ""
+            yield node.lineno, tuple(str(name).split("."))
 
 
 def violations(source: Path) -> list[str]:

@@ -17,6 +17,7 @@ FENCE = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]*)\")?\n(?P
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 NOT_RUN = {"neural-tangents"}  # does not import on current JAX
 IF_INSTALLED = {"PyTorch": "torch"}
+SLOW = {"README.md", "index.md", "tour.md", "from-neural-tangents.md"}
 
 
 def blocks(page: Path) -> list[tuple[str, str, str | None]]:
@@ -43,7 +44,9 @@ def same(shown: str, printed: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, id=page.name, marks=[pytest.mark.slow] if page.name in SLOW and blocks(page) else []) for page in PAGES]
+)
 def test_the_code_of_a_page_prints_what_the_page_shows(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {"__name__": "page"}
