@@ -59,13 +59,19 @@ def paths(net: Serial, prefix: str = "") -> Iterator[tuple[str, Node]]:
 
 
 def walk(
-    net: Serial, theory: Theory, carrier: Any, extras: Mapping[str, Any] | None = None, need: Any = None, keep: type[Node] | None = None
+    net: Serial,
+    theory: Theory,
+    carrier: Any,
+    extras: Mapping[str, Any] | None = None,
+    need: Any = None,
+    keep: type[Node] | None = None,
+    scan: bool = True,
 ) -> tuple[Any, list[Any]]:
     """Send a carrier through the network.
 
     `extras[path]` is a pytree handed to the step at that path (parameters, learning rates). `need` is what is wanted of
     the output. Returns the last carrier and the carriers after each node of type `keep`, in order, as a list of
-    stacked pytrees: one per stretch, leading axis the nodes of the stretch.
+    stacked pytrees: one per stretch, leading axis the nodes of the stretch. `scan=False` unrolls every block.
     """
     named = list(paths(net))
     needs = [need]
@@ -74,7 +80,7 @@ def walk(
     needs.reverse()
     jobs = [(part, (extras or {}).get(path), n, theory.of(part, path)[1]) for (path, part), n in zip(named, needs, strict=True)]
     kept: list[Any] = []
-    for start, period, times in _blocks(jobs, theory.signature):
+    for start, period, times in _blocks(jobs, theory.signature if scan else None):
         block = jobs[start : start + period]
         if times == 1:
             for part, extra, n, step in block:

@@ -112,18 +112,29 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     with island(X1, X2):
         work = jnp.promote_types(dtype, jnp.float32)
         arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
+        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (whole, extras))
         out = _kernel(whole, *arrays, extras, chosen)
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
     _warn_if_inaccurate(out.error, work)
     return hand_back(out, X1, X2)
 
 
-@partial(jax.jit, static_argnums=(4,))
+@partial(jax.custom_jvp, nondiff_argnums=(4,))
 def _kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str) -> Kernel:
-    net, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, X1.dtype), (net, extras))
+    return _walk_kernel(net, X1, X2, extras, layer, True)
+
+
+@_kernel.defjvp
+def _kernel_jvp(layer: int | str, primals: Any, tangents: Any) -> Any:
+    # unrolled: reverse mode through `scan` drops the custom derivatives inside it, so that second derivatives would be wrong
+    return jax.jvp(lambda *args: _walk_kernel(*args, layer, False), primals, tangents)
+
+
+@partial(jax.jit, static_argnums=(4, 5))
+def _walk_kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, scan: bool) -> Kernel:
     start = pairs.from_points(X1, X2)
-    zero = jnp.zeros((), X1.dtype)
-    last, kept = walk(net, KERNELS, Carrier(start, jnp.zeros_like(start.k), zero), extras, keep=None if layer == -1 else Dense)
+    first = Carrier(start, jnp.zeros_like(start.k), jnp.zeros((), X1.dtype))
+    last, kept = walk(net, KERNELS, first, extras, keep=None if layer == -1 else Dense, scan=scan)
     if layer == -1:
         return Kernel(last.pair.k, last.theta, last.error)
     K = jnp.concatenate([c.pair.k for c in kept])
