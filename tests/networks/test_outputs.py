@@ -84,3 +84,9 @@ def test_bad_input(params: object, points: np.ndarray, words: str) -> None:
         with pytest.raises(InputError) as error:
             function(NET, params, points)  # type: ignore[arg-type]
         assert words in str(error.value)
+
+
+def test_a_network_without_parameters_is_refused() -> None:
+    net = lg.Serial((lg.Act(lg.activation("relu")),))
+    with pytest.raises(InputError, match="without an affine layer"):
+        lg.apply(net, {}, X)

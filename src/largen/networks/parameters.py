@@ -123,6 +123,8 @@ def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> P
     Shapes and dtypes only, so traced parameters pass. Raises `InputError` naming the path and both shapes.
     """
     wanted = blanks(net, X.shape[1])[1]
+    if not wanted:
+        raise InputError("net", "a network without an affine layer", "at least one, such as lg.Dense(10)")
     if not isinstance(params, dict):
         raise InputError("params", f"a {type(params).__name__}", 'a dictionary {path: {"W": ..., "b": ...}}, as lg.init returns')
     if set(params) != set(wanted):
