@@ -1,0 +1,119 @@
+"""What theory says: everything of a study that comes from `theory` and `prediction`, never from a real network."""
+
+from dataclasses import dataclass, replace
+
+import jax
+import numpy as np
+
+from largen.agreement.study.plan import Plan
+from largen.architecture.chain import chain
+from largen.architecture.nodes import Serial
+from largen.data.task import Task
+from largen.prediction import Prediction, draw, predict
+from largen.theory.kernels import kernel
+
+JITTER = 1e-4  # ridge of the kernel machines, relative to the mean diagonal: duplicate points would make them singular
+DRAWS = 512
+MOST_STEPS = 512  # training stops here even if the loss is still above the share asked for
+
+
+def believed(net: Serial) -> Serial:
+    """The network that theory is asked about: the one that is measured. (A test that corrupts theory replaces this.)"""
+    return net
+
+
+@dataclass(frozen=True)
+class Belief:
+    """Theory's answers. Kernels per layer on the first `points` train points; NTK eigenmodes of the train points; descent at the
+    recorded steps on train and test points together; kernel machines on the test points."""
+
+    layers: tuple[str, ...]
+    K: np.ndarray  # (L, points, points)
+    Theta: np.ndarray  # (points, points), output layer
+    values: np.ndarray  # (n,) descending
+    modes: np.ndarray  # (n, n) columns
+    eta: float
+    at: tuple[int, ...]  # recorded steps, 0 first
+    train: tuple[np.ndarray, np.ndarray]  # mean and standard deviation over networks of the loss per point, (k,)
+    test: tuple[np.ndarray, np.ndarray]
+    last: Prediction  # at the end, test points
+    samples: np.ndarray  # (DRAWS, m, o) networks drawn from it
+    nngp: np.ndarray  # (m, o)
+    ntk_end: np.ndarray
+    initial_share: float
+
+
+def believe(plan: Plan, task: Task) -> Belief:
+    """All of theory for a study."""
+    net, X, n = believed(plan.net), task.X, len(task.X)
+    both = np.concatenate([X, task.X_test])
+    some = kernel(net, X[: plan.points], layer="all")
+    whole = kernel(net, both)
+    K, theta = np.asarray(whole.nngp)[:n, :n], np.asarray(whole.ntk)[:n, :n]
+    values, modes = np.linalg.eigh(theta)
+    eta = plan.pace / float(values[-1])
+    steps = plan.steps or _steps(plan.share, eta * values, modes, K, task.y)
+    at = sorted({0, *(int(s) for s in np.round(np.geomspace(1, steps, 14)))})
+    run = predict(net, X, task.y, both, how="descent", eta=eta, steps=np.array(at))
+    mean, cov = np.asarray(run.mean), np.asarray(run.cov)
+    train = _losses(mean[:, :n], cov[:, :n, :n], task.y)
+    test = _losses(mean[:, n:], cov[:, n:, n:], task.y_test)
+    last = replace(
+        run,
+        mean=mean[-1, n:],
+        cov=cov[-1, n:, n:],
+        initial_variance=run.initial_variance[n:],
+        time=float(np.asarray(run.time)[-1]),
+    )
+    samples = draw(last, jax.random.key(plan.seed + 1), DRAWS)
+    ridges = [JITTER * float(np.mean(np.diag(k))) for k in (K, theta)]
+    bayes = predict(net, X, task.y, task.X_test, how="bayes", ridge=ridges[0])
+    end = predict(net, X, task.y, task.X_test, how="flow", ridge=ridges[1])
+    noise, bias = float(np.mean(np.diagonal(last.cov))) * task.y.shape[1], float(np.mean(np.sum((last.mean - task.y_test) ** 2, 1)))
+    return Belief(
+        tuple(layer.path for layer in chain(net)),
+        np.asarray(some.nngp),
+        np.asarray(some.ntk[-1]),
+        np.asarray(values[::-1]),
+        np.asarray(modes[:, ::-1]),
+        eta,
+        tuple(at),
+        train,
+        test,
+        last,
+        np.asarray(samples),
+        np.asarray(bayes.mean),
+        np.asarray(end.mean),
+        noise / (noise + bias),
+    )
+
+
+def _steps(share: float, rates: np.ndarray, modes: np.ndarray, K: np.ndarray, y: np.ndarray) -> int:
+    """The first step at which the expected train loss, sum_k (1 - rate_k)^2s (|y_k|^2 + o K_kk), is at `share` of its start."""
+    start = np.sum((modes.T @ y) ** 2, 1) + y.shape[1] * np.einsum("ak,ab,bk->k", modes, K, modes, optimize=True)
+    steps = np.arange(8, MOST_STEPS + 1)
+    left = (1 - rates) ** (2 * steps[:, None]) @ start
+    return int(steps[np.argmax(left <= share * start.sum())]) if left[-1] <= share * start.sum() else MOST_STEPS
+
+
+def _losses(mean: np.ndarray, cov: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of (1/2n) sum (z - y)^2 for z ~ N(mean, cov) per output, at each time.
+
+    With d = mean - y and o outputs: (sum d^2 + o tr C)/2n, and variance (sum_i d_i^T C d_i + (o/2) tr C^2)/n^2.
+    """
+    d, n, o = mean - y, len(y), y.shape[1]
+    trace = np.einsum("tii->t", cov)
+    spread = np.einsum("tai,tab,tbi->t", d, cov, d, optimize=True) + o / 2 * np.einsum("tab,tab->t", cov, cov)
+    return (np.sum(d**2, (1, 2)) + o * trace) / (2 * n), np.sqrt(np.maximum(spread, 0)) / n
+
+
+def correlation(K: np.ndarray) -> np.ndarray:
+    """Cosines (L, n, n) of covariances (L, n, n)."""
+    size = np.sqrt(np.einsum("laa->la", K))
+    return K / np.maximum(size[:, :, None] * size[:, None, :], 1e-300)
+
+
+def between(matrix: np.ndarray) -> np.ndarray:
+    """The mean over pairs of different points of (..., n, n) matrices."""
+    n = matrix.shape[-1]
+    return (matrix.sum((-1, -2)) - np.einsum("...aa->...", matrix)) / (n * (n - 1))

@@ -1,0 +1,85 @@
+"""What a study will do: which widths, how many networks, how long. Everything is fixed before any work."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+from largen import door
+from largen.architecture.chain import chain
+from largen.architecture.nodes import Serial
+from largen.architecture.presets import widen
+from largen.errors import InputError
+
+
+@dataclass(frozen=True)
+class Plan:
+    """`nets`: the network at each of the `widths` (of its first hidden layer; the others in proportion). `networks` and `draws`:
+    how many are trained, and looked at untrained, at each. `pace`: eta x lambda_max. `steps`: how many; None, until theory's
+    train loss has fallen to `share` of its start. Kernels are looked at on `points` train points."""
+
+    net: Serial
+    nets: tuple[Serial, ...]
+    widths: tuple[int, ...]
+    networks: tuple[int, ...]
+    draws: tuple[int, ...]
+    pace: float
+    steps: int | None
+    share: float
+    points: int
+    seed: int
+
+
+def plan(
+    net: Any,
+    widths: Sequence[int] | None = None,
+    networks: int = 12,
+    draws: int = 96,
+    steps: int | None = None,
+    pace: float = 0.5,
+    share: float = 0.12,
+    points: int = 32,
+    seed: int = 0,
+) -> Plan:
+    """The checked plan of a study. `widths`, default 1/8, 1/4, 1/2 and all of the network's own; `networks` and `draws` are
+    those at the largest width, of narrower (cheaper) ones up to 4 times as many.
+
+    Raises `InputError` for networks without a hidden layer, fewer than four widths, widths that are no multiples.
+    """
+    layers = chain(net)
+    if len(layers) < 2:
+        raise InputError("net", "a network without a hidden layer", "at least one hidden layer: its width is what varies")
+    own = layers[0].width
+    chosen = tuple(sorted({max(own // k, 1) for k in (8, 4, 2, 1)})) if widths is None else tuple(door.count(w, "widths") for w in widths)
+    if len(chosen) < 4 or list(chosen) != sorted(set(chosen)):
+        raise InputError("widths", str(list(chosen)), "four or more increasing widths, best over a factor of 8")
+    many, looked = door.count(networks, "networks", low=2), door.count(draws, "draws", low=2)
+    last = None if steps is None else door.count(steps, "steps", low=8)
+    factors = [min(4, chosen[-1] // w) for w in chosen]
+    nets = tuple(_at_width(net, own, w) for w in chosen)
+    pace = door.number(pace, "pace", low=0.0, strict=True)
+    if pace > 1:
+        raise InputError("pace", f"{pace:g}", "at most 1: narrow networks, whose NTK is larger at times, would diverge")
+    share = door.number(share, "share", low=0.0, strict=True)
+    if share >= 1:
+        raise InputError("share", f"{share:g}", "a number below 1: the part of the train loss at which training stops")
+    return Plan(
+        net,
+        nets,
+        chosen,
+        tuple(many * f for f in factors),
+        tuple(looked * f for f in factors),
+        float(pace),
+        last,
+        float(share),
+        door.count(points, "points", low=2),
+        seed,
+    )
+
+
+def _at_width(net: Any, own: int, width: int) -> Serial:
+    try:
+        return widen(net, Fraction(width, own))
+    except InputError as error:
+        need = f"widths that keep the proportions of the network, whose first hidden layer has {own}"
+        raise InputError("widths", str(width), need) from error
