@@ -1,1 +1,1 @@
-"""Results to people: tables, figures, HTML."""
+"""Results to people: the page, the record and the summary of `largen report`."""

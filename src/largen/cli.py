@@ -1,0 +1,89 @@
+"""The command line: `largen report`. Heavy imports wait until a command runs."""
+
+import sys
+from typing import Annotated, Any
+
+import typer
+
+from largen.errors import InputError, LargenError
+
+app = typer.Typer(
+    name="largen", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True,
+    help="The theory of wide neural networks, held against real networks.",
+)  # fmt: skip
+
+
+@app.callback()
+def commands() -> None:
+    """The theory of wide neural networks, held against real networks."""
+
+
+def _widths(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    try:
+        return [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise InputError("widths", repr(text), "whole numbers separated by commas, such as 64,128,256,512") from error
+
+
+@app.command()
+def report(
+    config: Annotated[str | None, typer.Option(help="TOML file with these options and the network.", metavar="FILE")] = None,
+    data: Annotated[str | None, typer.Option(help='"digits", or an .npz or .csv file.  [digits]')] = None,
+    target: Annotated[str | None, typer.Option(help="Target column of a CSV file.  [the last]")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder for report.html and report.json.  [largen-report]")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the split and of all networks.  [0]")] = None,
+    train: Annotated[int | None, typer.Option(help="Train points.  [256]")] = None,
+    test: Annotated[int | None, typer.Option(help="Test points.  [256]")] = None,
+    widths: Annotated[str | None, typer.Option(help="Four or more widths of the first hidden layer, as 64,128,256,512.")] = None,
+    networks: Annotated[int | None, typer.Option(help="Networks trained at the largest width.  [12]")] = None,
+    draws: Annotated[int | None, typer.Option(help="Networks looked at untrained at the largest width.  [96]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of gradient descent.  [until the train loss is at `share`]")] = None,
+    share: Annotated[float | None, typer.Option(help="Part of its train loss at which theory expects training to stop.  [0.12]")] = None,
+    pace: Annotated[float | None, typer.Option(help="Step size times the largest NTK eigenvalue.  [0.5]")] = None,
+) -> None:
+    """What theory says of a network on your data, and what real networks did, as one page."""
+    import warnings
+
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from largen import __version__
+    from largen.report.config import settings
+    from largen.report.run import report as make
+    from largen.report.terminal import summary
+
+    asked = settings(
+        config, data=data, target=target, out=out, seed=seed, train=train, test=test, widths=_widths(widths), networks=networks,
+        draws=draws, steps=steps, share=share, pace=pace,
+    )  # fmt: skip
+    notes, console = Console(stderr=True), Console(highlight=False)
+    columns = (TextColumn("{task.description:<36}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
+    with warnings.catch_warnings(record=True) as heard, Progress(*columns, console=notes, transient=True) as progress:
+        bar = progress.add_task("starting", total=1.0)
+        record, folder = make(asked, __version__, lambda stage, share: progress.update(bar, description=stage, completed=share))
+    for message in dict.fromkeys(str(w.message) for w in heard if issubclass(w.category, UserWarning)):
+        notes.print(f"largen: note: {message}", highlight=False, soft_wrap=True)
+    summary(record, console)
+    console.print(f"\n{folder / 'report.html'}  {folder / 'report.json'}  ({record.setup.seconds:.0f} s)", soft_wrap=True)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Entry point. Exit codes: 0 done, 2 bad input (one sentence on stderr), 130 interrupted."""
+    try:
+        code: Any = app(arguments, standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except (KeyboardInterrupt, typer.Abort):
+        _stop("interrupted; nothing was written", 130)
+    except LargenError as error:
+        _stop(str(error), 2)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # not one of the command line's own complaints
+            raise
+        _stop(error.format_message(), 2)  # type: ignore[attr-defined]
+
+
+def _stop(message: str, code: int) -> None:
+    print("largen: " + " ".join(message.split()), file=sys.stderr)
+    sys.exit(code)
