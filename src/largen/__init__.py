@@ -20,10 +20,10 @@ from largen.networks.ensemble import (
 from largen.networks.outputs import apply as apply, preactivations as preactivations
 from largen.networks.parameters import init as init
 from largen.networks.training import History as History, train as train
-from largen.theory.kernels import Kernel as Kernel, kernel as kernel
 from largen.prediction.predict import Prediction as Prediction, predict as predict
 from largen.prediction.sample import sample as sample
 from largen.prediction.spectrum import max_learning_rate as max_learning_rate
 from largen.scaling.rates import rates_of_sgd as rates_of_sgd
+from largen.theory.kernels import Kernel as Kernel, kernel as kernel
 
 __version__ = "0.1.0"

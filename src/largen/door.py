@@ -40,7 +40,9 @@ def points(X: Any, name: str = "X", columns: int | None = None, other: str = "th
     need = "an array of finite real numbers of shape (n, features), one row a point"
     out = array(X, name, need)
     if out.ndim != 2:
-        fix = f"One point is `{name}[None, :]`." if out.ndim == 1 else "Flatten images with `X.reshape(len(X), -1)`." if out.ndim > 2 else ""
+        fix = (
+            f"One point is `{name}[None, :]`." if out.ndim == 1 else "Flatten images with `X.reshape(len(X), -1)`." if out.ndim > 2 else ""
+        )
         raise InputError(name, f"an array of shape {out.shape}", need, fix)
     if 0 in out.shape:
         raise InputError(name, f"an empty array of shape {out.shape}", need)
@@ -56,8 +58,10 @@ def targets(y: Any, n: int, name: str = "y") -> Array:
     if kind is None:
         y = np.asarray(y) if isinstance(y, (list, tuple)) and all(isinstance(v, (int, float)) for v in y) else y
         kind = getattr(y, "dtype", None)
-    if kind is not None and jnp.issubdtype(kind, jnp.integer) or kind == np.bool_:
-        raise InputError(name, f"integer labels ({kind})", need, f"For classes call `lg.one_hot({name})`; for counts `{name}.astype(float)`.")
+    if (kind is not None and jnp.issubdtype(kind, jnp.integer)) or kind == np.bool_:
+        raise InputError(
+            name, f"integer labels ({kind})", need, f"For classes call `lg.one_hot({name})`; for counts `{name}.astype(float)`."
+        )
     out = array(y, name, need)
     if out.ndim not in (1, 2) or out.shape[0] != n or 0 in out.shape:
         raise InputError(name, f"shape {out.shape}", need)
@@ -90,7 +94,7 @@ def count(value: Any, name: str, low: int = 1) -> int:
 
 def per_layer(value: Any, L: int, name: str) -> tuple[Any, ...]:
     """A scalar >= 0, or one per affine layer, as a tuple of length L."""
-    if isinstance(value, Sequence) and not isinstance(value, str) or getattr(value, "ndim", 0) == 1:
+    if (isinstance(value, Sequence) and not isinstance(value, str)) or getattr(value, "ndim", 0) == 1:
         values = tuple(value)
         if len(values) != L:
             raise InputError(name, f"{len(values)} values", f"a number, or one per affine layer ({L})")

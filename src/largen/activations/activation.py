@@ -144,7 +144,9 @@ def _check_elementwise(fn: Elementwise) -> None:
         out = np.asarray(jax.jit(fn)(probe))
         one = np.asarray(fn(jnp.asarray(probe[:1, 1:2])))
     except Exception as error:
-        raise InputError("activation", f"a callable that failed on an array: {type(error).__name__}: {str(error).splitlines()[0]}", need) from error
+        raise InputError(
+            "activation", f"a callable that failed on an array: {type(error).__name__}: {str(error).splitlines()[0]}", need
+        ) from error
     if out.shape != probe.shape:
         raise InputError("activation", f"a callable that maps shape {probe.shape} to {out.shape}", need)
     if not np.isfinite(out).all():

@@ -38,4 +38,6 @@ def critical_point(phi: Activation) -> CriticalPoint:
     if phi.name in _SLOPES:
         return CriticalPoint(0.0, 1 / _SLOPES[phi.name] ** 2, 0.0)
     known = ["relu", "leaky_relu(a)", "abs", "linear", *_SLOPES]
-    raise UnsupportedError(repr(phi), "", "the critical initialisation", "its critical point is not known in closed form; give C_W and C_b", known)
+    raise UnsupportedError(
+        repr(phi), "", "the critical initialisation", "its critical point is not known in closed form; give C_W and C_b", known
+    )

@@ -44,7 +44,14 @@ def chain(net: Any) -> tuple[Layer, ...]:
             reason = "an activation needs an affine layer before it" if not layers else "two activations in a row"
             raise UnsupportedError(repr(node), path, "the chain normal form", reason)
         else:
-            raise UnsupportedError(repr(node), path, "the chain normal form", "a chain has affine layers and activations only", ["Dense", "Act"])
+            raise UnsupportedError(
+                repr(node), path, "the chain normal form", "a chain has affine layers and activations only", ["Dense", "Act"]
+            )
     if pending is not None:
-        raise UnsupportedError(repr(Act(pending)), "the end", "the chain normal form", "outputs are preactivations: end with an affine layer, `>> lg.Dense(...)`")
+        raise UnsupportedError(
+            repr(Act(pending)),
+            "the end",
+            "the chain normal form",
+            "outputs are preactivations: end with an affine layer, `>> lg.Dense(...)`",
+        )
     return tuple(layers)

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 
 from largen import door
-from largen.activations.activation import Activation, activation
+from largen.activations.activation import activation
 from largen.errors import InputError
 
 NODES: dict[str, type["Node"]] = {}  # by name, for the text form
@@ -22,6 +22,7 @@ N = TypeVar("N", bound="type[Node]")
 class Node:
     """A part of a network. `a >> b` feeds a into b."""
 
+    __dataclass_fields__: ClassVar[dict[str, Any]]  # every node is a dataclass
     leaves: ClassVar[tuple[str, ...]] = ()  # fields that are pytree children; the others are static
 
     def __rshift__(self, other: "Node") -> "Serial":
@@ -98,7 +99,7 @@ class Act(Node):
     True
     """
 
-    activation: Activation
+    activation: Any  # given as a name, an Activation or a callable; held as an Activation
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", activation(self.activation))

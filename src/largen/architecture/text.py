@@ -135,4 +135,3 @@ def _decode(entry: Any, place: int) -> Node:
     if set(given) - set(names) or required - set(given):
         raise InputError(where, f"fields {sorted(given)}", f"the fields {', '.join(names)} of {entry['node']}")
     return kind(**given)
-

@@ -126,5 +126,6 @@ def _blocks(jobs: list[Any], signature: Callable[[Any], Hashable] | None) -> Ite
                 times += 1
             if times > 1 and period * times > best[0] * best[1]:
                 best = (period, times)
-        yield at, *best
-        at += best[0] * best[1]
+        period, times = best
+        yield at, period, times
+        at += period * times

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-BLOCK, MOST = 64, 2048  # terms computed at a time, at most
-STEP, REACH = 0.03, 16.0  # trapezoid in u: spectral for analytic functions; resolves h_2048
+BLOCK, MOST = 64, 4096  # terms computed at a time, at most
+STEP, REACH = 0.03, 16.0  # trapezoid in u: spectral for analytic functions; resolves h_4096
 UNROLL = 8
 CLOSE = 1e-3  # 1 - |c| below which 1 - c' is summed without cancellation
 CACHE = 16384  # pairs at a time
@@ -45,7 +45,7 @@ def coefficients(f: Callable[[Any], Any], q: Any, tolerance: float) -> tuple[Any
     total = values**2 @ jnp.asarray(w)
     scale = jnp.maximum(total.max(), jnp.finfo(q.dtype).tiny)
     # Hermite functions h_m(u) exp(-u^2/4) stay bounded; the other half of the weight goes with the values
-    half = jnp.asarray(np.exp(-np.asarray(u, np.float64) ** 2 / 4).astype(q.dtype))
+    half = jnp.asarray(np.exp(-(np.asarray(u, np.float64) ** 2) / 4).astype(q.dtype))
     weighted = values * jnp.asarray(STEP / np.sqrt(2 * np.pi), q.dtype) * half
 
     def hermite_block(start: Any, last: Any) -> tuple[Any, Any]:

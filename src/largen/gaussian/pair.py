@@ -65,35 +65,39 @@ def from_points(X1: Any, X2: Any | None) -> Pair:
 
 
 def _versines(X1: Any, X2: Any, same: bool) -> tuple[Any, Any]:
-    """1 - c and 1 + c of unit vectors: by the matrix product, recomputed from differences where c is close to +-1."""
-
-    def unit(X: Any) -> Any:
-        size = jnp.linalg.norm(X, axis=1, keepdims=True)
-        return safe_divide(X, size)
-
-    U1, U2 = unit(X1), unit(X2)
+    """1 - c and 1 + c of every two rows: by the matrix product, recomputed from differences where c is close to +-1."""
+    size1, size2 = jnp.linalg.norm(X1, axis=1), jnp.linalg.norm(X2, axis=1)
+    U1, U2 = safe_divide(X1, size1[:, None]), safe_divide(X2, size2[:, None])
     c = jnp.matmul(U1, U2.T, precision="highest")
-    both = (jnp.abs(U1).sum(1)[:, None] > 0) & (jnp.abs(U2).sum(1)[None, :] > 0)  # a zero vector has no angle: c = 0
+    both = (size1[:, None] > 0) & (size2[None, :] > 0)  # a zero vector has no angle: c = 0
     itself = jnp.eye(c.shape[0], c.shape[1], dtype=bool) & both if same else jnp.zeros_like(both)
     close = 1e-2 if c.dtype == jnp.float32 else 1e-4  # where 1 - c has lost digits that matter
 
     def row(args: Any) -> tuple[Any, Any]:
-        u, c_row, ok, me = args
+        x, u, r, c_row, ok, me = args
 
-        def by_difference(sign: int) -> Any:
-            # rows without such pairs (nearly all) skip the work
+        def difference(sign: int) -> Any:
+            # from |x - y|^2 for like norms (exact differences), from unit vectors for unlike ones (parallel points)
+            by_units = 0.5 * ((u - sign * U2) ** 2).sum(1)
+            step, total = x - sign * X2, x + sign * X2
+            apart = safe_divide((step * total).sum(1), r + size2) ** 2  # (|x| - |y|)^2
+            norms = r * size2
+            by_points = safe_divide((step**2).sum(1) - apart, 2 * norms)
+            return jnp.maximum(jnp.where(apart <= norms * jnp.sqrt(by_units), by_points, by_units), 0)
+
+        def versine(sign: int) -> Any:
             plain = 1 - sign * c_row
             here = (plain < close) & ok & ~me
-            exact = jax.lax.cond(here.any(), lambda: 0.5 * ((u - sign * U2) ** 2).sum(1), lambda: plain)
-            return jnp.where(here, exact, plain)
+            # rows without such pairs (nearly all) skip the work
+            return jnp.where(here, jax.lax.cond(here.any(), lambda: difference(sign), lambda: plain), plain)
 
-        near, far = by_difference(1), by_difference(-1)
+        near, far = versine(1), versine(-1)
         # the smaller one is the accurate one
         near, far = jnp.where(near <= far, near, 2 - far), jnp.where(near <= far, 2 - near, far)
         near, far = jnp.where(me, 0, near), jnp.where(me, 2, far)
         return jnp.where(ok, near, 1), jnp.where(ok, far, 1)
 
-    return jax.lax.map(row, (U1, c, both, itself))
+    return jax.lax.map(row, (X1, U1, size1, c, both, itself))
 
 
 def affine(pair: Pair, C_W: Any, C_b: Any) -> Pair:

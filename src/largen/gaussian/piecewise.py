@@ -60,7 +60,7 @@ def pair_mean(
     near: Any,
     far: Any,
     kinks: Sequence[float],
-    parameters: tuple[Any, ...] = (),
+    parameters: Sequence[Any] = (),
     order: int = FINE,
 ) -> tuple[Any, ...]:
     """E of each function in `integrand(z1, z2, *parameters)`, for arrays of pairs (and parameters of a pair) that

@@ -113,7 +113,7 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
         work = jnp.promote_types(dtype, jnp.float32)
         arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
         whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (whole, extras))
-        out = _kernel(whole, *arrays, extras, chosen)
+        out = _kernel(whole, arrays[0], arrays[1], extras, chosen)
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
     _warn_if_inaccurate(out.error, work)
     return hand_back(out, X1, X2)
@@ -127,7 +127,7 @@ def _kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str) -> Ker
 @_kernel.defjvp
 def _kernel_jvp(layer: int | str, primals: Any, tangents: Any) -> Any:
     # unrolled: reverse mode through `scan` drops the custom derivatives inside it, so that second derivatives would be wrong
-    return jax.jvp(lambda *args: _walk_kernel(*args, layer, False), primals, tangents)
+    return jax.jvp(lambda net, X1, X2, extras: _walk_kernel(net, X1, X2, extras, layer, False), primals, tangents)
 
 
 @partial(jax.jit, static_argnums=(4, 5))
@@ -170,5 +170,6 @@ def _check_chainable(net: Serial) -> None:
 def _warn_if_inaccurate(error: Any, dtype: Any) -> None:
     tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
     if not is_traced(error) and float(error) > tolerance:
-        message = f"Gaussian expectations have an estimated relative error of {float(error):.1e}. If the activation has kinks, declare them: lg.activation(fn, kinks=(...))."
+        estimate = f"Gaussian expectations have an estimated relative error of {float(error):.1e}."
+        message = f"{estimate} If the activation has kinks, declare them: lg.activation(fn, kinks=(...))."
         warnings.warn(message, AccuracyWarning, stacklevel=3)
