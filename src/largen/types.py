@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 Array = jax.Array | np.ndarray
 Params = dict[str, dict[str, jax.Array]]  # {path: {"W": (fan_in, fan_out), "b": (fan_out,)}}
@@ -21,7 +22,7 @@ T = TypeVar("T")
 
 def is_traced(*values: Any) -> bool:
     """Whether any leaf of the values is a JAX tracer (so that its entries cannot be looked at)."""
-    return any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree_util.tree_leaves(values))
+    return any(isinstance(leaf, Tracer) for leaf in jax.tree_util.tree_leaves(values))
 
 
 def wants_float64(*values: Any) -> bool:

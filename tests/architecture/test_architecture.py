@@ -65,7 +65,11 @@ def test_chain():
     assert [layer.path for layer in layers] == ["dense1", "dense2", "dense3"]
     assert [layer.activation and layer.activation.name for layer in layers] == [None, "linear", "relu"]
     assert layers[2].C_W == 2.0 and layers[2].skip == 0.0
-    for bad in (lg.Act("relu") >> lg.Dense(1), lg.Dense(1) >> lg.Act("relu"), lg.Dense(2) >> lg.Act("relu") >> lg.Act("relu") >> lg.Dense(1)):
+    for bad in (
+        lg.Act("relu") >> lg.Dense(1),
+        lg.Dense(1) >> lg.Act("relu"),
+        lg.Dense(2) >> lg.Act("relu") >> lg.Act("relu") >> lg.Dense(1),
+    ):
         with pytest.raises(UnsupportedError, match="the chain normal form"):
             lg.chain(bad)
 

@@ -1,5 +1,7 @@
 """The pair carrier keeps the angle of nearly coincident, parallel and opposite points."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import mpmath as mp
@@ -11,7 +13,7 @@ from largen.gaussian import pair as pairs
 from largen.types import island
 
 
-def exact_versines(x: np.ndarray, y: np.ndarray) -> tuple[object, object]:
+def exact_versines(x: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
     with mp.workdps(60):
         X, Y = [mp.mpf(float(v)) for v in x], [mp.mpf(float(v)) for v in y]
         c = mp.fdot(X, Y) / mp.sqrt(mp.fdot(X, X) * mp.fdot(Y, Y))

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import jax
 import numpy as np
+from jax.core import Tracer
 
 from largen import door
 from largen.activations.activation import activation
@@ -61,7 +62,7 @@ def node(cls: N) -> N:
 def _variance(value: Any, name: str) -> Any:
     """A checked hyperparameter: a float when concrete (so that equal networks are equal), else as it came."""
     checked = door.number(value, name, low=0.0)
-    return checked if isinstance(checked, jax.core.Tracer) else float(checked)
+    return checked if isinstance(checked, Tracer) else float(checked)
 
 
 @node

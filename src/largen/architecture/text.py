@@ -5,7 +5,7 @@ import json
 import tomllib
 from typing import Any
 
-import jax
+from jax.core import Tracer
 
 from largen import door
 from largen.activations.activation import Activation
@@ -23,7 +23,7 @@ def as_code(net: Node) -> str:
             value = getattr(net, f.name)
             if i == 0:
                 arguments.append(_code(value))
-            elif isinstance(value, jax.core.Tracer) or value != f.default:
+            elif isinstance(value, Tracer) or value != f.default:
                 arguments.append(f"{f.name}={_code(value)}")
         return f"lg.{type(net).__name__}({', '.join(arguments)})"
     parts = [as_code(part) for part in net.nodes]
@@ -86,7 +86,7 @@ def _encode(part: Node) -> dict[str, Any]:
                 need = "a registered activation (a callable cannot be written as text)"
                 raise InputError("net", repr(value), need, f"Register it: lg.activation(fn, name={value.name!r}, kinks=...).")
             value = value.name
-        if isinstance(value, jax.core.Tracer) or not isinstance(value, (int, float, str)):
+        if isinstance(value, Tracer) or not isinstance(value, (int, float, str)):
             raise InputError("net", f"{f.name} = {value!r}", "concrete values (not inside jit or grad)")
         entry[f.name] = value
     return entry
