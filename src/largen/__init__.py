@@ -4,6 +4,8 @@ An architecture is a value; a theory is a function of that value; a claim comes 
 """
 
 from largen.activations.activation import Activation as Activation, activation as activation
+from largen.agreement.check import Check as Check, check as check
+from largen.agreement.claims import Claim as Claim
 from largen.architecture.chain import chain as chain
 from largen.architecture.nodes import Act as Act, Dense as Dense, Serial as Serial
 from largen.architecture.presets import mlp as mlp, widen as widen

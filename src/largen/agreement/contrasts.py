@@ -1,0 +1,66 @@
+"""Which numbers of a kernel, a mean or a covariance are compared with theory: a few directions, fixed before measuring.
+
+A measured array M (a matrix over points, or a mean over points and outputs) is compared with theory's T through scalars
+<M - T, D>/norm only. The directions D come from theory alone: T itself; for matrices its diagonal and off-diagonal parts; and
+for every control T_c, a wrong theory that must be refused, the difference T_c - T, along which theory predicts 0 and the
+control 1. This is the direction with the most power against that control, so nothing is hidden by averaging.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+NEAR = 0.05  # a control closer than this to theory, relative to its norm, tells nothing
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Directions for one array. `names` (k,); `rows` (k, size), so that `rows @ (M - theory).ravel()` are the k scalars, each 0
+    for theory; `controls`: which row has the value 1 for that control; `missing`: controls that tell nothing here, and why.
+    """
+
+    theory: np.ndarray
+    names: tuple[str, ...]
+    rows: np.ndarray
+    controls: Mapping[str, int]
+    missing: Mapping[str, str]
+
+    def linear(self, gap: np.ndarray) -> np.ndarray:
+        """The scalars of differences from theory, or of parts of them, (networks, *shape): (networks, k)."""
+        return gap.reshape(len(gap), -1) @ self.rows.T
+
+    def values(self, M: np.ndarray) -> np.ndarray:
+        """The scalars of arrays M (networks, *shape): (networks, k)."""
+        return self.linear(M - self.theory)
+
+    def distances(self, M: np.ndarray) -> np.ndarray:
+        """|M - T|^2/|T|^2 of arrays M (networks, *shape): (networks,)."""
+        return ((M - self.theory).reshape(len(M), -1) ** 2).sum(1) / (self.theory**2).sum()
+
+
+def contrast(theory: np.ndarray, controls: Mapping[str, np.ndarray | str], matrix: bool) -> Contrast:
+    """The directions for `theory` and its `controls` (arrays of the same shape, or the reason why there is none)."""
+    T = np.asarray(theory, dtype=float)
+    names, rows = ["along theory"], [T / (T**2).sum()]
+    if matrix and len(T) > 1:
+        diagonal, off = np.eye(len(T)), T * (1 - np.eye(len(T)))
+        size = T.diagonal().mean()
+        names, rows = [*names, "diagonal"], [*rows, diagonal / (len(T) * size)]
+        norm, count = np.sqrt((off**2).sum()), off.size - len(T)
+        if norm > 1e-6 * size:
+            unit = max(norm / np.sqrt(count), np.sqrt((T**2).mean()))  # entries near zero are judged absolutely
+            names, rows = [*names, "off-diagonal"], [*rows, off / (norm * np.sqrt(count) * unit)]
+    where: dict[str, int] = {}
+    missing: dict[str, str] = {}
+    for name, wrong in controls.items():
+        if isinstance(wrong, str):
+            missing[name] = wrong
+            continue
+        gap = np.asarray(wrong, dtype=float) - T
+        if (gap**2).sum() < NEAR**2 * (T**2).sum():
+            missing[name] = f"within {NEAR:.0%} of theory for this quantity"
+            continue
+        where[name] = len(names)
+        names, rows = [*names, f"towards {name}"], [*rows, gap / (gap**2).sum()]
+    return Contrast(T, tuple(names), np.stack([row.ravel() for row in rows]), where, missing)

@@ -1,0 +1,190 @@
+"""lg.check: a right theory agrees, a wrong one disagrees, too few networks leave it undecided, bad input is named."""
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import largen as lg
+from largen.agreement import claims, measure
+from largen.agreement.check import Check, check
+from largen.agreement.claims import Claim, Series, claim
+from largen.agreement.contrasts import contrast
+from largen.errors import InputError
+
+X = np.array([[1.0, 0.3], [-0.6, 1.1], [0.2, -1.2], [1.3, 0.9]])
+Y = np.array([1.0, -0.7, 0.4, 0.5])
+T = np.array([[0.8, -0.4], [-1.0, 0.2]])
+NET = lg.mlp(widths=[8], out=1, activation="erf", C_W=1.6, C_b=0.2)
+NAMES = ["kernel 1", "kernel 2", "NTK", "trained mean", "trained covariance"]
+
+
+def named(result: Check) -> dict[str, Claim]:
+    return {f"{c.name} {c.layer or ''}".strip(): c for c in result.claims}
+
+
+FAST: dict[str, Any] = {"networks": 512, "X_test": T}
+
+
+@pytest.fixture(scope="module")
+def right() -> Check:
+    return check(NET, X, Y, **FAST)
+
+
+@pytest.fixture(scope="module")
+def wrong() -> Check:
+    theory = lg.mlp(widths=[8], out=1, activation="erf", C_W=1.76, C_b=0.2)
+    return check(NET, X, Y, **FAST, theory=theory)
+
+
+def test_a_right_theory_agrees(right: Check) -> None:
+    assert [c.verdict for c in right.claims if c.verdict == "disagrees"] == [], right
+    assert list(named(right)) == NAMES
+    assert right.verdict == "agrees", right
+    for c in right.claims:
+        assert abs(c.worst) < 4 and c.error <= 0.03
+        assert all(k.z is None or abs(k.z) > 6 for k in c.controls)
+        assert any(k.z is not None for k in c.controls)
+
+
+def test_the_spread_of_networks_falls_as_one_over_n(right: Check) -> None:
+    for name in NAMES[:4]:
+        c = named(right)[name]
+        assert c.interval is not None and c.interval[0] > 0 and c.interval[1] < 2 and c.interval[0] <= 1 <= c.interval[1]
+
+
+def test_the_bayesian_posterior_is_refused_as_trained_mean(right: Check) -> None:
+    z = {k.name: k.z for k in named(right)["trained mean"].controls}["the Bayesian posterior"]
+    assert z is not None and abs(z) > 6
+
+
+def test_a_corrupted_theory_disagrees(wrong: Check) -> None:
+    assert wrong.verdict == "disagrees"
+    found = named(wrong)
+    assert found["kernel 1"].verdict == found["kernel 2"].verdict == found["NTK"].verdict == "disagrees"
+    assert "disagrees" in found["kernel 2"].sentence and found["kernel 2"].z < -6  # real kernels are smaller than that theory's
+
+
+def test_the_record_is_frozen_a_table_and_a_frame(right: Check) -> None:
+    with pytest.raises(FrozenInstanceError):
+        right.verdict = "disagrees"  # type: ignore[misc]
+    text = repr(right)
+    assert all(word in text for word in ("trained covariance", "power of 1/n", "Verdict: agrees.", "512 networks"))
+    frame = right.to_frame()
+    assert len(frame) == 5 and frame[0]["name"] == "kernel" and frame[0]["controls"]["C_W + 10 %"] < -6
+    assert right.needed is None and right.time == pytest.approx(right.eta * right.steps)
+
+
+def test_the_same_key_gives_the_same_numbers_and_y_may_have_an_axis(right: Check) -> None:
+    again, other = (check(NET, X, Y[:, None], **FAST, key=jax.random.key(k)) for k in (0, 7))
+    assert again.claims == right.claims and other.claims != right.claims
+    assert other.verdict == "agrees", other
+
+
+@pytest.mark.slow
+def test_several_outputs_and_points_held_out() -> None:
+    net = lg.mlp(widths=[8, 16], out=2, activation="relu", C_W=2.0)
+    result = check(net, X, np.stack([Y, -Y], 1), networks=20)
+    assert (result.train, result.test) == (3, 1)
+    assert all(np.isfinite(c.intercept) and c.verdict != "disagrees" for c in result.claims), result
+
+
+def test_too_few_networks_leave_it_undecided_and_say_how_many_are_needed(right: Check) -> None:
+    few = check(NET, X, Y, networks=20, X_test=T)
+    assert few.verdict == "undecided" and few.needed is not None and few.needed > 64
+    assert "would decide" in repr(few)
+
+
+def test_series_of_two_levels_add_up() -> None:
+    rng = np.random.default_rng(0)
+    a, b = 1 + rng.normal(size=(4000, 1)), 2 + 3 * rng.normal(size=(1000, 1))
+    mean, error = Series((a, b)).summary()
+    assert mean == pytest.approx(3, abs=0.4) and error == pytest.approx(np.hypot(1 / 4000**0.5, 3 / 1000**0.5), rel=0.1)
+
+
+def synthetic(offset: float, spread: float, networks: int = 400, control: float = 1.1, power: float = 1.0) -> Claim:
+    """A claim about the number 1 from networks with mean 1 + offset + 1/n^power and the given spread/sqrt(n)."""
+    rng, widths, by = np.random.default_rng(5), (8, 16, 32, 64), contrast(np.ones((1, 1)), {"wrong": np.full((1, 1), control)}, False)
+    found = []
+    for n in widths:
+        M = 1 + offset + 0.5 / n**power + spread / n**0.5 * rng.normal(size=(networks, 1, 1))
+        found.append(Series((by.values(M),)))
+    return claim("number", None, widths, found, by)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "verdict", "says"),
+    [
+        ({"offset": 0.0, "spread": 0.05}, "agrees", "refused at"),
+        ({"offset": 0.05, "spread": 0.05}, "disagrees", "along theory is +0.0"),
+        ({"offset": 0.0, "spread": 4.0}, "undecided", "3% is asked for"),
+        ({"offset": 0.0, "spread": 0.9, "control": 1.06}, "undecided", "the control wrong"),
+        ({"offset": 0.0, "spread": 0.05, "control": 1.01}, "undecided", "no control"),
+    ],
+)
+def test_the_rule_of_the_verdict(arguments: dict[str, Any], verdict: str, says: str) -> None:
+    made = synthetic(**arguments)
+    assert made.verdict == verdict and says in made.sentence, made.sentence
+
+
+def test_no_deviation_gives_no_power_and_no_failure() -> None:
+    by = contrast(np.ones((1, 1)), {"wrong": np.full((1, 1), 1.2)}, False)
+    rng = np.random.default_rng(6)
+    found = [Series((by.values(1 + 0.1 / n**0.5 * rng.normal(size=(400, 1, 1))),)) for n in (8, 16, 32, 64)]
+    made = claim("number", None, (8, 16, 32, 64), found, by)
+    assert made.verdict == "agrees" and made.exponent is None and "too small" in made.missing["exponent"]
+
+
+def test_the_linearised_control_variate_is_the_networks_own_prediction() -> None:
+    from largen.agreement.check import _plan, _question
+
+    question = _plan(_question(NET, NET, X, Y, T, "ntk"), 10.0, 2.0)
+    params = lg.init_ensemble(NET, jax.random.key(3), 2, 2)
+    own = measure.linearised(measure.look(NET, params, question), question)
+    for k in range(2):
+        one = jax.tree_util.tree_map(lambda a, k=k: a[k], params)
+        expected = lg.predict(NET, X, Y[:, None], T, how="descent", eta=question.eta, steps=question.steps, params=one)
+        assert np.allclose(own[k], np.asarray(expected.mean), atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"widths": (8, 16, 32)}, "four widths"),
+        ({"widths": (8, 16, 24, 32)}, "factor of 8"),
+        ({"widths": "8"}, "widths"),
+        ({"net": lg.mlp(widths=[8, 12], out=1), "widths": (2, 4, 8, 17)}, "whole numbers"),
+        ({"net": lg.mlp(widths=[], out=1)}, "hidden layer"),
+        ({"y": np.array([0, 1, 2, 1])}, "one_hot"),
+        ({"y": np.ones((4, 2))}, "output of the network"),
+        ({"X_test": np.ones((2, 3))}, "columns"),
+        ({"networks": 3}, "networks"),
+        ({"key": 0}, "key"),
+        ({"time": -1.0}, "time"),
+        ({"time": 1e9}, "steps"),
+        ({"rates": (1.0, [1.0])}, "affine layer"),
+        ({"theory": lg.mlp(widths=[8, 8], out=1)}, "theory"),
+        ({"X": np.eye(20), "y": np.ones(20), "X_test": np.ones((1, 20)), "time": np.inf}, "16 train points"),
+    ],
+)
+def test_bad_input_is_named(change: dict[str, Any], says: str) -> None:
+    arguments: dict[str, Any] = {"net": NET, "X": X, "y": Y, "X_test": T, "networks": 20, **change}
+    with pytest.raises(InputError, match=says):
+        check(**arguments)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("activation", "C_W", "C_b"), [("tanh", 1.5, 0.1), ("relu", 2.0, 0.0)])
+def test_deeper_networks_agree(activation: str, C_W: float, C_b: float) -> None:
+    rng = np.random.default_rng(0)
+    points = lg.standardize(rng.normal(size=(10, 3)))
+    aims = np.sin(points[:, 0]) + 0.5 * points[:, 1]
+    net = lg.mlp(widths=[8, 8], out=1, activation=activation, C_W=C_W, C_b=C_b)
+    result = check(net, points, aims, networks=1500)
+    assert result.verdict == "agrees", result
+
+
+def test_levels_are_in_standard_errors() -> None:
+    assert (claims.LEVEL, claims.REJECT, claims.PRECISION) == (4.0, 6.0, 0.03)
