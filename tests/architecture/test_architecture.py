@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -108,18 +109,19 @@ def test_missing_rule():
         walk(lg.Serial((lg.Dense(3),)), empty, 0.0)
 
 
+wrong: Any = {"int": 4, "float": 2.5, "text": "1"}  # of a type that the annotations would refuse
 BAD = [
     (lambda: lg.Dense(0), "width"),
-    (lambda: lg.Dense(2.5), "width"),
+    (lambda: lg.Dense(wrong["float"]), "width"),
     (lambda: lg.Dense(True), "width"),
     (lambda: lg.Dense(3, C_W=-1.0), "C_W"),
     (lambda: lg.Dense(3, C_W=float("nan")), "C_W"),
     (lambda: lg.Dense(3, C_b="1"), "C_b"),
     (lambda: lg.Dense(3, C_b=float("inf")), "C_b"),
-    (lambda: lg.Dense(3) >> 4, ">>"),
+    (lambda: lg.Dense(3) >> wrong["int"], ">>"),
     (lambda: lg.Serial(()), "nodes"),
     (lambda: lg.mlp(widths=[4, 0]), "widths"),
-    (lambda: lg.mlp(widths=4), "widths"),
+    (lambda: lg.mlp(widths=wrong["int"]), "widths"),
     (lambda: lg.mlp(widths=[4], out=0), "out"),
     (lambda: lg.mlp(widths=[4], C_W=[1.0, 2.0, 3.0]), "C_W"),
     (lambda: lg.mlp(widths=[4], C="critical", C_W=1.0), "C"),
@@ -130,7 +132,7 @@ BAD = [
     (lambda: lg.dumps("net"), "net"),
     (lambda: lg.loads("{broken"), "text"),
     (lambda: lg.loads("a = = 1"), "text"),
-    (lambda: lg.loads(3), "text"),
+    (lambda: lg.loads(wrong["int"]), "text"),
     (lambda: lg.loads("{}"), "text"),
     (lambda: lg.loads(json.dumps({"format": "largen-network", "version": 2, "nodes": []})), "text"),
     (lambda: lg.loads(json.dumps({"format": "largen-network", "version": 1, "nodes": [{"node": "Conv"}]})), "nodes, entry 1"),

@@ -23,15 +23,16 @@ CLOSE = 1e-3  # 1 - |c| below which 1 - c' is summed without cancellation
 CACHE = 16384  # pairs at a time
 
 
-def nodes(dtype: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Nodes u and weights of the trapezoid rule for N(0, 1)."""
-    u = np.arange(-round(REACH / STEP), round(REACH / STEP) + 1) * STEP
-    return u.astype(dtype), (STEP * np.exp(-u * u / 2) / np.sqrt(2 * np.pi)).astype(dtype)
+def nodes(dtype: Any, every: int = 1) -> tuple[np.ndarray, np.ndarray]:
+    """Nodes u and weights of the trapezoid rule for N(0, 1); `every` widens the step."""
+    step = STEP * every
+    u = np.arange(-round(REACH / step), round(REACH / step) + 1) * step
+    return u.astype(dtype), (step * np.exp(-u * u / 2) / np.sqrt(2 * np.pi)).astype(dtype)
 
 
-def mean(f: Callable[[Any], Any], q: Any) -> Any:
+def mean(f: Callable[[Any], Any], q: Any, every: int = 1) -> Any:
     """E[f(z)], z ~ N(0, q), for smooth f; the shape of q."""
-    u, w = nodes(q.dtype)
+    u, w = nodes(q.dtype, every)
     return jnp.tensordot(f(jnp.sqrt(q)[..., None] * u), w, 1)
 
 
@@ -76,24 +77,27 @@ def coefficients(f: Callable[[Any], Any], q: Any, tolerance: float) -> tuple[Any
 def series(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any) -> tuple[Any, Any, Any]:
     """(c', 1 - c', 1 + c') with c' = E[f1 g2], from coefficients of unit functions (sum A^2 = 1), `terms` of them.
 
-    A1 (MOST, n1, 1), A2 (MOST, 1, n2) and pairs (n1, n2), or shapes that broadcast to (n1, n2). `same` marks pairs of a
+    A1 (MOST, n1, 1), A2 (MOST, 1, n2) and pairs (n1, n2), or any shapes that broadcast. `same` marks pairs of a
     point with itself, whose 1 - c' is 0. Next to c = +-1 the versines are sums without cancellation: with s = sign(c) and
     t_m = 1 - |c|^m, 2 (1 - c') = sum (A1 - s^m A2)^2 + 2 s^m A1 A2 t_m, and with plus signs for 1 + c'.
     """
     shape = jnp.broadcast_shapes(A1.shape[1:], A2.shape[1:], near.shape)
-    near, far, same = (jnp.broadcast_to(v, shape).reshape(-1, shape[-1] if shape else 1) for v in (near, far, same))
-    rows1 = jnp.moveaxis(jnp.broadcast_to(A1, (MOST, *shape[:-1], A1.shape[-1] if shape else 1)).reshape(MOST, near.shape[0], -1), 1, 0)
-    shared = A2.ndim < 2 or all(d == 1 for d in A2.shape[1:-1])
-    rows2 = A2.reshape(MOST, -1) if shared else jnp.moveaxis(jnp.broadcast_to(A2, (MOST, *shape)).reshape(MOST, *near.shape), 1, 0)
+    if len(shape) != 2:  # pairs in a list: one row each
+        A1, A2 = (jnp.broadcast_to(A, (MOST, *shape)).reshape(MOST, -1, 1) for A in (A1, A2))
+        pairs = (jnp.broadcast_to(v, shape).reshape(-1, 1) for v in (near, far, same))
+        c, near, far = series(A1, A2, terms, *pairs)
+        return c.reshape(shape), near.reshape(shape), far.reshape(shape)
     critical = ((jnp.minimum(near, far) < CLOSE) & ~same).any()
+    shared = A2.shape[1] == 1  # one set of second points for all rows
+    rows1 = jnp.moveaxis(jnp.broadcast_to(A1, (MOST, shape[0], A1.shape[2])), 1, 0)
+    rows2 = None if shared else jnp.moveaxis(A2, 1, 0)
 
     def row(args: Any) -> tuple[Any, Any, Any]:
-        a, b, n, f, me = (args[0], rows2, *args[1:]) if shared else args
-        return _row(a, b, terms, n, f, me, critical)
+        a, b, n, f, me = args
+        return _row(a, A2[:, 0] if b is None else b, terms, n, f, me, critical)
 
-    batch = max(1, CACHE // near.shape[1])  # rows at a time, so that the sums stay in cache
-    out = jax.lax.map(row, (rows1, near, far, same) if shared else (rows1, rows2, near, far, same), batch_size=batch)
-    return tuple(v.reshape(shape) for v in out)  # type: ignore[return-value]
+    batch = max(1, CACHE // shape[1])  # rows at a time, so that the sums stay in cache
+    return jax.lax.map(row, (rows1, rows2, near, far, same), batch_size=batch)
 
 
 def _row(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any, critical: Any) -> tuple[Any, Any, Any]:

@@ -16,7 +16,7 @@ import numpy as np
 from largen.gaussian.pair import safe_divide
 
 REACH = 7.5  # N(0, 1) beyond is 6e-14
-FINE, COARSE = 36, 30  # nodes a piece; their difference is the error estimate
+FINE, COARSE = 36, 32  # nodes a piece; their difference is the error estimate
 GRADE = 0.7
 BATCH = 16  # pairs at a time
 
