@@ -1,0 +1,52 @@
+"""What waiting costs: importing largen against importing JAX, and the first call at depth 50 against depth 3.
+
+Every measurement is a new process, opponents in turn, and the claim is about the ratio of the fastest:
+python benchmarks/start.py
+"""
+
+import subprocess
+import sys
+
+ROUNDS = 3
+IMPORT_CLAIM, DEPTH_CLAIM = 1.5, 2.0
+
+IMPORT = "import time; t = time.perf_counter(); import {module}; print(time.perf_counter() - t)"
+FIRST_CALL = """
+import time, numpy as np, largen as lg
+X = np.random.default_rng(0).normal(size=(8, 30)).astype(np.float32)
+net = lg.mlp(widths=[100] * {hidden}, out=1, activation={activation!r}, C_W=1.5, C_b=0.01)
+lg.standardize(X)
+t = time.perf_counter()
+np.asarray(lg.kernel(net, X).ntk)
+print(time.perf_counter() - t)
+"""
+
+
+def fastest(programs: dict[str, str]) -> dict[str, float]:
+    """Seconds that each program prints, the least of several processes, all taking turns."""
+    times: dict[str, list[float]] = {name: [] for name in programs}
+    for _ in range(ROUNDS):
+        for name, program in programs.items():
+            out = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+            times[name].append(float(out.stdout))
+    return {name: min(t) for name, t in times.items()}
+
+
+def main() -> int:
+    """Print the ratios; 0 if all claims hold."""
+    times = fastest({"jax": IMPORT.format(module="jax"), "largen": IMPORT.format(module="largen")})
+    ratio = times["largen"] / times["jax"]
+    print(f"import largen {times['largen']:.2f} s, import jax {times['jax']:.2f} s: {ratio:.2f} x (claim: at most {IMPORT_CLAIM} x)")
+    good = ratio <= IMPORT_CLAIM
+    for activation in ("relu", "gelu", "tanh", "elu"):
+        times = fastest({f"{hidden}": FIRST_CALL.format(hidden=hidden, activation=activation) for hidden in (2, 49)})
+        ratio = times["49"] / times["2"]
+        print(
+            f"first {activation} kernel, depth 50 {times['49']:.2f} s, depth 3 {times['2']:.2f} s: {ratio:.2f} x (claim: at most {DEPTH_CLAIM} x)"
+        )
+        good = good and ratio <= DEPTH_CLAIM
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
