@@ -7,6 +7,8 @@ import typer
 
 from largen.errors import InputError, LargenError
 
+INTERRUPTED = 130
+
 app = typer.Typer(
     name="largen", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True,
     help="The theory of wide neural networks, held against real networks.",
@@ -51,31 +53,35 @@ def report(
 
     from largen import __version__
     from largen.report.config import settings
-    from largen.report.run import report as make
+    from largen.report.run import prepare, report as make
     from largen.report.terminal import summary
 
-    asked = settings(
-        config, data=data, target=target, out=out, seed=seed, train=train, test=test, widths=_widths(widths), networks=networks,
-        draws=draws, steps=steps, share=share, pace=pace,
-    )  # fmt: skip
+    asked = {"data": data, "target": target, "out": out, "seed": seed, "train": train, "test": test, "widths": _widths(widths)}
+    asked |= {"networks": networks, "draws": draws, "steps": steps, "share": share, "pace": pace}
+    job = prepare(settings(config, **asked))
     notes, console = Console(stderr=True), Console(highlight=False)
     columns = (TextColumn("{task.description:<36}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
-    with warnings.catch_warnings(record=True) as heard, Progress(*columns, console=notes, transient=True) as progress:
+    with (
+        warnings.catch_warnings(record=True) as heard,
+        Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress,
+    ):
         bar = progress.add_task("starting", total=1.0)
-        record, folder = make(asked, __version__, lambda stage, share: progress.update(bar, description=stage, completed=share))
+        record = make(job, __version__, lambda stage, share: progress.update(bar, description=stage, completed=share))
     for message in dict.fromkeys(str(w.message) for w in heard if issubclass(w.category, UserWarning)):
         notes.print(f"largen: note: {message}", highlight=False, soft_wrap=True)
     summary(record, console)
-    console.print(f"\n{folder / 'report.html'}  {folder / 'report.json'}  ({record.setup.seconds:.0f} s)", soft_wrap=True)
+    console.print(f"\n{job.folder / 'report.html'}  {job.folder / 'report.json'}  ({record.setup.seconds:.0f} s)", soft_wrap=True)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Entry point. Exit codes: 0 done, 2 bad input (one sentence on stderr), 130 interrupted."""
     try:
-        code: Any = app(arguments, standalone_mode=False)
-        sys.exit(code if isinstance(code, int) else 0)
+        code: Any = app(arguments, standalone_mode=False)  # typer turns Ctrl-C into the exit code 130, or raises
+        if code != INTERRUPTED:
+            sys.exit(code if isinstance(code, int) else 0)
+        _stop("interrupted; nothing was written", INTERRUPTED)
     except (KeyboardInterrupt, typer.Abort):
-        _stop("interrupted; nothing was written", 130)
+        _stop("interrupted; nothing was written", INTERRUPTED)
     except LargenError as error:
         _stop(str(error), 2)
     except Exception as error:

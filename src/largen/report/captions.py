@@ -14,7 +14,7 @@ def captions(report: Report) -> dict[str, str]:
         "ntk": f"The NTK of untrained networks for pairs of {seen}, mean over networks of width {wide}, against theory. On the dashed "
         "line they are equal.",
         "movement": "What theory says vanishes as networks get wider: how far the NTK moved in training, and how far trained networks "
-        "ended from their own linearisation. Dashed: the fitted powers of n, through the widest networks.",
+        "ended from their own linearisation. Dashed: the fitted powers of n, through the widest networks; higher orders bend the narrow ones away.",
         "curves": "Loss during full-batch gradient descent. Grey: theory for infinitely wide networks at the same step size and number "
         f"of steps. Thin lines: the {len(s.curves.train_networks)} networks of width {wide}. Blue dots: all widths, extrapolated in 1/n.",
         "modes": "Each dot is an eigenmode of theory's NTK on the train points: the rate at which real networks removed the error along "

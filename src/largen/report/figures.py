@@ -20,10 +20,11 @@ def colour(place: int, many: int) -> str:
 
 def style(fig: go.Figure, height: int = 400) -> go.Figure:
     """The look of all figures: white, a light grid, the legend below."""
+    titled = bool(fig.to_dict()["layout"].get("annotations"))
     fig.update_layout(
         template="none",
         height=height,
-        margin={"l": 70, "r": 20, "t": 46, "b": 60},
+        margin={"l": 70, "r": 20, "t": 46 if titled else 14, "b": 60},
         paper_bgcolor="white",
         plot_bgcolor="white",
         font={"family": "system-ui, -apple-system, 'Segoe UI', Roboto, sans-serif", "size": 14, "color": "#1a1a1a"},
@@ -126,10 +127,9 @@ def curves(c: Curves) -> go.Figure:
         traces += [_line(time, one[1:], f"width {c.widths[-1]}, one by one", colour(3, 4), width=1) for one in single]
         traces += [_line(time, mean[1:], "theory, mean", THEORY, width=2.5)]
         traces += [_dots(at, [e.limit for e in ends], [e.se for e in ends], label, "#0072B2")]
-        shown: set[str] = set()
-        for trace in traces:
-            trace.legendgroup, trace.showlegend = trace.name, col == 1 and trace.name not in shown
-            shown.add(trace.name)
+        names = [str(trace.name) for trace in traces]
+        for k, (name, trace) in enumerate(zip(names, traces, strict=True)):
+            trace.update(legendgroup=name, showlegend=col == 1 and name not in names[:k])
             fig.add_trace(trace, 1, col)
     low = min(by[-1] for by in (*c.train, *c.test))
     fig.update_xaxes(title_text="flow time η × steps", **_log_ticks(time[0], time[-1]))
@@ -193,7 +193,7 @@ def errors(e: Errors) -> go.Figure:
     scale = 100.0 if e.measure == "fraction wrong" else 1.0
     fig = go.Figure()
     names, values, spread = ([t[i] for t in theory] for i in range(3))
-    bars = {"type": "data", "array": [2 * scale * float(s) for s in spread], "thickness": 1.2}
+    bars = {"type": "data", "array": [2 * scale * float(s) or None for s in spread], "thickness": 1.2}
     fig.add_bar(
         y=names,
         x=[scale * float(v) for v in values],

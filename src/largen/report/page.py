@@ -75,7 +75,10 @@ def cards(report: Report) -> str:
     test = next(entry for entry in reversed(c.comparisons) if entry.quantity.startswith("test"))
     nngp, single = words.score(e.nngp, e.measure), words.score(e.single, e.measure)
     values = [
-        (words.number(test.theory), f"test loss by theory; real networks, extrapolated in width: {words.with_error(test.limit, test.se)}"),
+        (
+            words.number(test.theory),
+            f"test loss by theory; real networks: {words.with_error(test.limit, test.se)}, extrapolated, and {words.number(c.test[-1][-1])} at width {c.widths[-1]}",
+        ),
         (words.score(e.measured[-1], e.measure), f"test error of one real network of width {e.widths[-1]}; by theory: {single}"),
         (
             words.score(e.ntk_end, e.measure),

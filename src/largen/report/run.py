@@ -2,10 +2,11 @@
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from largen.agreement.statistics import LEVEL
-from largen.agreement.study import Study, study
+from largen.agreement.study import Plan, Study, study
 from largen.agreement.study.limit import NOTICE
 from largen.data.files import load
 from largen.data.task import Task, make
@@ -17,36 +18,49 @@ from largen.report.write import check_folder, write
 Tell = Callable[[str, float], None]
 
 
-def report(settings: Settings, version: str, tell: Tell = lambda stage, share: None) -> tuple[Report, Path]:
-    """Make the report and write report.html and report.json. Raises `InputError` before any long work."""
-    begun = time.perf_counter()
+@dataclass(frozen=True)
+class Job:
+    """A checked report, ready to be worked on."""
+
+    settings: Settings
+    folder: Path
+    task: Task
+    plan: Plan
+
+
+def prepare(settings: Settings) -> Job:
+    """Check the folder, the network, the data and the plan, and do no work. Raises `InputError`."""
     folder = check_folder(settings.out)
     settings.network()
-    tell("data", 0.0)
     task = make(load(settings.data, settings.target), settings.train, settings.test, settings.seed)
-    plan = settings.plan(task.y.shape[1], len(task.X))
-    found = study(plan, task, tell)
-    record = assemble(settings, task, found, plan.draws, version, time.perf_counter() - begun)
+    return Job(settings, folder, task, settings.plan(task.y.shape[1], len(task.X)))
+
+
+def report(job: Job, version: str, tell: Tell = lambda stage, share: None) -> Report:
+    """Do the work, and write report.html and report.json at its end."""
+    begun = time.perf_counter()
+    found = study(job.plan, job.task, tell)
+    record = assemble(job, found, version, time.perf_counter() - begun)
     from largen.report.page import page
 
     tell("page", 0.99)
-    write(folder, {"report.html": page(record), "report.json": dumps(record)})
-    return record, folder
+    write(job.folder, {"report.html": page(record), "report.json": dumps(record)})
+    return record
 
 
-def assemble(settings: Settings, task: Task, found: Study, draws: tuple[int, ...], version: str, seconds: float) -> Report:
+def assemble(job: Job, found: Study, version: str, seconds: float) -> Report:
     """The record of a finished study."""
-    curves, net = found.curves, words.network(settings.network(task.y.shape[1]), task.X.shape[1])
+    curves, task, net = found.curves, job.task, words.network(job.plan.net, job.task.X.shape[1])
     data = Data(task.name, task.kind, len(task.X), len(task.X_test), task.X.shape[1], task.y.shape[1], task.classes, task.notes)
     setup = Setup(
-        seed=settings.seed,
+        seed=job.settings.seed,
         widths=curves.widths,
         networks=curves.networks,
-        draws=draws,
+        draws=job.plan.draws,
         steps=curves.steps[-1],
         eta=curves.eta,
         time=curves.time[-1],
-        pace=settings.pace,
+        pace=job.settings.pace,
         threshold=LEVEL,
         notice=NOTICE,
         seconds=seconds,

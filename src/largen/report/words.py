@@ -29,7 +29,7 @@ def with_error(value: float, se: float) -> str:
 
 def percent(value: float) -> str:
     """A share for people."""
-    return f"{100 * value:.{0 if value >= 0.1 else 1}f} %"
+    return f"{100 * value:.{0 if value >= 0.1 else 1}f}\N{NO-BREAK SPACE}%"
 
 
 def score(value: float, measure: str) -> str:
@@ -96,7 +96,7 @@ def _opening(judgement: Judgement) -> str:
 
 
 def _one(c: Comparison) -> str:
-    return f"theory {number(c.theory)}, networks {with_error(c.limit, c.se)} as n → ∞"
+    return f"theory {number(c.theory)}, networks {with_error(c.limit, c.se)} as n\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}∞"
 
 
 def _power(fall: FallOff) -> str:
@@ -182,13 +182,19 @@ def verdicts(study: Study) -> dict[str, tuple[str, str]]:
     return {name: (getattr(study, name).judgement.verdict, tell(study)) for name, tell in SECTIONS.items()}
 
 
+def _at_width(study: Study) -> str:
+    c = study.curves
+    off = c.test[-1][-1] / c.theory_test[-1] - 1
+    return f"At width {c.widths[-1]} the test loss is {percent(abs(off))} {'above' if off > 0 else 'below'} that of infinite width."
+
+
 def headline(study: Study) -> str:
     """The report in one sentence."""
     j = study.judgement
     if j.verdict == AGREES:
         return (
             f"What the theory of wide networks predicts for this network is what real networks did: none of {j.comparisons} differences "
-            f"exceeds {number(abs(j.worst_z), 2)} standard errors at infinite width."
+            f"exceeds {number(abs(j.worst_z), 2)} standard errors, extrapolated to infinite width. {_at_width(study)}"
         )
     parts = [title for name, title in TITLES.items() if getattr(study, name).judgement.verdict == j.verdict]
     if j.verdict == DISAGREES:

@@ -9,7 +9,7 @@ from largen.agreement.study.plan import Plan
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
 from largen.data.task import Task
-from largen.prediction import Prediction, draw, predict
+from largen.prediction import draw, predict
 from largen.theory.kernels import kernel
 
 JITTER = 1e-4  # ridge of the kernel machines, relative to the mean diagonal: duplicate points would make them singular
@@ -36,7 +36,8 @@ class Belief:
     at: tuple[int, ...]  # recorded steps, 0 first
     train: tuple[np.ndarray, np.ndarray]  # mean and standard deviation over networks of the loss per point, (k,)
     test: tuple[np.ndarray, np.ndarray]
-    last: Prediction  # at the end, test points
+    last: np.ndarray  # (m, o) mean at the end, test points
+    last_variance: np.ndarray  # (m,)
     samples: np.ndarray  # (DRAWS, m, o) networks drawn from it
     nngp: np.ndarray  # (m, o)
     ntk_end: np.ndarray
@@ -80,7 +81,8 @@ def believe(plan: Plan, task: Task) -> Belief:
         tuple(at),
         train,
         test,
-        last,
+        np.asarray(last.mean),
+        np.asarray(last.cov).diagonal(),
         np.asarray(samples),
         np.asarray(bayes.mean),
         np.asarray(end.mean),

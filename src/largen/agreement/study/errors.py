@@ -19,7 +19,7 @@ def error_of(task: Task, outputs: np.ndarray) -> np.ndarray:
 
 def errors(plan: Plan, task: Task, belief: Belief, runs: list[Run]) -> Errors:
     """Test errors of one network, of the average of several, and of the kernel machines."""
-    theory = error_of(task, np.asarray(belief.samples))
+    theory = error_of(task, belief.samples)
     real = [error_of(task, r.outputs) for r in runs]
     several = plan.networks[-1]
     averages = belief.samples[: DRAWS // several * several].reshape(-1, several, *belief.samples.shape[1:]).mean(1)
@@ -28,13 +28,13 @@ def errors(plan: Plan, task: Task, belief: Belief, runs: list[Run]) -> Errors:
     unit = "fraction wrong" if task.kind == "classification" else "root mean square"
     comparison = compare(what, unit, float(theory.mean()), plan.widths, real, theory_se=float(theory.std(ddof=1) / np.sqrt(DRAWS)))
     # E |z - mean|^2 is the covariance that theory gives trained networks, whatever their mean does to the error
-    spread, centre = float(np.mean(np.diagonal(belief.last.cov))), np.asarray(belief.last.mean)
+    spread, centre = float(np.mean(belief.last_variance)), belief.last
     away = [np.mean((r.outputs - centre) ** 2, axis=(1, 2)) for r in runs]
     entries = (comparison, compare("squared distance of one network from theory's mean", "per output", spread, plan.widths, away))
     return Errors(
         measure=unit,
         nngp=float(error_of(task, belief.nngp)),
-        ntk=float(error_of(task, belief.last.mean)),
+        ntk=float(error_of(task, belief.last)),
         ntk_end=float(error_of(task, belief.ntk_end)),
         chance=float(constant),
         draws=DRAWS,

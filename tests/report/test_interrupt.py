@@ -1,0 +1,55 @@
+"""Ctrl-C in the middle: one line, exit code 130, no files; and writing that fails leaves nothing."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from largen.errors import InputError
+from largen.report.write import write
+
+
+def test_ctrl_c_leaves_one_line_and_no_files(tmp_path: Path) -> None:
+    code = "import sys; from largen.cli import main; print('ready', flush=True); main(sys.argv[1:])"
+    out = tmp_path / "deep" / "out"
+    command = [sys.executable, "-c", code, "report", "--out", str(out), "--networks", "500"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline() == "ready\n"
+        time.sleep(6)
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        said, complaint = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert complaint == "largen: interrupted; nothing was written\n"
+    assert said == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_writing_replaces_whole_files(tmp_path: Path) -> None:
+    write(tmp_path / "a" / "b", {"report.html": "one", "report.json": "two"})
+    write(tmp_path / "a" / "b", {"report.html": "three", "report.json": "four"})
+    assert {p.name: p.read_text() for p in (tmp_path / "a" / "b").iterdir()} == {"report.html": "three", "report.json": "four"}
+
+
+@pytest.mark.parametrize("failure", [KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_writing_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failure: BaseException) -> None:
+    whole = Path.write_text
+
+    def failing(path: Path, text: str, encoding: str | None = None) -> int:
+        if "json" in path.name:
+            whole(path, text[:1])
+            raise failure
+        return whole(path, text)
+
+    monkeypatch.setattr(Path, "write_text", failing)
+    with pytest.raises(InputError if isinstance(failure, OSError) else KeyboardInterrupt):
+        write(tmp_path / "a" / "b", {"report.html": "one", "report.json": "two"})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_is_fast_and_heavy_imports_wait() -> None:
+    code = "import sys, largen.cli; print([m for m in ('plotly', 'sklearn', 'pydantic', 'largen.agreement.study') if m in sys.modules])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
