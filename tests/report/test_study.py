@@ -65,11 +65,11 @@ def test_the_linearised_control_is_the_prediction_for_one_network() -> None:
 def test_theory_of_losses_is_that_of_gaussian_outputs() -> None:
     rng = np.random.default_rng(0)
     root, mean, y = rng.normal(size=(3, 3)) / 2, rng.normal(size=(3, 2)), rng.normal(size=(3, 2))
-    average, spread = believed._losses(mean[None], (root @ root.T)[None], y)
+    average, spread = believed._loss(mean, root @ root.T, y)
     draws = mean + np.einsum("ab,sbi->sai", root, rng.normal(size=(200_000, 3, 2)))
     losses = 0.5 * np.sum((draws - y) ** 2, (1, 2)) / 3
-    assert abs(losses.mean() - average[0]) < 4 * losses.std() / np.sqrt(len(losses))
-    assert abs(losses.std() / spread[0] - 1) < 0.02
+    assert abs(losses.mean() - average) < 4 * losses.std() / np.sqrt(len(losses))
+    assert abs(losses.std() / spread - 1) < 0.02
 
 
 def test_scores_of_true_theories_are_normal() -> None:

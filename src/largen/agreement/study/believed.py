@@ -1,6 +1,6 @@
 """What theory says: everything of a study that comes from `theory` and `prediction`, never from a real network."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import jax
 import numpy as np
@@ -9,8 +9,9 @@ from largen.agreement.study.plan import Plan
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
 from largen.data.task import Task
-from largen.prediction import draw, predict
+from largen.prediction import draw, factor, flow, predict
 from largen.theory.kernels import kernel
+from largen.types import Array
 
 JITTER = 1e-4  # ridge of the kernel machines, relative to the mean diagonal: duplicate points would make them singular
 DRAWS = 512
@@ -51,21 +52,19 @@ def believe(plan: Plan, task: Task) -> Belief:
     some = kernel(net, X[: plan.points], layer="all")
     whole = kernel(net, both)
     K, theta = np.asarray(whole.nngp)[:n, :n], np.asarray(whole.ntk)[:n, :n]
-    values, modes = np.linalg.eigh(theta)
+    f = factor(theta)
+    values, modes = np.asarray(f.values), np.asarray(f.vectors)
     eta = plan.pace / float(values[-1])
     steps = plan.steps or _steps(plan.share, eta * values, modes, K, task.y)
     at = sorted({0, *(int(s) for s in np.round(np.geomspace(1, steps, 14)))})
-    run = predict(net, X, task.y, both, how="descent", eta=eta, steps=np.array(at))
-    mean, cov = np.asarray(run.mean), np.asarray(run.cov)
-    train = _losses(mean[:, :n], cov[:, :n, :n], task.y)
-    test = _losses(mean[:, n:], cov[:, n:, n:], task.y_test)
-    last = replace(
-        run,
-        mean=mean[-1, n:],
-        cov=cov[-1, n:, n:],
-        initial_variance=run.initial_variance[n:],
-        time=float(np.asarray(run.time)[-1]),
-    )
+    joint = (np.asarray(whole.ntk)[:, :n], K, np.asarray(whole.nngp)[:, :n], np.asarray(whole.nngp))
+    losses = []
+    for step in at:  # one time after the other: a covariance of all points each
+        w = flow.weights(f, flow.schedule("descent", eta=eta, steps=step))
+        mean, cov = flow.mean(f, w, joint[0], task.y), flow.covariance(f, w, *joint)
+        losses.append((*_loss(mean[:n], cov[:n, :n], task.y), *_loss(mean[n:], cov[n:, n:], task.y_test)))
+    train, train_sd, test, test_sd = (np.array(part) for part in zip(*losses, strict=True))
+    last = predict(net, X, task.y, task.X_test, how="descent", eta=eta, steps=at[-1])
     samples = draw(last, jax.random.key(plan.seed + 1), DRAWS)
     ridges = [JITTER * float(np.mean(np.diag(k))) for k in (K, theta)]
     bayes = predict(net, X, task.y, task.X_test, how="bayes", ridge=ridges[0])
@@ -79,8 +78,8 @@ def believe(plan: Plan, task: Task) -> Belief:
         np.asarray(modes[:, ::-1]),
         eta,
         tuple(at),
-        train,
-        test,
+        (train, train_sd),
+        (test, test_sd),
         np.asarray(last.mean),
         np.asarray(last.cov).diagonal(),
         np.asarray(samples),
@@ -98,15 +97,14 @@ def _steps(share: float, rates: np.ndarray, modes: np.ndarray, K: np.ndarray, y:
     return int(steps[np.argmax(left <= share * start.sum())]) if left[-1] <= share * start.sum() else MOST_STEPS
 
 
-def _losses(mean: np.ndarray, cov: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of (1/2n) sum (z - y)^2 for z ~ N(mean, cov) per output, at each time.
+def _loss(mean: Array, cov: Array, y: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation of (1/2n) sum (z - y)^2 for z ~ N(mean, cov) per output.
 
     With d = mean - y and o outputs: (sum d^2 + o tr C)/2n, and variance (sum_i d_i^T C d_i + (o/2) tr C^2)/n^2.
     """
-    d, n, o = mean - y, len(y), y.shape[1]
-    trace = np.einsum("tii->t", cov)
-    spread = np.einsum("tai,tab,tbi->t", d, cov, d, optimize=True) + o / 2 * np.einsum("tab,tab->t", cov, cov)
-    return (np.sum(d**2, (1, 2)) + o * trace) / (2 * n), np.sqrt(np.maximum(spread, 0)) / n
+    d, (n, o) = np.asarray(mean) - y, y.shape
+    spread = np.sum(d * (cov @ d)) + o / 2 * np.sum(np.square(cov))
+    return float(np.sum(d**2) + o * np.trace(cov)) / (2 * n), float(np.sqrt(max(spread, 0.0))) / n
 
 
 def correlation(K: np.ndarray) -> np.ndarray:
