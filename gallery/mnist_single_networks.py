@@ -4,6 +4,9 @@ Theory says more than a mean prediction: outputs of single networks trained for 
 initialisations. So draw outputs from N(mean, cov), count how often they are right, and compare with real networks on the same
 1,000 test points after the same number of steps. The difference is of order 1/n in the width n and is extrapolated to n = inf.
 
+The time is early on purpose: single networks are 75 % right. Trained on to 83 %, networks of this depth and data size learn
+features, and their differences from theory do not yet fall as 1/n at widths up to 512 (-0.013 at 128 and -0.015 at 256 were seen).
+
 Two steps keep the error small. d1: each untrained network's own outputs, carried on by theory's response, against theory (no
 training, many networks). d2: each trained network against just that forecast from its own start (the same network, same points).
 
@@ -17,8 +20,10 @@ import argparse
 import os
 import sys
 import time
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -34,11 +39,11 @@ def mnist(points: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     folder = Path(os.environ.get("LARGEN_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
     file = np.load(folder / "mnist" / "mnist.npz")
     images = [file[f"x_{part}"][:points].reshape(points, -1) / 255.0 for part in ("train", "test")]
-    X = lg.standardize(np.concatenate(images))
+    X = np.asarray(lg.standardize(np.concatenate(images)))
     return X[:points], X[points:], lg.one_hot(file["y_train"][:points].astype(int), 10), file["y_test"][:points].astype(int)
 
 
-def right(outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def right(outputs: Any, labels: np.ndarray) -> np.ndarray:
     """The part of the points (second to last axis) on which the largest output is the label's."""
     return (np.asarray(outputs).argmax(-1) == labels).mean(-1)
 
@@ -59,11 +64,45 @@ def at_infinity(widths: tuple[int, ...], means: np.ndarray, errors: np.ndarray) 
     return float((solve @ (means / errors))[0]), float(np.linalg.norm(solve[0])), float(rest @ rest / (len(widths) - 3))
 
 
+def at_time(prediction: lg.Prediction, t: int) -> lg.Prediction:
+    """A prediction at one of its times."""
+    return replace(prediction, mean=prediction.mean[t], cov=prediction.cov[t])
+
+
+@dataclass(frozen=True)
+class Row:
+    """Networks of one width: how many, their accuracy, its difference from theory with standard error, and seconds taken."""
+
+    width: int
+    networks: int
+    accuracy: float
+    difference: float
+    error: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """`theory`: accuracy expected of single networks; `intercept` +- `error`: difference from it at n = inf, z = intercept/error;
+    `controls`: standard errors at which each was refused; `holds`: the claim."""
+
+    theory: float
+    intercept: float
+    error: float
+    z: float
+    chi2: float
+    controls: dict[str, float]
+    rows: tuple[Row, ...]
+    eta: float
+    steps: int
+    holds: bool
+
+
 def study(
     points: int = 1000, widths: tuple[int, ...] = WIDTHS, trained: tuple[int, ...] = TRAINED, untrained: int = UNTRAINED,
     steps: int = STEPS, draws: int = DRAWS,
-) -> dict[str, object]:  # fmt: skip
-    """Measure, extrapolate, judge: a dictionary of numbers with `holds`."""
+) -> Outcome:  # fmt: skip
+    """Measure, extrapolate, judge."""
     X, T, y, labels = mnist(points)
     # The critical leaky ReLU, its readout 20 times smaller in variance: outputs start at the size of the targets, 0.3. Training to
     # an early time moves weights little enough for corrections of order 1/n at widths of hundreds.
@@ -73,7 +112,7 @@ def study(
     both = lg.predict(one, X, np.hstack([y, np.eye(points)]), T, how="descent", eta=eta, steps=steps)
     theory = lg.predict(one, X, y, T, how="descent", eta=eta, steps=np.array([max(1, steps // 10), steps]))
     response, mean = both.mean[:, 10:], theory.mean[-1]
-    early, now = (drawn(lg_at(theory, t), labels, draws) for t in (0, 1))
+    early, now = (drawn(at_time(theory, t), labels, draws) for t in (0, 1))
     expected = float(now.mean())
     P = np.concatenate([X, T]).astype(np.float32)
     rows = []
@@ -92,28 +131,19 @@ def study(
         accuracy = right(np.asarray(history.outputs)[:, 0], labels)
         d2 = accuracy - forecast(start)
         noise = np.sqrt(d1.var(ddof=1) / len(d1) + d2.var(ddof=1) / len(d2))
-        rows.append((n, count, float(accuracy.mean()), float(d1.mean() + d2.mean()), float(noise), time.perf_counter() - began))
+        row = Row(n, count, float(accuracy.mean()), float(d1.mean() + d2.mean()), float(noise), time.perf_counter() - began)
+        rows.append(row)
         print(
-            f"width {n:4d}: {count:3d} networks, accuracy {rows[-1][2]:.4f}, off theory by {rows[-1][3]:+.4f} +- {noise:.4f}",
-            f"(d1 {d1.mean():+.4f}, d2 {d2.mean():+.4f})",
+            f"width {n:4d}: {count:3d} networks, accuracy {row.accuracy:.4f}, off theory by {row.difference:+.4f} +- {row.error:.4f}",
+            f"(d1 {d1.mean():+.4f}, d2 {d2.mean():+.4f}), {row.seconds:.0f} s",
             flush=True,
         )
-    intercept, error, chi2 = at_infinity(widths, np.array([r[3] for r in rows]), np.array([r[4] for r in rows]))
+    intercept, error, chi2 = at_infinity(widths, np.array([r.difference for r in rows]), np.array([r.error for r in rows]))
     controls = {"a tenth of the time": float(early.mean()) - expected, "the mean without its spread": float(right(mean, labels)) - expected}
     refused = {name: (intercept - gap) / error for name, gap in controls.items()}
     z = intercept / error
     holds = abs(z) <= 3 and error <= 0.01 and all(abs(value) > 6 for value in refused.values())
-    return {
-        "theory": expected, "intercept": intercept, "error": error, "z": z, "chi2": chi2, "controls": refused, "rows": rows,
-        "eta": eta, "steps": steps, "holds": holds,
-    }  # fmt: skip
-
-
-def lg_at(prediction: lg.Prediction, t: int) -> lg.Prediction:
-    """A prediction at one of its times."""
-    from dataclasses import replace
-
-    return replace(prediction, mean=prediction.mean[t], cov=prediction.cov[t])
+    return Outcome(expected, intercept, error, z, chi2, refused, tuple(rows), eta, steps, holds)
 
 
 def main() -> int:
@@ -122,13 +152,17 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=STEPS)
     arguments = parser.parse_args()
     began = time.perf_counter()
-    out = study(points=arguments.points, steps=arguments.steps)
-    print(f"Theory: single networks are right on {out['theory']:.4f} of the test points after {out['steps']} steps of {out['eta']:.3g}.")
-    print(f"Real networks at n = inf: {out['intercept']:+.4f} +- {out['error']:.4f} from that, z = {out['z']:.2f}.")
-    for name, z in out["controls"].items():  # type: ignore[union-attr]
+    try:
+        out = study(points=arguments.points, steps=arguments.steps)
+    except FileNotFoundError as missing:
+        print(f"No data: {missing.filename} is not there. Set LARGEN_DATA to the folder that holds mnist/mnist.npz.", file=sys.stderr)
+        return 2
+    print(f"Theory: single networks are right on {out.theory:.4f} of the test points after {out.steps} steps of {out.eta:.3g}.")
+    print(f"Real networks at n = inf: {out.intercept:+.4f} +- {out.error:.4f} from that, z = {out.z:.2f}.")
+    for name, z in out.controls.items():
         print(f"Control, {name}: refused at {abs(z):.1f} standard errors.")
-    print(f"{'The claim holds' if out['holds'] else 'THE CLAIM FAILS'}; {time.perf_counter() - began:.0f} s.")
-    return 0 if out["holds"] else 1
+    print(f"{'The claim holds' if out.holds else 'THE CLAIM FAILS'}; {time.perf_counter() - began:.0f} s.")
+    return 0 if out.holds else 1
 
 
 if __name__ == "__main__":

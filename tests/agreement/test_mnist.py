@@ -22,4 +22,4 @@ def script() -> Any:
 def test_single_networks_are_as_right_as_theory_says(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LARGEN_DATA", str(data))
     out = script().study(points=300, widths=(64, 128, 256, 512), trained=(80, 60, 40, 30), draws=1000)
-    assert out["holds"], out
+    assert out.holds, out
