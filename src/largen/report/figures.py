@@ -126,7 +126,7 @@ def curves(c: Curves) -> go.Figure:
         ]
         traces += [_line(time, one[1:], f"width {c.widths[-1]}, one by one", colour(3, 4), width=1) for one in single]
         traces += [_line(time, mean[1:], "theory, mean", THEORY, width=2.5)]
-        traces += [_dots(at, [e.limit for e in ends], [e.se for e in ends], label, "#0072B2")]
+        traces += [_dots(at, [e.limit for e in ends], [float(np.hypot(e.se, e.truncation)) for e in ends], label, "#0072B2")]
         names = [str(trace.name) for trace in traces]
         for k, (name, trace) in enumerate(zip(names, traces, strict=True)):
             trace.update(legendgroup=name, showlegend=col == 1 and name not in names[:k])

@@ -54,7 +54,7 @@ def figure(fig: go.Figure, name: str, caption: str) -> str:
 def table(entries: tuple[Comparison, ...], falls: tuple[FallOff, ...] = ()) -> str:
     """The numbers behind a verdict."""
     rows = [
-        f"<tr><td>{escape(c.quantity)}</td><td>{words.number(c.theory, 4)}</td><td>{words.with_error(c.limit, c.se)}</td><td>{c.z:+.1f}</td>"
+        f"<tr><td>{escape(c.quantity)}</td><td>{words.number(c.theory, 4)}</td><td>{words.limit(c)}</td><td>{c.z:+.1f}</td>"
         f"<td>{words.percent(c.notices)}</td><td>{badge(c.verdict)}</td></tr>"
         for c in entries
     ]
@@ -77,7 +77,7 @@ def cards(report: Report) -> str:
     values = [
         (
             words.number(test.theory),
-            f"test loss by theory; real networks: {words.with_error(test.limit, test.se)}, extrapolated, and {words.number(c.test[-1][-1])} at width {c.widths[-1]}",
+            f"test loss by theory; real networks: {words.limit(test)}, extrapolated, and {words.number(c.test[-1][-1])} at width {c.widths[-1]}",
         ),
         (words.score(e.measured[-1], e.measure), f"test error of one real network of width {e.widths[-1]}; by theory: {single}"),
         (
@@ -150,7 +150,8 @@ def method(report: Report) -> str:
         f"<p>Trained networks: {trained}; looked at untrained: {looked}; seed {s.seed}. All by full-batch gradient descent on "
         f"½ Σ (z − y)², step η = {words.number(s.eta)} ({s.pace:g} / λ_max of theory's NTK), {s.steps} steps, flow time "
         f"{words.number(s.time)}.</p><p>Each number is averaged within a network, then over networks, and extrapolated to n → ∞ by a "
-        "polynomial in 1/n. z is the difference from theory in standard errors; "
+        "polynomial in 1/n. z is the difference from theory in standard errors, which include an estimate of what cutting the series "
+        "in 1/n leaves out; "
         f"|z| ≥ {s.threshold:g} disagrees (by chance: 6 in 100,000). A comparison counts as decided if it would have noticed a "
         f"difference of {words.percent(s.notice)}. Networks are measured and theory is computed by separate code.</p>"
     )

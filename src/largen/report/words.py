@@ -27,6 +27,11 @@ def with_error(value: float, se: float) -> str:
     return f"{value:.{min(decimals, 8)}f} ± {se:.{min(decimals, 8)}f}"
 
 
+def limit(c: Comparison) -> str:
+    """The networks' limit with its whole error."""
+    return with_error(c.limit, float(np.hypot(c.se, c.truncation)))
+
+
 def percent(value: float) -> str:
     """A share for people."""
     return f"{100 * value:.{0 if value >= 0.1 else 1}f}\N{NO-BREAK SPACE}%"
@@ -96,7 +101,7 @@ def _opening(judgement: Judgement) -> str:
 
 
 def _one(c: Comparison) -> str:
-    return f"theory {number(c.theory)}, networks {with_error(c.limit, c.se)} as n\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}∞"
+    return f"theory {number(c.theory)}, networks {limit(c)} as n\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}∞"
 
 
 def _power(fall: FallOff) -> str:

@@ -23,6 +23,18 @@ def smooth_errors(widths: Sequence[int], samples: Samples) -> np.ndarray:
     return np.sqrt(np.exp(level + slope * n) / many)
 
 
+def truncation(widths: Sequence[int], means: Sequence[float], errors: np.ndarray) -> float:
+    """How far the extrapolation may be off because the series in 1/n is cut: what one order less, without the narrowest
+    width, would have changed, as far as that is more than the errors explain."""
+    weights = []
+    for drop in (0, 1):
+        n, e = np.asarray(widths, dtype=float)[drop:], errors[drop:]
+        solve = np.linalg.pinv((n[0] / n[:, None]) ** np.arange(3 - drop) / e[:, None])[0] / e
+        weights.append(np.concatenate([np.zeros(drop), solve]))
+    change = weights[0] - weights[1]
+    return float(np.sqrt(max((change @ np.asarray(means)) ** 2 - np.sum((change * errors) ** 2), 0.0)))
+
+
 def normal_score(difference: float, se: float, dof: float) -> float:
     """The z of a normal variable with the tail probability that difference/se has under Student's t."""
     if se == 0:
@@ -45,30 +57,29 @@ def compare(
     """Theory's number against networks (one sample array per width). `scale`, default |theory|: what differences are
     relative to; `shift` is added to the samples (for differences measured against a known number)."""
     errors = smooth_errors(widths, samples)
-    end = statistics.extrapolate(widths, [float(np.mean(s)) for s in samples], errors)
-    value, se = end.intercept + shift, float(np.hypot(end.error, theory_se))
+    raw = [float(np.mean(s)) for s in samples]
+    end, cut = statistics.extrapolate(widths, raw, errors), truncation(widths, raw, errors)
+    value, se = end.intercept + shift, float(np.sqrt(end.error**2 + cut**2 + theory_se**2))
     z = normal_score(value - theory, se, sum(len(s) - 1 for s in samples))
     size = abs(theory) if scale is None else scale
     notices = LEVEL * se / size if size > 0 else float("inf")
     verdict = DISAGREES if abs(z) >= LEVEL else AGREES if notices <= NOTICE else UNDECIDED
-    means = tuple(float(np.mean(s)) + shift for s in samples)
-    counts = tuple(len(s) for s in samples)
-    ses = tuple(map(float, errors))
     return Comparison(
-        quantity,
-        unit,
-        float(theory),
-        float(theory_se),
-        value,
-        end.error,
-        z,
-        float(size),
-        notices,
-        verdict,
-        tuple(widths),
-        counts,
-        means,
-        ses,
+        quantity=quantity,
+        unit=unit,
+        theory=float(theory),
+        theory_se=float(theory_se),
+        limit=value,
+        se=end.error,
+        truncation=cut,
+        z=z,
+        scale=float(size),
+        notices=notices,
+        verdict=verdict,
+        widths=tuple(widths),
+        networks=tuple(len(s) for s in samples),
+        means=tuple(m + shift for m in raw),
+        ses=tuple(map(float, errors)),
     )
 
 

@@ -12,9 +12,9 @@ class Comparison:
     """One number of theory against real networks, at infinite width.
 
     `theory` +- `theory_se` (0 unless it was sampled); `limit` +- `se`: the networks' mean at each width, extrapolated to
-    n -> infinity by a polynomial in 1/n; `z`: the difference in standard errors, as that of a normal variable (Student's
-    t with the degrees of freedom at hand is converted). `notices`: the smallest relative difference that would have been
-    noticed, 4 standard errors over `scale`. `means`, `ses`: at each width n, over so many `networks`.
+    n -> infinity by a polynomial in 1/n, which its cut may have put off by `truncation`; `z`: the difference in errors (all
+    three together), as that of a normal variable (Student's t is converted). `notices`: the smallest relative difference
+    that would have been noticed, 4 errors over `scale`. `means`, `ses`: at each width n, over so many `networks`.
     """
 
     quantity: str
@@ -23,6 +23,7 @@ class Comparison:
     theory_se: float
     limit: float
     se: float
+    truncation: float
     z: float
     scale: float
     notices: float
