@@ -1,5 +1,6 @@
 """The command line: `largen report`. Heavy imports wait until a command runs."""
 
+import os
 import sys
 from typing import Annotated, Any
 
@@ -79,15 +80,23 @@ def main(arguments: list[str] | None = None) -> None:
         code: Any = app(arguments, standalone_mode=False)  # typer turns Ctrl-C into the exit code 130, or raises
         if code != INTERRUPTED:
             sys.exit(code if isinstance(code, int) else 0)
-        _stop("interrupted; nothing was written", INTERRUPTED)
+        _interrupted()
     except (KeyboardInterrupt, typer.Abort):
-        _stop("interrupted; nothing was written", INTERRUPTED)
+        _interrupted()
     except LargenError as error:
         _stop(str(error), 2)
     except Exception as error:
         if not hasattr(error, "format_message"):  # not one of the command line's own complaints
             raise
         _stop(error.format_message(), 2)  # type: ignore[attr-defined]
+
+
+def _interrupted() -> None:
+    """Leave at once: an orderly shutdown of Python can crash on computations that still run in other threads."""
+    print("largen: interrupted; nothing was written", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(INTERRUPTED)
 
 
 def _stop(message: str, code: int) -> None:
