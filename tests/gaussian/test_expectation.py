@@ -31,6 +31,10 @@ def test_one_function():
 def test_bad_input():
     with pytest.raises(UnsupportedError, match="only one and two inputs"):
         expectation([jnp.sin] * 3, np.eye(3))
-    for K, message in (([[1.0, 2.0], [2.0, 1.0]], "eigenvalue -1"), (np.eye(3), r"shape \(3, 3\)"), ([[1.0, 0.5], [0.0, 1.0]], "symmetric")):
+    for K, message in (
+        ([[1.0, 2.0], [2.0, 1.0]], "eigenvalue -1"),
+        (np.eye(3), r"shape \(3, 3\)"),
+        ([[1.0, 0.5], [0.0, 1.0]], "symmetric"),
+    ):
         with pytest.raises(InputError, match=message):
             expectation([jnp.sin, jnp.sin], K)

@@ -56,6 +56,7 @@ def pair_mean(
 
 
 # ---- tests
+compiled = jax.jit(dual, static_argnums=0)
 SIZES = [0.05, 0.3, 1.0, 4.0, 20.0]
 VERSINES = [0.0, 1e-30, 1e-16, 1e-12, 1e-8, 1e-4, 0.01, 0.3, 1.0, 1.7]
 
@@ -87,7 +88,7 @@ def test_closed_form_equals_quadrature(name):
     bare = replace(closed, closed=None, registered=False)
     with island():
         pair = grid()
-        a, b = jax.jit(lambda p: dual(closed, p))(pair), jax.jit(lambda p: dual(bare, p))(pair)
+        a, b = compiled(closed, pair), compiled(bare, pair)
         scale = jnp.sqrt(a.phi.q1 * a.phi.q2)
         slope_scale = jnp.sqrt(moment(closed, pair.q1, 1) * moment(closed, pair.q2, 1))
         tolerance = 1e-9 if closed.kinks else 1e-10
@@ -181,10 +182,10 @@ def test_error_estimates_hold():
         for name in ("erf", "relu"):
             closed = lg.activation(name)
             bare = replace(closed, closed=None, registered=False)
-            b, a = dual(bare, pair), dual(closed, pair)
+            a, b = compiled(closed, pair), compiled(bare, pair)
             assert (jnp.abs(a.phi.k - b.phi.k) / jnp.sqrt(a.phi.q1 * a.phi.q2)).max() < b.error + 1e-11
         undeclared = replace(lg.activation("relu"), closed=None, kinks=(), registered=False)
-        a, b = dual(lg.activation("relu"), pair), dual(undeclared, pair)
+        a, b = compiled(lg.activation("relu"), pair), compiled(undeclared, pair)
         assert b.error > 1e-6
         assert (jnp.abs(a.phi.k - b.phi.k) / jnp.sqrt(a.phi.q1 * a.phi.q2)).max() < b.error
 
@@ -209,7 +210,7 @@ def test_laws_of_the_dual(name, q1, q2, c):
     with island():
         a, b, v = (jnp.asarray([x], jnp.float64) for x in (q1, q2, c))
         pair = Pair(a, b, v * jnp.sqrt(a * b), 1 - v, 1 + v)
-        out, swapped = dual(phi, pair), dual(phi, Pair(b, a, pair.k, 1 - v, 1 + v))
+        out, swapped = compiled(phi, pair), compiled(phi, Pair(b, a, pair.k, 1 - v, 1 + v))
         size = jnp.sqrt(out.phi.q1 * out.phi.q2)
         assert abs(float(out.phi.k[0])) <= float(size[0]) * (1 + 1e-10)
         np.testing.assert_allclose(swapped.phi.k, out.phi.k, rtol=1e-9, atol=1e-12)

@@ -119,7 +119,9 @@ def test_float32_near_duplicates_at_depth_50(activation):
 ACTIVATIONS = ["relu", "abs", "gelu", "tanh", "elu", "hardtanh", "sign", "polynomial(0, 1, 0.3)"]
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    "activation", [pytest.param(a, marks=pytest.mark.slow) if a in ("tanh", "elu", "hardtanh") else a for a in ACTIVATIONS]
+)
 def test_first_derivatives(activation):
     """d/dC_W, d/dC_b, d(scale of the inputs) at coincident, opposite and parallel points, and d/dx at distinct points,
     against central differences."""
@@ -131,18 +133,18 @@ def test_first_derivatives(activation):
         D[[0, 4]] = rng.normal(size=(2, 3))
         net = lg.mlp(widths=[5, 5], out=1, activation=activation, C_W=[1.2, 1.5, 1.1], C_b=0.1)
 
-        def both(scale, w, b, direction):
-            moved = jax.tree_util.tree_map(lambda a: a, net)
-            leaves, tree = jax.tree_util.tree_flatten(moved)
-            moved = jax.tree_util.tree_unflatten(tree, [leaf * (w if i % 2 == 0 else b) for i, leaf in enumerate(leaves)])
-            out = lg.kernel(moved, jnp.asarray(X) * scale + direction * D)
+        def both(v):
+            """NNGP and NTK for (scale of the inputs, factor of C_W, factor of C_b, shift along D)."""
+            leaves, tree = jax.tree_util.tree_flatten(net)
+            moved = jax.tree_util.tree_unflatten(tree, [leaf * v[1 + i % 2] for i, leaf in enumerate(leaves)])
+            out = lg.kernel(moved, jnp.asarray(X) * v[0] + v[3] * D)
             return jnp.stack([out.nngp, out.ntk])
 
-        at, e = (jnp.asarray(1.0), jnp.asarray(1.0), jnp.asarray(1.0), jnp.asarray(0.0)), 1e-5
-        slopes = jax.jacfwd(both, argnums=(0, 1, 2, 3))(*at)
-        for i, slope in enumerate(slopes):
-            up, down = (both(*[v + s * e * (i == j) for j, v in enumerate(at)]) for s in (1, -1))
-            found, expected = (np.asarray(v) for v in (slope, (up - down) / (2 * e)))
+        at, e = jnp.array([1.0, 1.0, 1.0, 0.0]), 1e-5
+        slopes = np.asarray(jax.jit(jax.jacfwd(both))(at))
+        value = jax.jit(both)
+        for i, step in enumerate(e * jnp.eye(4)):
+            found, expected = slopes[..., i], np.asarray((value(at + step) - value(at - step)) / (2 * e))
             if i == 3:  # off the coincident points, where the NTK has a cusp
                 found, expected = found[:, [0, 0, 4], [0, 4, 4]], expected[:, [0, 0, 4], [0, 4, 4]]
             np.testing.assert_allclose(found, expected, atol=2e-8 * np.abs(expected).max())
@@ -163,6 +165,7 @@ def test_gradient_at_coincident_points_is_the_symmetric_subgradient():
         assert float(jax.grad(value)(0.0)) == pytest.approx(np.mean(one_sided), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_second_derivatives():
     """Exact for smooth activations (against differences of gradients), refused for kinked ones."""
     with jax.enable_x64(True):
@@ -173,7 +176,7 @@ def test_second_derivatives():
             slope = jax.grad(lambda X, net=net: lg.kernel(net, X).ntk.sum())
             curvature = jnp.tensordot(jax.hessian(lambda X, net=net: lg.kernel(net, X).ntk.sum())(X), D, 2)
             np.testing.assert_allclose(curvature, (slope(X + 1e-5 * D) - slope(X - 1e-5 * D)) / 2e-5, atol=1e-7)
-        for activation in ("relu", "elu"):
+        for activation in ("relu", "hardtanh"):
             net = lg.mlp(widths=[5], out=1, activation=activation)
             with pytest.raises(UnsupportedError, match="cusp"):
                 jax.hessian(lambda X, net=net: lg.kernel(net, X).ntk.sum())(X)
@@ -205,7 +208,7 @@ def test_dtypes_and_kinds_of_arrays():
 laws = settings(max_examples=15)
 some_nets = st.builds(
     lambda activation, depth, C_W, C_b: lg.mlp(widths=[4] * depth, out=1, activation=activation, C_W=C_W, C_b=C_b),
-    st.sampled_from(["relu", "gelu", "tanh", "abs"]),
+    st.sampled_from(["relu", "gelu", "tanh"]),
     st.just(2),
     st.sampled_from([0.7, 1.0, 2.1]),
     st.sampled_from([0.0, 0.2]),

@@ -44,7 +44,9 @@ def expectation(functions: Sequence[Elementwise], K: Any, kinks: Sequence[float]
     if K.ndim < 2 or K.shape[-2:] != (m, m):
         raise InputError("K", f"shape {K.shape}", f"covariance matrices of shape (..., {m}, {m}), one row a function")
     if m not in (1, 2):
-        raise UnsupportedError(f"a product of {m} functions", "", "the Gaussian expectation", "only one and two inputs have rules", ["1", "2"])
+        raise UnsupportedError(
+            f"a product of {m} functions", "", "the Gaussian expectation", "only one and two inputs have rules", ["1", "2"]
+        )
     if not is_traced(K):
         concrete = np.asarray(K, np.float64)
         lowest = np.linalg.eigvalsh((concrete + np.swapaxes(concrete, -1, -2)) / 2).min()
