@@ -41,7 +41,7 @@ def test_same_key_same_parameters_and_keys_matter() -> None:
 
 def test_float64_with_the_flag_off() -> None:
     params = lg.init(lg.mlp(widths=[8], out=2), KEY, 3, dtype=np.float64)
-    assert not jax.config.jax_enable_x64
+    assert not jax.config.read("jax_enable_x64")
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float64)}
     assert lg.init(lg.Dense(2), KEY, 3)["dense1"]["W"].dtype == np.float32
 

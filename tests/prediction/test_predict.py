@@ -1,5 +1,7 @@
 """lg.predict for ensembles: the numbers of PDLT-style ensembles, other libraries, and the behaviour at the door."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -84,9 +86,10 @@ def test_bayes_with_noise_is_scikit_learns_posterior():
     points, y, noise = rng.normal(size=(12, 3)), rng.normal(size=(12, 2)), rng.uniform(0.1, 0.5, size=12)
     net = lg.Dense(1, C_W=3.0, C_b=0.25)  # K = 0.25 + x.x'
     ours = lg.predict(net, points[:8], y[:8], points[8:], how="bayes", ridge=noise[:8])
-    theirs = GaussianProcessRegressor(DotProduct(0.5, "fixed"), alpha=noise[:8], optimizer=None).fit(points[:8], y[:8])
+    options: Any = {"alpha": noise[:8], "optimizer": None}  # both documented, neither in its annotations
+    theirs = GaussianProcessRegressor(DotProduct(0.5, "fixed"), **options).fit(points[:8], y[:8])
     mean, cov = theirs.predict(points[8:], return_cov=True)
-    assert np.allclose(ours.mean, mean, atol=1e-12) and np.allclose(ours.cov, cov[..., 0], atol=1e-12)
+    assert np.allclose(ours.mean, mean, atol=1e-12) and np.allclose(ours.cov, np.asarray(cov)[..., 0], atol=1e-12)
 
 
 def test_shapes_times_and_dtypes():

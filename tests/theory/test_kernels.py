@@ -36,7 +36,7 @@ def test_fourteen_references():
 def single(activation: str, C_W: float, C_b: float, K1: float, L: int) -> np.ndarray:
     """K of every layer for one input with K^(1) given."""
     net = lg.mlp(widths=[1] * (L - 1), out=1, activation=activation, C_W=[1.0, *[C_W] * (L - 1)], C_b=[0.0, *[C_b] * (L - 1)])
-    return lg.kernel(net, np.full((1, 4), K1**0.5), layer="all").nngp[:, 0, 0]
+    return np.asarray(lg.kernel(net, np.full((1, 4), K1**0.5), layer="all").nngp)[:, 0, 0]
 
 
 def test_printed_tanh_and_sin_kernels():

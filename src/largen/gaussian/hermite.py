@@ -96,7 +96,7 @@ def series(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any) -> tupl
         a, b, n, f, me = args
         return _row(a, A2[:, 0] if b is None else b, terms, n, f, me, critical)
 
-    batch = max(1, CACHE // shape[1])  # rows at a time, so that the sums stay in cache
+    batch = max(1, CACHE // int(shape[1]))  # rows at a time, so that the sums stay in cache
     return jax.lax.map(row, (rows1, rows2, near, far, same), batch_size=batch)
 
 

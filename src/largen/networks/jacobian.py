@@ -41,4 +41,4 @@ def _contracted(net: Serial, params: Params, X1: Any, X2: Any, tensor: Any) -> j
         return rate * jnp.einsum("aip,cjp->acij", J1.reshape(*J1.shape[:2], -1), J2.reshape(*J2.shape[:2], -1))
 
     parts = jax.tree_util.tree_leaves(jax.tree_util.tree_map(contract, tensor, one, two))
-    return sum(parts[1:], parts[0])
+    return jnp.stack(parts).sum(0)
