@@ -101,7 +101,8 @@ NEAR = {"relu": (2.0, 1e-6), "gelu": (2.0, 1e-6), "tanh": (1.5, 2e-5)}
 
 @pytest.mark.parametrize("activation", NEAR)
 def test_float32_near_duplicates_at_depth_50(activation):
-    """Duplicates, near-duplicates at 1e-12 to 1e-3, antipodes and parallel points: float32 against float64."""
+    """Duplicates, near-duplicates at 1e-12 to 1e-3, antipodes and parallel points: cosines in float32 against float64. Sizes
+    drift further, with the rounding of phi, which is systematic: up to 4 ulp a layer."""
     C_W, tolerance = NEAR[activation]
     rng = np.random.default_rng(0)
     X = rng.normal(size=(8, 20))
@@ -112,7 +113,10 @@ def test_float32_near_duplicates_at_depth_50(activation):
     net = lg.mlp(widths=[4] * 49, out=1, activation=activation, C_W=C_W, C_b=0.01)
     low, high = lg.kernel(net, X), lg.kernel(net, X.astype(np.float64))
     for a, b in ((low.nngp, high.nngp), (low.ntk, high.ntk)):
-        assert np.abs(a - b).max() / np.abs(b).max() < tolerance
+        a, b = np.asarray(a, np.float64), np.asarray(b)
+        size_a, size_b = np.sqrt(np.diag(a)), np.sqrt(np.diag(b))
+        assert np.abs(a / np.outer(size_a, size_a) - b / np.outer(size_b, size_b)).max() < tolerance
+        assert np.abs(np.diag(a) / np.diag(b) - 1).max() < 50 * 4 * np.finfo(np.float32).eps
     assert low.ntk[0, 1] == low.ntk[0, 0]
 
 
