@@ -39,7 +39,7 @@ def test_a_wrong_theory_is_refused() -> None:
 
 def test_a_straight_line_through_curved_means_would_be_wrong() -> None:
     means, errors = 1 + 4 / WIDTHS + 20 / WIDTHS**2, np.full(4, 0.002)
-    straight, curved = (extrapolate(WIDTHS, means, errors, order) for order in (1, 2))
+    straight, curved = (extrapolate(WIDTHS, means, errors, powers) for powers in ((1,), (1, 2)))
     assert abs(z_score(curved.intercept, curved.error, 1.0)) < 1e-6
     assert straight.chi2 > 20 and abs(straight.intercept - 1) > 5 * 0.002
 
@@ -48,6 +48,21 @@ def test_a_neglected_order_alone_does_not_make_a_disagreement() -> None:
     means = 1 + 3 / WIDTHS + 100 / WIDTHS**3
     fit = extrapolate(WIDTHS, means, np.full(4, 1e-5))
     assert fit.chi2 > 100 and abs(z_score(fit.intercept, fit.error, 1.0)) < 2.5
+
+
+def test_a_neglected_order_of_the_expected_size_is_in_the_error() -> None:
+    rng, z = np.random.default_rng(7), []
+    for _ in range(500):
+        means = 1 + 3 / WIDTHS + 0.1 * rng.normal() * (8 / WIDTHS) ** 3 + 1e-3 * rng.normal(size=4)
+        fit = extrapolate(WIDTHS, means, np.full(4, 1e-3), neglected=0.1)
+        z.append(z_score(fit.intercept, fit.error, 1.0))
+    assert 0.6 < np.std(z) < 1.1
+
+
+def test_half_powers_are_fitted_when_asked_for() -> None:
+    means = 1 + 0.5 / WIDTHS**0.5 + 3 / WIDTHS
+    fit = extrapolate(WIDTHS, means, np.full(4, 1e-3), powers=(0.5, 1.0))
+    assert np.allclose(fit.coefficients, [1, 0.5, 3]) and fit.chi2 < 1e-9
 
 
 @pytest.mark.parametrize("bend", [-4.0, 0.0, 6.0])
@@ -68,6 +83,17 @@ def test_the_interval_of_the_power_covers_and_tells_neighbours_apart(bend: float
 def test_another_power_is_not_taken_for_one(truth: float) -> None:
     law = power(WIDTHS, 3.0 * WIDTHS**-truth, 0.01 * 3.0 * WIDTHS**-truth)
     assert law.contains(truth) and not law.contains(1)
+
+
+def test_the_grid_of_powers_does_not_exclude_the_truth() -> None:
+    for p in (0.5, 1.0, 1.5):
+        assert power(WIDTHS, WIDTHS**-p, 1e-6 * WIDTHS**-p).contains(p)
+
+
+def test_a_half_power_correction_needs_its_own_bend() -> None:
+    truth = (1 / WIDTHS) * (1 + 1 / WIDTHS**0.5)
+    plain, own = (power(WIDTHS, truth, 2e-3 * truth, bend) for bend in (1.0, 0.5))
+    assert own.contains(1) and own.low is not None and own.low > 0 and not plain.contains(1)
 
 
 def test_no_fall_off_is_power_zero() -> None:
@@ -113,8 +139,8 @@ def test_one_point_has_no_off_diagonal() -> None:
 def test_bad_input_is_named() -> None:
     with pytest.raises(InputError, match="errors"):
         extrapolate([8, 16, 32], [1, 1, 1], [0.1, 0.0, 0.1])
-    with pytest.raises(InputError, match="order"):
-        extrapolate([8, 16], [1, 1], [0.1, 0.1], order=2)
+    with pytest.raises(InputError, match="powers"):
+        extrapolate([8, 16], [1, 1], [0.1, 0.1], powers=(1, 2))
     with pytest.raises(InputError, match="four"):
         power([8, 16, 32], [1, 1, 1], [0.1, 0.1, 0.1])
     with pytest.raises(InputError, match="two networks"):

@@ -80,8 +80,14 @@ class Series:
         return means.sum(0), np.sqrt((errors**2).sum(0))
 
 
-def claim(name: str, layer: int | None, widths: Sequence[int], found: Sequence[Series], by: Contrast) -> Claim:
-    """Judge one quantity measured at several widths. The first direction is that along theory.
+SMOOTH, KINKED = (1.0, 2.0), (0.5, 1.0)  # powers of 1/n in which quantities approach the limit; KINKED: trained with a kink
+
+
+def claim(
+    name: str, layer: int | None, widths: Sequence[int], found: Sequence[Series], by: Contrast, powers: tuple[float, float] = SMOOTH
+) -> Claim:
+    """Judge one quantity measured at several widths, in increasing order. The first direction is that along theory;
+    `powers` of 1/n are fitted.
 
     "disagrees": a scalar at infinite width is 4 or more standard errors from theory, or the deviation falls with a power whose
     interval misses 1. "undecided": a standard error above 3 %, a power that cannot be told from 0 or 2 where there must be one,
@@ -90,15 +96,18 @@ def claim(name: str, layer: int | None, widths: Sequence[int], found: Sequence[S
     counts = tuple(len(series.levels[-1]) for series in found)
     means, errors = (np.stack(a) for a in zip(*(series.summary() for series in found), strict=True))
     errors = np.hypot(errors, ROUNDING)
-    fits = [extrapolate(widths, means[:, i], errors[:, i]) for i in range(means.shape[1])]
+    fits = [extrapolate(widths, m, e, powers, c) for m, e, c in zip(means.T, errors.T, _neglected(means, by, powers), strict=True)]
     tests = [Reading(n, fit.intercept, fit.error, z_score(fit.intercept, fit.error)) for n, fit in zip(by.names, fits, strict=True)]
-    law = power(widths, means[:, 0], errors[:, 0])
+    mixed = Power(None, None, None, None, "with a kink it falls by a mixture of n^-1/2 and 1/n; judged at infinite width only")
+    law = power(widths, means[:, 0], errors[:, 0]) if powers == SMOOTH else mixed
     falling = "the mean's deviation"
     if found[0].distances is not None:
         falling = "the mean squared deviation of one network"
         spread, noise = (np.stack(a) for a in zip(*(mean_and_error(s.distances) for s in found), strict=True))
         noise = np.hypot(noise, ROUNDING)
-        law, fit = power(widths, spread, noise), extrapolate(widths, spread, noise)
+        step = powers[1] - powers[0]  # between the terms of the expansion; the first is 1/n, with a kink or without
+        law = power(widths, spread, noise, bend=step)
+        fit = extrapolate(widths, spread, noise, (1.0, 1.0 + step), neglected=float(spread[0] ** (1 + 2 * step)))
         tests.append(Reading("squared distance", fit.intercept, fit.error, z_score(fit.intercept, fit.error)))
     controls = [Control(n, z_score(fits[i].intercept, fits[i].error, 1.0)) for n, i in by.controls.items()]
     controls += [Control(n, None, reason) for n, reason in by.missing.items()]
@@ -126,6 +135,14 @@ def claim(name: str, layer: int | None, widths: Sequence[int], found: Sequence[S
         needed=needed,
         missing={"exponent": law.missing} if law.missing else {},
     )
+
+
+def _neglected(means: np.ndarray, by: Contrast, powers: tuple[float, float]) -> np.ndarray:
+    """The size of the next term, 1/n^p, to expect in every scalar at the smallest width, (k,): s^p, where s is the largest deviation
+    there relative to the norm of theory's array, turned into the scalar's own unit. Narrow networks far from theory cannot be
+    extrapolated as well as their standard errors pretend."""
+    norms = np.linalg.norm(by.rows, axis=1) / np.linalg.norm(by.rows[0])
+    return (np.abs(means[0]) / norms).max() ** (2 * powers[1] - powers[0]) * norms
 
 
 def _judge(tests: list[Reading], law: Power, controls: list[Control], must_fall: bool, networks: int) -> tuple[str, str, int | None]:

@@ -11,19 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
 from largen.errors import InputError
 
 LEVEL = 4.0  # standard errors of every interval and every acceptance
 REJECT = 6.0  # standard errors at which a control counts as rejected
 PRECISION = 0.03  # standard error allowed, relative to the scale of the quantity
-POWERS = np.arange(-1.0, 4.0 + 1e-9, 0.01)  # candidate powers of 1/n
+POWERS, GRID = np.arange(-100, 401) / 100, 0.01  # candidate powers of 1/n, and their distance
 BENDS = np.linspace(-1.0, 1.0, 41)  # candidate sizes of the next order at the smallest width
 
 
 @dataclass(frozen=True)
 class Extrapolation:
-    """a + b/n + c/n^2 fitted to means at several widths. `intercept` is a, the value at n = infinity, with standard `error`.
+    """a + b/n + c/n^2 (or other powers) fitted to means at several widths. `intercept` is a, the value at n = infinity, with its `error`.
 
     `coefficients` (a, b[, c]); `chi2` and `dof` of the fit. `error` is already multiplied by max(1, sqrt(chi2/dof)): at the
     usual widths (factors of 2) a neglected 1/n^3 term alone then moves a by at most 2.4 of these standard errors.
@@ -90,33 +89,36 @@ def _series(widths: Any, values: Any, errors: Any) -> tuple[np.ndarray, np.ndarr
     return n, v, e
 
 
-def extrapolate(widths: Any, means: Any, errors: Any, order: int | None = None) -> Extrapolation:
+def extrapolate(widths: Any, means: Any, errors: Any, powers: tuple[float, ...] | None = None, neglected: float = 0.0) -> Extrapolation:
     """The weighted least-squares fit m(n) = a + b/n (+ c/n^2) and its value at infinite width.
 
-    `widths`, `means`, `errors` (k,): independent means with standard errors. `order`: the highest power of 1/n, 1 or 2;
-    default 2 from four widths on, else 1. Raises `InputError` for shapes that do not go together and for errors <= 0.
+    `widths`, `means`, `errors` (k,): independent means with standard errors. `powers` of 1/n that are fitted: default (1, 2) from
+    four widths on, else (1,). `neglected`: the size to expect, at the smallest width, of the next power, which is not fitted (its
+    step is that of the last two); it enters as a normal error of that size, common to all widths, and so the error of the intercept.
+    Raises `InputError` for shapes that do not go together and for errors <= 0.
 
     >>> fit = extrapolate([8, 16, 32, 64], [1.5, 1.25, 1.125, 1.0625], [0.01] * 4)
     >>> round(fit.intercept, 6), [round(c, 6) + 0.0 for c in fit.coefficients]
     (1.0, [1.0, 4.0, 0.0])
     """
     n, m, e = _series(widths, means, errors)
-    order = (2 if len(n) >= 4 else 1) if order is None else door.count(order, "order", low=0)
-    if order >= len(n):
-        raise InputError("order", str(order), f"less than the number of widths, {len(n)}")
-    powers, unit = np.arange(order + 1), n.min()
-    design = (unit / n[:, None]) ** powers / e[:, None]
-    solve = np.linalg.pinv(design)
-    found = solve @ (m / e)
-    chi2, dof = float(((m / e - design @ found) ** 2).sum()), len(n) - order - 1
+    powers = ((1.0, 2.0) if len(n) >= 4 else (1.0,)) if powers is None else powers
+    if len(powers) >= len(n) or min(powers, default=1.0) <= 0:
+        raise InputError("powers", repr(powers), f"numbers > 0, fewer than the widths ({len(n)})")
+    unit, steps = n.min(), np.array([0.0, *powers])
+    design, after = (unit / n[:, None]) ** steps, (unit / n) ** (2 * steps[-1] - steps[-2:][0])
+    white = np.linalg.inv(np.linalg.cholesky(np.diag(e**2) + neglected**2 * np.outer(after, after)))
+    solve = np.linalg.pinv(white @ design)
+    found = solve @ white @ m
+    chi2, dof = float(((white @ (m - design @ found)) ** 2).sum()), len(n) - len(steps)
     stretch = max(1.0, np.sqrt(chi2 / dof)) if dof else 1.0
-    return Extrapolation(float(found[0]), float(stretch * np.linalg.norm(solve[0])), tuple(map(float, found * unit**powers)), chi2, dof)
+    return Extrapolation(float(found[0]), float(stretch * np.linalg.norm(solve[0])), tuple(map(float, found * unit**steps)), chi2, dof)
 
 
-def power(widths: Any, deviations: Any, errors: Any) -> Power:
-    """The power p with which deviations from theory fall, d(n) = A n^-p exp(B/n), and its interval at 4 standard errors.
+def power(widths: Any, deviations: Any, errors: Any, bend: float = 1.0) -> Power:
+    """The power p with which deviations from theory fall, d(n) = A n^-p exp(B/n^bend), and its interval at 4 standard errors.
 
-    The factor exp(B/n), at most e^(+-1) at the smallest width, stands for all higher orders: without it a 1/n law with a
+    The factor exp(B/n^bend), at most e^(+-1) at the smallest width, stands for all higher orders: without it a 1/n law with a
     1/n^2 term would be fitted by a power above 1 with a deceptively small error. The interval is that of the profile of chi^2
     over p (all p with chi^2 <= min + 16 max(1, chi^2_min/dof)): unlike a line through log|d| it is not biased when d is
     comparable with its error, d may have either sign, and it needs no resampling, since each d(n) is a mean over many
@@ -133,12 +135,12 @@ def power(widths: Any, deviations: Any, errors: Any) -> Power:
     if len(n) < 4:
         raise InputError("widths", f"{len(n)} widths", "at least four for a power with a correction")
     small = n.min() / n
-    shape = small ** POWERS[:, None, None] * np.exp(BENDS[None, :, None] * small) / e
+    shape = small ** POWERS[:, None, None] * np.exp(BENDS[None, :, None] * small**bend) / e
     overlap = (shape @ (d / e)) ** 2 / (shape**2).sum(-1)
     chi2 = (((d / e) ** 2).sum() - overlap).min(1)
     best = int(chi2.argmin())
     inside = POWERS[chi2 <= chi2[best] + LEVEL**2 * max(1.0, chi2[best] / (len(n) - 3))]
-    low, high = float(inside[0]), float(inside[-1])
+    low, high = round(float(inside[0]) - GRID / 2, 3), round(float(inside[-1]) + GRID / 2, 3)
     if low <= POWERS[0] or high >= POWERS[-1] or high - low > 2:
         return Power(None, None, None, None, "the deviation is too small for a power of n; judged at infinite width only")
     return Power(float(POWERS[best]), low, high, (high - low) / (2 * LEVEL))
