@@ -224,10 +224,6 @@ def _parallel(form: Analytic, q1: Any, q2: Any, size: Any) -> Any:
 # ---------------------------------------------------------------- quadrature
 
 
-def _tolerance(dtype: Any) -> float:
-    return 1e-13 if dtype == jnp.float64 else 1e-8
-
-
 def _by_quadrature(phi: Activation, pair: Pair) -> Dual:
     m1, m2 = moment(phi, pair.q1), moment(phi, pair.q2)
     moments = (pair.q1, pair.q2, pair.k, pair.near, pair.far)
@@ -260,7 +256,7 @@ def _smooth_mean_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: An
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
 def _smooth(phi: Activation, a: int, b: int, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any]:
     """E[f(z1) g(z2)] for f = phi^(a), g = phi^(b), its 1 - c and 1 + c, and the error, by Hermite series."""
-    f, g, tolerance = phi.derivative(a), phi.derivative(b), _tolerance(q1.dtype)
+    f, g, tolerance = phi.derivative(a), phi.derivative(b), hermite.tolerance(q1.dtype)
     size1, size2 = (jnp.sqrt(hermite.mean(lambda z, h=h: h(z) ** 2, q)) for h, q in ((f, q1), (g, q2)))
     A1, n1, rest1 = hermite.coefficients(f, q1, tolerance)
     A2, n2, rest2 = hermite.coefficients(g, q2, tolerance)

@@ -14,7 +14,6 @@ from largen.gaussian import hermite, pair as pairs, piecewise
 from largen.types import Array, hand_back, is_traced, island
 
 Elementwise = Callable[[Any], Any]
-TOLERANCE = {"float64": 1e-13, "float32": 1e-8}  # what Parseval may leave of a Hermite series
 
 
 @jax.tree_util.register_dataclass
@@ -76,7 +75,7 @@ def _rules(functions: tuple[Elementwise, ...], K: Any, kinks: tuple[float, ...])
         (fine,) = piecewise.pair_mean(product, point.q1, point.q2, point.near, point.far, kinks)
         (coarse,) = piecewise.pair_mean(product, point.q1, point.q2, point.near, point.far, kinks, order=piecewise.COARSE)
         return Expectation(fine, jnp.abs(fine - coarse).max())
-    tolerance = TOLERANCE[str(K.dtype)]
+    tolerance = hermite.tolerance(K.dtype)
     A1, n1, rest1 = hermite.coefficients(f, point.q1, tolerance)
     A2, n2, rest2 = hermite.coefficients(g, point.q2, tolerance)
     value = hermite.series(A1, A2, jnp.maximum(n1, n2), point.near, point.far, jnp.zeros_like(point.k, bool))[0]

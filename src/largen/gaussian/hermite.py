@@ -30,15 +30,20 @@ def nodes(dtype: Any, every: int = 1) -> tuple[np.ndarray, np.ndarray]:
     return u.astype(dtype), (step * np.exp(-u * u / 2) / np.sqrt(2 * np.pi)).astype(dtype)
 
 
+def tolerance(dtype: Any) -> float:
+    """What Parseval may leave of a series, relative to E[f^2]."""
+    return 1e-13 if dtype == jnp.float64 else 1e-8
+
+
 def mean(f: Callable[[Any], Any], q: Any, every: int = 1) -> Any:
     """E[f(z)], z ~ N(0, q), for smooth f; the shape of q."""
     u, w = nodes(q.dtype, every)
     return jnp.tensordot(f(jnp.sqrt(q)[..., None] * u), w, 1)
 
 
-def coefficients(f: Callable[[Any], Any], q: Any, tolerance: float) -> tuple[Any, Any, Any]:
+def coefficients(f: Callable[[Any], Any], q: Any, allowed: float) -> tuple[Any, Any, Any]:
     """(A, N, rest): A of shape (MOST, *q.shape), zero beyond the N terms that were needed (a traced multiple of BLOCK),
-    and rest, the largest E[f^2] - sum A^2 relative to the largest E[f^2]. Stops at the tolerance, or when a block adds
+    and rest, the largest E[f^2] - sum A^2 relative to the largest E[f^2]. Stops at the allowed rest, or when a block adds
     less than rounding."""
     u, w = nodes(q.dtype)
     flat = q.reshape(-1)
@@ -59,7 +64,7 @@ def coefficients(f: Callable[[Any], Any], q: Any, tolerance: float) -> tuple[Any
 
     def more(state: Any) -> Any:
         n, _, left, added, _ = state
-        return (n < MOST) & (left.max() > tolerance * scale) & (added > jnp.finfo(q.dtype).eps / 8 * scale)
+        return (n < MOST) & (left.max() > allowed * scale) & (added > jnp.finfo(q.dtype).eps / 8 * scale)
 
     def extend(state: Any) -> Any:
         n, last, left, _, A = state

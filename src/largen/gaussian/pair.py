@@ -33,12 +33,6 @@ class Pair:
         return Pair(self.q1, self.q2, -self.k, self.far, self.near)
 
 
-def safe_sqrt(x: Any) -> Any:
-    """sqrt(x), 0 with derivative 0 at x <= 0."""
-    positive = x > 0
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, x, 1)), 0)
-
-
 def safe_divide(a: Any, b: Any, otherwise: Any = 0.0) -> Any:
     """a/b, `otherwise` where b = 0."""
     return jnp.where(b == 0, otherwise, a / jnp.where(b == 0, 1, b))
