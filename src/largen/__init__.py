@@ -4,11 +4,21 @@ An architecture is a value; a theory is a function of that value; a claim comes 
 """
 
 from largen.activations.activation import Activation as Activation, activation as activation
+from largen.activations.critical import Critical as Critical, CriticalPoint as CriticalPoint, Growth as Growth, critical as critical
+from largen.activations.gain import gain as gain
+from largen.adapters import equinox as equinox, flax as flax, torch as torch
 from largen.agreement.check import Check as Check, check as check
 from largen.agreement.claims import Claim as Claim
+from largen.agreement.corrections import (
+    CorrectionsCheck as CorrectionsCheck,
+    Extrapolated as Extrapolated,
+    check_corrections as check_corrections,
+)
+from largen.agreement.signals import SignalCheck as SignalCheck, check_signal as check_signal
+from largen.architecture.branches import Identity as Identity, LayerNorm as LayerNorm, Sum as Sum
 from largen.architecture.chain import chain as chain
 from largen.architecture.nodes import Act as Act, Dense as Dense, Serial as Serial
-from largen.architecture.presets import mlp as mlp, widen as widen
+from largen.architecture.presets import mlp as mlp, resnet_mlp as resnet_mlp, widen as widen
 from largen.architecture.text import dumps as dumps, loads as loads
 from largen.data import one_hot as one_hot, standardize as standardize
 from largen.networks.empirical import empirical_ntk as empirical_ntk
@@ -19,13 +29,33 @@ from largen.networks.ensemble import (
     preactivations_ensemble as preactivations_ensemble,
     train_ensemble as train_ensemble,
 )
+from largen.networks.gradients import gradient_norms as gradient_norms, gradient_norms_ensemble as gradient_norms_ensemble
+from largen.networks.metric import Metric as Metric, metric_ensemble as metric_ensemble
 from largen.networks.outputs import apply as apply, preactivations as preactivations
 from largen.networks.parameters import init as init
+from largen.networks.perturb import Perturbations as Perturbations, perturbations_ensemble as perturbations_ensemble
 from largen.networks.training import History as History, train as train
 from largen.prediction.predict import Prediction as Prediction, predict as predict
 from largen.prediction.sample import sample as sample
 from largen.prediction.spectrum import max_learning_rate as max_learning_rate
+from largen.report.figure import figure as figure
 from largen.scaling.rates import rates_of_sgd as rates_of_sgd
+from largen.theory.corrections.corrections import Corrections as Corrections, corrections as corrections
+from largen.theory.finite.couplings import (
+    Couplings as Couplings,
+    Running as Running,
+    couplings as couplings,
+    neuron_covariance as neuron_covariance,
+    running as running,
+)
+from largen.theory.finite.gradients import GradientLaw as GradientLaw, gradient_law as gradient_law
+from largen.theory.finite.linear import DeepLinear as DeepLinear, deep_linear as deep_linear
+from largen.theory.finite.metric import metric_chain as metric_chain
+from largen.theory.finite.sizes import SizeMoments as SizeMoments, size_moments as size_moments
 from largen.theory.kernels import Kernel as Kernel, kernel as kernel
+from largen.theory.signal.fixed_points import FixedPoints as FixedPoints, fixed_points as fixed_points
+from largen.theory.signal.phase import PhaseDiagram as PhaseDiagram, phase_diagram as phase_diagram
+from largen.theory.signal.signal import Signal as Signal, signal as signal
+from largen.theory.signal.two_points import Angles as Angles, TwoPoints as TwoPoints, angles as angles, two_points as two_points
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The command line: `largen report`. Heavy imports wait until a command runs."""
+"""The command line: `largen report`, `largen critical`. Heavy imports wait until a command runs."""
 
 import os
 import sys
@@ -72,6 +72,40 @@ def report(
         notes.print(f"largen: note: {message}", highlight=False, soft_wrap=True)
     summary(record, console)
     console.print(f"\n{job.folder / 'report.html'}  {job.folder / 'report.json'}  ({record.setup.seconds:.0f} s)", soft_wrap=True)
+
+
+@app.command()
+def critical(
+    activation: Annotated[str | None, typer.Argument(help='Its name, as gelu or "leaky_relu(0.1)".', show_default=False)] = None,
+    callable: Annotated[str | None, typer.Option(help="A function of yours instead.", metavar="MODULE:FUNCTION")] = None,
+    kinks: Annotated[str | None, typer.Option(help="Points where that function or its slope jumps, as 0,0.5.")] = None,
+    figure: Annotated[str | None, typer.Option(help="Also draw it into this HTML file.", metavar="FILE")] = None,
+) -> None:
+    """The critical initialisation of an activation: recipe, class, picture, lines to paste."""
+    from rich.console import Console
+
+    from largen.activations.critical import critical as find
+    from largen.report.critical_page import from_module, page
+
+    if (activation is None) == (callable is None):
+        raise InputError(
+            "activation", "both a name and --callable" if activation else "nothing", "a name, as gelu, or --callable module:function"
+        )
+    if kinks is not None and callable is None:
+        raise InputError("kinks", f"{kinks!r} with a named activation", "--callable: named activations know their kinks")
+    try:
+        places = tuple(float(part) for part in kinks.split(",")) if kinks else ()
+    except ValueError as error:
+        raise InputError("kinks", repr(kinks), "numbers separated by commas, such as 0,0.5") from error
+    if figure is not None and not os.path.isdir(os.path.dirname(os.path.abspath(figure))):
+        raise InputError("figure", repr(figure), "a file in a folder that exists")
+    point = find(activation if callable is None else from_module(callable, places))
+    page(point, Console(highlight=False, soft_wrap=True))
+    if figure is not None:
+        from largen.report.figure import figure as draw
+
+        draw(point).write_html(figure, include_plotlyjs=True)
+        print(f"\n{figure}")
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -11,6 +11,7 @@ REFERENCES = {
     "price": "R. Price, A useful theorem for nonlinear devices having Gaussian inputs, IRE Trans. Inf. Theory, 1958.",
     "he": "K. He et al., Delving deep into rectifiers, ICCV 2015.",
     "poole": "B. Poole et al., Exponential expressivity in deep neural networks through transient chaos, NeurIPS 2016.",
+    "hanin-nica": "B. Hanin, M. Nica, Products of many large random matrices and gradients in deep neural networks, CMP, 2020.",
 }
 
 

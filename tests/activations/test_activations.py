@@ -9,9 +9,8 @@ import pytest
 
 import largen as lg
 from largen.activations.activation import FAMILIES
-from largen.activations.critical import critical_point
 from largen.activations.dual import moment
-from largen.errors import InputError, UnsupportedError
+from largen.errors import InputError
 from largen.types import island
 
 Z = np.linspace(-3, 3, 13)
@@ -88,15 +87,6 @@ def test_printed_one_input_moments():
             assert float(moment(phi, jnp.asarray(K))) == pytest.approx(g, abs=6e-11)
             assert float(moment(phi, jnp.asarray(K), 1)) == pytest.approx(slope, abs=6e-11)
         assert float(moment(lg.activation("gelu"), jnp.asarray(1.7))) == pytest.approx(0.7717012125, abs=6e-11)
-
-
-def test_closed_critical_points():
-    expected = {"relu": 2.0, "linear": 1.0, "abs": 1.0, "leaky_relu(0.1)": 2 / 1.01, "tanh": 1.0, "sin": 1.0, "erf": np.pi / 4}
-    for name, C_W in expected.items():
-        point = critical_point(lg.activation(name))
-        assert point.C_W == pytest.approx(C_W, rel=1e-15) and point.C_b == 0
-    with pytest.raises(UnsupportedError, match=r"give C_W and C_b\. Supported: relu"):
-        critical_point(lg.activation("gelu"))
 
 
 def test_jumps_at_kinks():

@@ -97,7 +97,7 @@ def test_walk_scans_equal_blocks_and_keeps_layers():
         values += [expected] * isinstance(node, Dense)
     for scan in (True, False):
         traced.clear()
-        last, kept = walk(net, theory, jnp.zeros(()), extras, keep=Dense, scan=scan)
+        last, kept = walk(net, theory, jnp.zeros(()), extras, keep=extras, scan=scan)
         assert float(last) == expected
         assert jnp.concatenate(kept).tolist() == values
         assert (len(traced) < 5) == scan

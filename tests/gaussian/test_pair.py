@@ -78,3 +78,41 @@ def test_derivatives_are_those_of_the_moments():
     np.testing.assert_allclose(slope[0, 1, 0], X[1] / 2)
     np.testing.assert_allclose(slope[2, 0, 2], X[0] / 2)
     assert not jax.jacfwd(lambda X: pairs.from_points(X, None).near)(X).any()
+
+
+@given(
+    q=st.tuples(*[st.floats(0.01, 50)] * 2),
+    ratio=st.tuples(*[st.floats(-12, 0.5)] * 2),
+    log_near=st.tuples(*[st.floats(-28, -0.1)] * 2),
+    opposite=st.booleans(),
+    factor=st.floats(0.01, 5),
+)
+def test_sums_against_exact_arithmetic(q, ratio, log_near, opposite, factor):
+    """1 - c and 1 + c of the sum of two uncorrelated pairs against 60-digit arithmetic: full relative precision of both."""
+    with island():
+        first, second = ([jnp.asarray(a), jnp.asarray(a * (1 + 10.0**r))] for a, r in zip(q, ratio, strict=True))
+        small = [10.0**n for n in log_near]
+        versines = [(2 - s, s) if opposite else (s, 2 - s) for s in small]
+        made = [
+            pairs.Pair(a, b, jnp.where(opposite, f - 1, 1 - n) * jnp.sqrt(a * b), jnp.asarray(n), jnp.asarray(f))
+            for (a, b), (n, f) in zip((first, second), versines, strict=True)
+        ]
+        out = pairs.plus(made[0], pairs.scaled(made[1], factor))
+        with mp.workdps(60):
+            cosines = [mp.mpf(s) - 1 if opposite else 1 - mp.mpf(s) for s in small]
+            weights = [mp.mpf(1), mp.mpf(factor)]
+            q1, q2 = (mp.fsum(w * mp.mpf(float(m[i])) for w, m in zip(weights, (first, second), strict=True)) for i in (0, 1))
+            moments = [mp.sqrt(mp.mpf(float(m[0])) * mp.mpf(float(m[1]))) for m in (first, second)]
+            c = mp.fsum(w * m * v for w, m, v in zip(weights, moments, cosines, strict=True)) / mp.sqrt(q1 * q2)
+            expected = [float(1 - c), float(1 + c)]
+        np.testing.assert_allclose([out.near, out.far], expected, rtol=1e-12, atol=1e-30)
+        np.testing.assert_allclose([out.q1, out.q2], [float(q1), float(q2)], rtol=1e-15)
+
+
+def test_a_sum_of_equal_points_is_a_point_with_itself():
+    with island():
+        one = pairs.from_points(jnp.asarray([[1.0, 2.0], [0.0, 0.0]]), None)
+        out = pairs.plus(one, pairs.affine(one, 1.7, 0.0))
+        assert out.near[0, 0] == 0 and out.near[0, 1] == 1 and out.far[0, 1] == 1
+        gone = pairs.plus(pairs.scaled(one, 0.0), one)
+        np.testing.assert_array_equal([gone.near, gone.far, gone.k], [one.near, one.far, one.k])

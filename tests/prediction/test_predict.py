@@ -10,8 +10,8 @@ from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct
 
 import largen as lg
+from largen import memory
 from largen.errors import InputError, SingularKernelError, UnsupportedError
-from largen.prediction import memory
 
 
 def circle(angles):

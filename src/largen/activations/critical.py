@@ -1,43 +1,298 @@
-"""The critical point of one activation, where it is known in closed form."""
+r"""The critical points of one activation, its universality class, and how everything grows with depth there (PDLT ch. 5).
+
+At criticality sizes and small differences keep their scale from layer to layer (PDLT 5.55, 5.56):
+
+    chi_par = C_W d<phi^2>/dK = 1,   chi_perp = C_W <phi'^2> = 1,   K* = C_b + C_W <phi^2>_{K*}.
+
+Hence C_W = 1/<phi'^2>, C_b = K* - <phi^2>/<phi'^2>, and K* solves <phi'^2> = d<phi^2>/dK (PDLT 5.71-5.73), a simple root, where
+the fixed point itself is a double one that no iteration finds. K* = 0 is treated by the series around it,
+
+    C_W <phi^2> = K + a K^(1+r) + ...,   chi_perp = 1 + b K^r + ...,
+
+r = 1 for smooth phi (a = a1, b = b1), r = 1/2 where phi has a kink at 0, r = 2 where a1 = 0.
+"""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
-from largen.activations.activation import Activation
-from largen.activations.closed import Homogeneous
-from largen.errors import UnsupportedError
+import numpy as np
+from scipy.optimize import brentq
+
+from largen.activations.activation import Activation, activation as as_activation
+from largen.activations.statistics import Statistics, statistics
+from largen.gaussian.line import K_MIN
+
+SEARCH = 1000  # variances at which the condition is looked at for a change of sign
+SMALL = 1e-9  # a coefficient below this part of its scale is zero
+
+
+@dataclass(frozen=True)
+class Growth:
+    """One observable at depth l: `coefficient` l^`power` as l -> infinity; the coefficient None where it depends on the start."""
+
+    power: float
+    coefficient: float | None = None
+
+    def __str__(self) -> str:
+        if self.power == 0:
+            return "constant" if self.coefficient is None else f"{self.coefficient:.4g}"
+        return f"l^{self.power:g}" if self.coefficient is None else f"{self.coefficient:.4g} l^{self.power:g}"
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """`a1`, `a2`, `b1` of the series at K* = 0 (PDLT 5.83-5.88; None in other classes, and where a kink at 0 makes it a series in
+    sqrt(K)); `leading` (a, r, b) of that series; `slope` = C_W g''(K*)/2 at a half-stable point, the book's a_1 there (5.104)."""
+
+    a1: float | None = None
+    a2: float | None = None
+    b1: float | None = None
+    leading: tuple[float, float, float] | None = None
+    slope: float | None = None
+
+    def __iter__(self) -> Any:
+        return iter((self.a1, self.a2, self.b1))
 
 
 @dataclass(frozen=True)
 class CriticalPoint:
-    """(C_b, C_W) with chi_par = chi_perp = 1 at the fixed point K* (None: a line of fixed points, any K)."""
+    """One critical point: the class, (C_b, C_W), the kernel `K_star` (None: a line of fixed points, every K), and
 
+    `stable_from`: the side from which K is attracted, "above" or "below", None where there is neither (any K stays, or all flee).
+    `exponents`: p of observable ~ l^-p (PDLT table of 5.4): "K" (of K - K* at half-stable points: "K - K*"), "parallel",
+    "perpendicular", "V", "K1". `growth`: the same with coefficients, a `Growth` each; "V/(n K^2)" is per l/n. `coefficients`.
+    `onset`: the depth beyond which these powers hold, 1/(r |a|) layers from K^(1) = 1 at K* = 0, 1/(|s| K*) at half-stable points
+    (before it, K stays where the first layer puts it).
+    """
+
+    universality: str
     C_b: float
     C_W: float
     K_star: float | None
+    stable_from: str | None
+    exponents: dict[str, float]
+    coefficients: Coefficients
+    growth: dict[str, Growth]
+    onset: float
 
 
-# K* = 0 class: C_b = 0, C_W = 1/phi'(0)^2 (PDLT 5.90)
-_SLOPES = {"tanh": 1.0, "sin": 1.0, "erf": 2 / math.sqrt(math.pi)}
+@dataclass(frozen=True)
+class Critical:
+    """What `lg.critical` returns: the recommended critical point, or None in its fields and the reason.
+
+    `universality`: "scale-invariant", "K*=0", "half-stable" or "none". Fields of the point as in `candidates[0]`, a `CriticalPoint`.
+    `candidates`: all critical points, in the order scale-invariant, K*=0 stable, half-stable, K*=0 unstable. `reason`: why this
+    one, or why none. `searched`: the variances K that were searched for half-stable points.
+    """
+
+    activation: Activation
+    universality: str
+    C_b: float | None
+    C_W: float | None
+    K_star: float | None
+    stable_from: str | None
+    exponents: dict[str, float] | None
+    coefficients: Coefficients | None
+    growth: dict[str, Growth] | None
+    reason: str
+    candidates: tuple[CriticalPoint, ...]
+    searched: tuple[float, float]
+
+    def __repr__(self) -> str:
+        if self.C_W is None:
+            return f"<critical {self.activation.name}: none. {self.reason}>"
+        where = "any K" if self.K_star is None else f"K* = {self.K_star:.6g}"
+        return f"<critical {self.activation.name}: {self.universality}, C_b = {self.C_b:.8g}, C_W = {self.C_W:.8g}, {where}. {self.reason}>"
 
 
-def critical_point(phi: Activation) -> CriticalPoint:
-    """The critical initialisation of the ReLU family, linear, tanh, sin and erf (PDLT 5.2, 5.3).
+def critical(activation: str | Callable[[Any], Any] | Activation) -> Critical:
+    r"""The critical initialisation of any activation, its universality class and its depth exponents (PDLT ch. 5).
 
-    Raises `UnsupportedError` for every other activation.
+    `activation`: a name or any elementwise callable. Every K* > 0 up to 1000 (or as far as <phi^4> exists) is found, K* = 0 by
+    Taylor coefficients at 0. Deterministic, in float64; values are cached.
+
+    Returns a `Critical` with `.universality`, `.C_b`, `.C_W`, `.K_star`, `.stable_from`, `.exponents`, `.coefficients`, `.growth`,
+    `.candidates` and `.reason`. An activation without a critical point gives universality "none" and None, not an exception.
+
+    Raises `InputError` for a callable that is not elementwise, is constant, jumps, returns NaN in range, or has undeclared kinks
+    (found by the error estimate, which also says where).
+
+    Source: PDLT 5.71-5.73, 5.83-5.90, 5.104, 5.121-5.136; leading order in 1/n.
 
     >>> import largen as lg
-    >>> critical_point(lg.activation("relu"))
-    CriticalPoint(C_b=0.0, C_W=2.0, K_star=None)
+    >>> point = lg.critical("gelu")
+    >>> point.universality, round(point.C_W, 6), round(point.C_b, 6), round(point.K_star, 6), point.stable_from
+    ('half-stable', 1.983058, 0.172922, 3.561553, 'above')
+    >>> lg.critical("tanh").growth["K"]  # K of layer l
+    Growth(power=-1.0, coefficient=0.5)
+    >>> lg.critical("softplus").C_W is None
+    True
     """
-    if isinstance(phi.closed, Homogeneous):
-        second_moment = (phi.closed.a_plus**2 + phi.closed.a_minus**2) / 2
-        return CriticalPoint(0.0, 1 / second_moment, None)
-    if phi.name == "linear":
-        return CriticalPoint(0.0, 1.0, None)
-    if phi.name in _SLOPES:
-        return CriticalPoint(0.0, 1 / _SLOPES[phi.name] ** 2, 0.0)
-    known = ["relu", "leaky_relu(a)", "abs", "linear", *_SLOPES]
-    raise UnsupportedError(
-        repr(phi), "", "the critical initialisation", "its critical point is not known in closed form; give C_W and C_b", known
-    )
+    return _critical(as_activation(activation))
+
+
+@lru_cache(maxsize=64)
+def _critical(phi: Activation) -> Critical:
+    known = statistics(phi)
+    candidates = _candidates(known)
+    searched = (0.0, known.K_max)
+    if not candidates:
+        return Critical(phi, "none", None, None, None, None, None, None, None, _why_none(known), (), searched)
+    best = candidates[0]
+    fields = (best.universality, best.C_b, best.C_W, best.K_star, best.stable_from, best.exponents, best.coefficients, best.growth)
+    return Critical(phi, *fields, _why(best, known), candidates, searched)
+
+
+def _candidates(known: Statistics) -> tuple[CriticalPoint, ...]:
+    if known.homogeneous is not None:
+        return (_scale_invariant(*known.homogeneous),)
+    at_zero = _zero(known)
+    stable = [at_zero] if at_zero is not None and at_zero.stable_from else []
+    unstable = [at_zero] if at_zero is not None and not at_zero.stable_from else []
+    return tuple(stable + [_half_stable(known, K) for K in _roots(known)] + unstable)
+
+
+# ---------------------------------------------------------------- the three classes
+
+
+def _scale_invariant(up: float, down: float) -> CriticalPoint:
+    """phi = a_plus z, a_minus z: C_W = 1/A2, any K (PDLT 5.2); V/(n K^2) = (3 A4/A2^2 - 1) (l - 1)/n (5.120); for a kinked phi
+    all angles close, K_[2] ~ K 9/(4 rho^2 l^2) (5.168), which the expansion in small differences does not see."""
+    A2, A4 = (up**2 + down**2) / 2, (up**4 + down**4) / 2
+    c, rho = 3 * A4 / A2**2 - 1, (up - down) ** 2 / (2 * math.pi * A2)
+    bent = rho > SMALL
+    growth = {
+        "K": Growth(0.0),
+        "parallel": Growth(0.0),
+        "perpendicular": Growth(-2.0, 9 / (4 * rho**2)) if bent else Growth(0.0),
+        "V": Growth(1.0),
+        "V/(n K^2)": Growth(1.0, c),
+    }
+    exponents = {"K": 0.0, "parallel": 0.0, "perpendicular": 2.0 if bent else 0.0, "V": -1.0}
+    return CriticalPoint("scale-invariant", 0.0, 1 / A2, None, None, exponents, Coefficients(), growth, 1.0)
+
+
+def _zero(known: Statistics) -> CriticalPoint | None:
+    """K* = 0: needs phi(0) = 0 and a slope there. With C_W g = K + a K^(1+r), chi_perp = 1 + b K^r and a < 0:
+
+    K ~ (r |a| l)^(-1/r), p_par = (1+r)/r, p_perp = b/(r a), V ~ (c/3) l K^2 with c = 3 A4/A2^2 - 1, K{1} -> -(1+r) (c/12) l K
+    (r = 1, c = 2: PDLT 5.94-5.99, 5.127, 5.134)."""
+    slopes = known.taylor[:, 1]
+    A2 = float((slopes**2).mean())
+    if np.abs(known.taylor[:, 0]).max() > SMALL or A2 <= SMALL**2:
+        return None
+    sizes, perpendicular = known.series(of_slope=False) / A2, known.series(of_slope=True) / A2
+    scale = max(1.0, np.abs(known.taylor[:, 2:]).max() / math.sqrt(A2))
+    power = next((k for k in (3, 4, 5, 6) if abs(sizes[k]) > 1e3 * SMALL * scale), None)
+    smooth = abs(sizes[3]) <= 1e3 * SMALL * scale
+    a1, a2, b1 = (float(sizes[4]), float(sizes[6]), float(perpendicular[2])) if smooth else (None, None, None)
+    c = 3 * float((slopes**4).mean()) / A2**2 - 1
+    if power is None:  # C_W g = K to all orders (hardtanh): the first visible deviation decides, slower than any power
+        K = np.geomspace(K_MIN, known.K_max, SEARCH)
+        off = known.moments(K).g / A2 / K - 1
+        side = "above" if (off[np.abs(off) > SMALL][:1] < 0).any() else None
+        return CriticalPoint("K*=0", 0.0, 1 / A2, 0.0, side, {}, Coefficients(a1, a2, b1), {}, math.inf)
+    r, a, b = (power - 2) / 2, float(sizes[power]), float(perpendicular[power - 2])
+    coefficients = Coefficients(a1, a2, b1, (a, r, b))
+    if a > 0:
+        return CriticalPoint("K*=0", 0.0, 1 / A2, 0.0, None, {}, coefficients, {}, 1 / (r * a))
+    size = (r * -a) ** (-1 / r)
+    lower = np.abs(perpendicular[1 : power - 2]).max(initial=0.0) > 1e3 * SMALL * scale  # chi_perp - 1 falls more slowly than K^r
+    exponents = {"K": 1 / r, "parallel": (1 + r) / r, "V": 2 / r - 1, "K1": 1 / r - 1}
+    if not lower:
+        exponents["perpendicular"] = b / (r * a)
+    growth = {name: Growth(-p + 0.0) for name, p in exponents.items()}
+    growth |= {
+        "K": Growth(-1 / r, size),
+        "V": Growth(1 - 2 / r, c / 3 * size**2),
+        "V/(n K^2)": Growth(1.0, c / 3),
+        "K1": Growth(1 - 1 / r + 0.0, -(1 + r) * c / 12 * size),
+    }
+    return CriticalPoint("K*=0", 0.0, 1 / A2, 0.0, "above", exponents, coefficients, growth, 1 / (r * -a))
+
+
+def _half_stable(known: Statistics, K: float) -> CriticalPoint:
+    """K* > 0: d' = d + s d^2 for d = K - K*, s = C_W g''/2 (PDLT 5.103-5.104), so d ~ 1/(-s l); p_par = 2, p_perp =
+    (d chi_perp/dK)/s, V ~ C_W^2 (<phi^4> - <phi^2>^2) l (chi_par = 1)."""
+    m = known.moments(K)
+    C_W = 1 / float(m.slope)
+    C_b = max(K - C_W * float(m.g), 0.0)
+    s = C_W * float(m.d2g) / 2
+    source = C_W**2 * float(m.fourth - m.g**2)
+    perpendicular = C_W * float(m.dslope) / s
+    exponents = {"K": 0.0, "K - K*": 1.0, "parallel": 2.0, "perpendicular": perpendicular, "V": -1.0}
+    growth = {name: Growth(-p + 0.0) for name, p in exponents.items()}
+    growth |= {
+        "K": Growth(0.0, K),
+        "K - K*": Growth(-1.0, -1 / s),
+        "V": Growth(1.0, source),
+        "V/(n K^2)": Growth(1.0, source / K**2),
+    }
+    side = "above" if s < 0 else "below"
+    return CriticalPoint("half-stable", C_b, C_W, K, side, exponents, Coefficients(slope=s), growth, 1 / (abs(s) * K))
+
+
+def _condition(known: Statistics, K: Any) -> np.ndarray:
+    """log of chi_perp/chi_par (PDLT 5.73); where d<phi^2>/dK <= 0 to rounding, chi_par cannot be 1: infinite."""
+    m = known.moments(K)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(m.dg > 1e-12 * m.slope, np.log(m.slope / m.dg), np.inf)
+
+
+def _roots(known: Statistics) -> list[float]:
+    """Every K* > 0 with C_b >= 0."""
+    K = np.geomspace(K_MIN, known.K_max, SEARCH)
+    value = _condition(known, K)
+    # near K* = 0 the condition holds up to rounding: no root, the point at 0 seen from afar
+    seen = np.isfinite(value) & (np.abs(value) > SMALL)
+    crossings = np.nonzero(seen[:-1] & seen[1:] & (value[:-1] * value[1:] < 0))[0]
+    found = []
+    for i in crossings:
+        root = float(brentq(lambda k: float(_condition(known, k)), K[i], K[i + 1], xtol=1e-14, rtol=1e-14))
+        m = known.moments(root)
+        if root - m.g / m.slope >= -1e-12 * root:
+            found.append(root)
+    return found
+
+
+# ---------------------------------------------------------------- in words
+
+
+def _why(point: CriticalPoint, known: Statistics) -> str:
+    name = known.phi.name
+    if point.universality == "scale-invariant":
+        return f"{name} is homogeneous: with C_W = 1/<phi'^2> every size is kept, whatever it is."
+    if point.universality == "half-stable":
+        away = "below" if point.stable_from == "above" else "above"
+        return (
+            f"Sizes are kept at K* = {point.K_star:.4g}: set the first layer so that K^(1) = K*. They are drawn to it from "
+            f"{point.stable_from} and drift off {away} it, but slowly: 10 % off, it takes about {10 * point.onset:,.0f} layers."
+        )
+    if point.stable_from and not point.growth:
+        return "Sizes fall more slowly than any power of depth: near 0 the activation is linear."
+    if point.stable_from:
+        return f"Sizes fall as {point.growth['K']}, a power of depth instead of an exponential, and angles are kept as well as can be."
+    return "The only critical point is K* = 0 and it is unstable: sizes grow away from it as a power of depth and then explode."
+
+
+def _why_none(known: Statistics) -> str:
+    at, slope = known.taylor[:, 0].mean(), (known.taylor[:, 1] ** 2).mean()
+    if slope <= SMALL**2:
+        zero = "phi'(0) = 0 rules out K* = 0"
+    else:
+        zero = f"phi(0) = {at:.4g} is not 0, so K* = 0 would need C_b = -(phi(0)/phi'(0))^2 = {-(at**2) / slope:.4g} < 0"
+    K = np.geomspace(K_MIN, known.K_max, SEARCH)
+    value = _condition(known, K)
+    seen = value[np.isfinite(value)]
+    if not len(seen):
+        rest = "sizes never grow with K (d<phi^2>/dK <= 0), so chi_par = 1 cannot be met"
+    elif (seen > 0).all() or (seen < 0).all():
+        low, high = (f"{r:.3g}" for r in np.exp([seen.min(), seen.max()]))
+        ratio = f"is {low}" if low == high else f"stays between {low} and {high}"
+        rest = f"chi_perp/chi_par {ratio}, never 1, up to K = {known.K_max:.3g}"
+    else:
+        rest = "chi_perp = chi_par only where it would take C_b < 0"
+    return f"{zero}; for K > 0, {rest} (PDLT 5.73)."

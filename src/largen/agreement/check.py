@@ -3,8 +3,7 @@
 import sys
 import time as clock
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
-from fractions import Fraction
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -14,9 +13,10 @@ from largen import door
 from largen.agreement import measure
 from largen.agreement.claims import KINKED, SMOOTH, Claim, claim
 from largen.agreement.forecast import Question, forecast
-from largen.architecture.chain import chain
+from largen.agreement.table import Judged, verdict_of
+from largen.agreement.widths import widened
+from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Serial, network
-from largen.architecture.presets import widen
 from largen.errors import InputError
 from largen.networks.parameters import a_key
 from largen.scaling.rates import resolve
@@ -29,7 +29,7 @@ REMAINING = 0.05  # part of the loss that is left at the default time
 
 
 @dataclass(frozen=True, repr=False)
-class Check:
+class Check(Judged):
     """What `lg.check` returns; it prints as a table.
 
     `claims`: one `Claim` per quantity; `verdict`: "disagrees" if one does, else "undecided" if one is, else "agrees"; `widths`
@@ -49,36 +49,11 @@ class Check:
     net: str
     seconds: float
 
-    @property
-    def needed(self) -> int | None:
-        """Networks per width that would decide every undecided claim, as far as more networks can; None if none is needed."""
-        return max((c.needed for c in self.claims if c.needed), default=None)
-
-    def to_frame(self) -> list[dict[str, Any]]:
-        """One dictionary per claim, ready for `pandas.DataFrame` or JSON."""
-        frame = []
-        for c in self.claims:
-            row = {f.name: getattr(c, f.name) for f in fields(c) if f.name not in ("tests", "controls", "missing")}
-            row["tests"] = {t.name: {"value": t.value, "error": t.error, "z": t.z} for t in c.tests}
-            row["controls"] = {k.name: k.z for k in c.controls}
-            frame.append({**row, "missing": dict(c.missing)})
-        return frame
-
     def __repr__(self) -> str:
         head = f"Theory against real networks of widths {', '.join(map(str, self.widths))}: {' '.join(self.net.split())}"
         setting = f"{self.networks} networks per width, trained on {self.train} points to time {self.time:.4g}"
         setting += f" ({self.steps} steps of {self.eta:.3g}), compared on {self.test}"
-        rows = [("claim", "at n = inf", "s.e.", "worst |z|", "power of 1/n", "controls refused at", "verdict")]
-        for c in self.claims:
-            span = "-" if c.exponent is None or c.interval is None else f"{c.exponent:.2f} [{c.interval[0]:.2f}, {c.interval[1]:.2f}]"
-            refused = ", ".join(f"{abs(k.z):.1f}" for k in c.controls if k.z is not None) or "-"
-            name = f"{c.name}{f' {c.layer}' if c.layer else ''}"
-            rows.append((name, f"{c.intercept:.4f}", f"{c.error:.4f}", f"{abs(c.worst):.1f}", span, refused, c.verdict))
-        size = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        table = ["  ".join(cell.ljust(w) for cell, w in zip(row, size, strict=True)).rstrip() for row in rows]
-        why = [c.sentence for c in self.claims if c.verdict != "agrees"]
-        more = f" About {self.needed} networks per width would decide." if self.verdict == "undecided" and self.needed else ""
-        return "\n".join([head, setting, "", *table, "", *why, f"Verdict: {self.verdict}.{more}"])
+        return self.table([head, setting])
 
 
 def check(
@@ -139,37 +114,36 @@ def check(
     """
     began = clock.perf_counter()
     whole, asked = network(net), network(net if theory is None else theory, "theory")
-    sizes = _widths(whole, widths)
+    plain(whole, "lg.check")
+    real = widened(whole, widths)
     question = _question(whole, asked, X, y, X_test, rates)
     many = door.count(networks, "networks", low=20)
     time = _time(time, len(question.X))
     root = a_key(jax.random.key(0) if key is None else key)
-    keys = [jax.random.split(jax.random.fold_in(root, i)) for i in range(len(sizes))]
-    real = [widen(whole, Fraction(n, chain(whole)[0].width)) for n in sizes]
-    largest = max(measure.largest_eigenvalue(w, k[1], question, many) for w, k in zip(real, keys, strict=True))
+    keys = [jax.random.split(jax.random.fold_in(root, i)) for i in range(len(real))]
+    largest = max(measure.largest_eigenvalue(w, k[1], question, many) for w, k in zip(real.values(), keys, strict=True))
     question = _plan(question, largest, time)
     by, found = forecast(question), []
-    for w, n, k in zip(real, sizes, keys, strict=True):
+    for (n, w), k in zip(real.items(), keys, strict=True):
         found.append(measure.everything(w, k, question, by, many, INITIAL * many))
         if progress:
             print(f"lg.check: width {n} measured after {clock.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     bent = any(layer.activation is not None and layer.activation.kinks for layer in chain(whole))
     claims = tuple(
-        claim(name, layer, sizes, [at[name, layer] for at in found], by.contrasts[name, layer], _powers(name, bent))
+        claim(name, layer, tuple(real), [at[name, layer] for at in found], by.contrasts[name, layer], _powers(name, bent))
         for name, layer in by.contrasts
     )
-    verdict = next((v for v in ("disagrees", "undecided") if any(c.verdict == v for c in claims)), "agrees")
     return Check(
         claims=claims,
-        verdict=verdict,
-        widths=sizes,
+        verdict=verdict_of(claims),
+        widths=tuple(real),
         networks=min(claims[-1].networks),
         time=question.eta * question.steps,
         eta=question.eta,
         steps=question.steps,
         train=len(question.X),
         test=len(question.X_test),
-        net=repr(real[0]),
+        net=repr(next(iter(real.values()))),
         seconds=clock.perf_counter() - began,
     )
 
@@ -177,25 +151,6 @@ def check(
 def _powers(name: str, bent: bool) -> tuple[float, float]:
     """The powers of 1/n in which a quantity approaches the limit."""
     return KINKED if bent and name.startswith("trained") else SMOOTH
-
-
-def _widths(net: Serial, widths: Any) -> tuple[int, ...]:
-    """Four or more increasing widths over a factor of 8, of a chain with a hidden layer."""
-    if len(chain(net)) < 2:
-        raise InputError("net", repr(net), "a network with at least one hidden layer")
-    need = "at least four widths over a factor of 8 or more, such as (8, 16, 32, 64)"
-    if isinstance(widths, str) or not np.iterable(widths):
-        raise InputError("widths", repr(widths), need)
-    sizes = tuple(sorted({door.count(n, "widths") for n in widths}))
-    if len(sizes) < 4 or sizes[-1] < 8 * sizes[0]:
-        raise InputError("widths", repr(tuple(widths)), need)
-    for n in sizes:
-        try:
-            widen(net, Fraction(n, chain(net)[0].width))
-        except InputError as error:
-            shape = [layer.width for layer in chain(net)[:-1]]
-            raise InputError("widths", f"{n}", f"whole numbers for all hidden widths, which are as {shape}") from error
-    return sizes
 
 
 def _question(net: Serial, asked: Serial, X: Any, y: Any, X_test: Any, rates: Any) -> Question:
@@ -206,7 +161,7 @@ def _question(net: Serial, asked: Serial, X: Any, y: Any, X_test: Any, rates: An
     columns = aims[:, None] if aims.ndim == 1 else aims
     if columns.shape[1] != out:
         raise InputError("y", f"shape {aims.shape}", f"one column per output of the network ({out})")
-    if [layer.width for layer in chain(asked)][-1] != out or len(chain(asked)) != len(chain(net)):
+    if plain(asked, "lg.check")[-1].width != out or len(chain(asked)) != len(chain(net)):
         raise InputError("theory", repr(asked), "a network of the same depth and outputs as `net`")
     resolve(net, rates)
     if rates == "ntk":  # the real networks' rates are those of `net`, whatever theory is asked about

@@ -34,10 +34,10 @@ class Control:
 
 @dataclass(frozen=True)
 class Claim:
-    """One quantity against theory, in units in which theory is 1.
+    """One quantity against theory, in units in which theory is 1 (or `theory`, where it may be near 0).
 
     `name`, `layer` (None for the output); `widths`, `networks` per width, `means` and `errors` of the projection onto theory per
-    width; `intercept` +- `error` at infinite width, `z` = (intercept - 1)/error. `tests`: every scalar that was tested, `worst`
+    width; `intercept` +- `error` at infinite width, `z` = (intercept - theory)/error. `tests`: every scalar that was tested, `worst`
     the largest |z| of them. `exponent` with `interval` (4 standard errors): the power of 1/n with which `falling` falls; None
     with the reason in `missing`. `controls`: what was refused. `verdict`: "agrees", "disagrees" or "undecided"; `sentence` says why;
     `needed`: networks per width that would decide it, None if decided.
@@ -62,6 +62,7 @@ class Claim:
     sentence: str
     needed: int | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    theory: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -113,15 +114,16 @@ def claim(
     controls += [Control(n, None, reason) for n, reason in by.missing.items()]
     verdict, why, needed = _judge(tests, law, controls, found[0].distances is not None, max(counts))
     worst = max(tests, key=lambda t: abs(t.z))
-    head = f"{name}{f' of layer {layer}' if layer else ''}: {1 + tests[0].value:.4f} +- {tests[0].error:.4f} of theory at infinite width"
+    held = "of theory at infinite width" if by.value == 1 else f"at infinite width, {by.value:.4f} in theory"
+    head = f"{name}{f' of layer {layer}' if layer else ''}: {by.value + tests[0].value:.4f} +- {tests[0].error:.4f} {held}"
     return Claim(
         name=name,
         layer=layer,
         widths=tuple(widths),
         networks=counts,
-        means=tuple(map(float, 1 + means[:, 0])),
+        means=tuple(map(float, by.value + means[:, 0])),
         errors=tuple(map(float, errors[:, 0])),
-        intercept=1 + tests[0].value,
+        intercept=by.value + tests[0].value,
         error=tests[0].error,
         z=tests[0].z,
         worst=worst.z,
@@ -134,6 +136,7 @@ def claim(
         sentence=f"{head} (z = {tests[0].z:.1f}); {why}: {verdict}.",
         needed=needed,
         missing={"exponent": law.missing} if law.missing else {},
+        theory=by.value,
     )
 
 

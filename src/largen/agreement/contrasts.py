@@ -17,7 +17,8 @@ NEAR = 0.05  # a control closer than this to theory, relative to its norm, tells
 @dataclass(frozen=True)
 class Contrast:
     """Directions for one array. `names` (k,); `rows` (k, size), so that `rows @ (M - theory).ravel()` are the k scalars, each 0
-    for theory; `controls`: which row has the value 1 for that control; `missing`: controls that tell nothing here, and why.
+    for theory; `controls`: which row has the value 1 for that control; `missing`: controls that tell nothing here, and why; `value`:
+    what the first row is of theory itself.
     """
 
     theory: np.ndarray
@@ -25,6 +26,7 @@ class Contrast:
     rows: np.ndarray
     controls: Mapping[str, int]
     missing: Mapping[str, str]
+    value: float = 1.0
 
     def linear(self, gap: np.ndarray) -> np.ndarray:
         """The scalars of differences from theory, or of parts of them, (networks, *shape): (networks, k)."""
@@ -39,18 +41,22 @@ class Contrast:
         return ((M - self.theory).reshape(len(M), -1) ** 2).sum(1) / (self.theory**2).sum()
 
 
-def contrast(theory: np.ndarray, controls: Mapping[str, np.ndarray | str], matrix: bool) -> Contrast:
-    """The directions for `theory` and its `controls` (arrays of the same shape, or the reason why there is none)."""
+def contrast(theory: np.ndarray, controls: Mapping[str, np.ndarray | str], matrix: bool, unit: float | None = None) -> Contrast:
+    """The directions for `theory` and its `controls` (arrays of the same shape, or the reason why there is none). `unit`, default the
+    size of theory: what entries are judged relative to; where theory is next to nothing of it, the mean is judged."""
     T = np.asarray(theory, dtype=float)
-    names, rows = ["along theory"], [T / (T**2).sum()]
+    size = float(np.sqrt((T**2).mean()))
+    unit = size if unit is None else unit
+    along = T / size if size > NEAR * unit else np.ones_like(T)
+    names, rows = ["along theory" if size > NEAR * unit else "mean"], [along / (T.size * unit)]
     if matrix and len(T) > 1:
         diagonal, off = np.eye(len(T)), T * (1 - np.eye(len(T)))
-        size = T.diagonal().mean()
-        names, rows = [*names, "diagonal"], [*rows, diagonal / (len(T) * size)]
+        mean = T.diagonal().mean()
+        names, rows = [*names, "diagonal"], [*rows, diagonal / (len(T) * mean)]
         norm, count = np.sqrt((off**2).sum()), off.size - len(T)
-        if norm > 1e-6 * size:
-            unit = max(norm / np.sqrt(count), np.sqrt((T**2).mean()))  # entries near zero are judged absolutely
-            names, rows = [*names, "off-diagonal"], [*rows, off / (norm * np.sqrt(count) * unit)]
+        if norm > 1e-6 * mean:
+            scale = max(norm / np.sqrt(count), size)  # entries near zero are judged absolutely
+            names, rows = [*names, "off-diagonal"], [*rows, off / (norm * np.sqrt(count) * scale)]
     where: dict[str, int] = {}
     missing: dict[str, str] = {}
     for name, wrong in controls.items():
@@ -58,9 +64,10 @@ def contrast(theory: np.ndarray, controls: Mapping[str, np.ndarray | str], matri
             missing[name] = wrong
             continue
         gap = np.asarray(wrong, dtype=float) - T
-        if (gap**2).sum() < NEAR**2 * (T**2).sum():
+        if (gap**2).mean() < (NEAR * unit) ** 2:
             missing[name] = f"within {NEAR:.0%} of theory for this quantity"
             continue
         where[name] = len(names)
         names, rows = [*names, f"towards {name}"], [*rows, gap / (gap**2).sum()]
-    return Contrast(T, tuple(names), np.stack([row.ravel() for row in rows]), where, missing)
+    value = 1.0 if unit == size else float((rows[0] * T).sum())
+    return Contrast(T, tuple(names), np.stack([row.ravel() for row in rows]), where, missing, value)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from largen.agreement.contrasts import Contrast, contrast
-from largen.architecture.nodes import Dense, Serial
+from largen.architecture.branches import Sum
+from largen.architecture.nodes import Dense, Node, Serial
 from largen.errors import SingularKernelError
 from largen.prediction.predict import Prediction, predict
 from largen.scaling.rates import resolve
@@ -43,16 +44,23 @@ class Forecast:
     response: np.ndarray
 
 
-def one_output(net: Serial) -> Serial:
-    """The network with one output, which at infinite width stands for any number of them."""
+def with_outputs(net: Serial, outputs: int) -> Serial:
+    """The network with so many outputs: at infinite width one stands for any number of them."""
     last = net.nodes[-1]
     assert isinstance(last, Dense)
-    return Serial((*net.nodes[:-1], Dense(1, last.C_W, last.C_b)))
+    return Serial((*net.nodes[:-1], Dense(outputs, last.C_W, last.C_b)))
 
 
 def heavier(net: Serial, factor: float) -> Serial:
-    """The network with C_W multiplied in every layer."""
-    return Serial(tuple(Dense(n.width, factor * n.C_W, n.C_b) if isinstance(n, Dense) else n for n in net.nodes))
+    """The network with C_W multiplied in every layer, those of branches too."""
+    nodes: list[Node] = []
+    for part in net.nodes:
+        if isinstance(part, Dense):
+            part = Dense(part.width, factor * part.C_W, part.C_b)
+        elif isinstance(part, Sum):
+            part = Sum(*(heavier(branch, factor) for branch in part.branches), weights=part.weights)
+        nodes.append(part)
+    return Serial(tuple(nodes))
 
 
 def swapped(net: Serial, rates: Any) -> tuple[list[float], list[float]]:
@@ -69,7 +77,9 @@ def forecast(q: Question) -> Forecast:
     for l, (K, other_K) in enumerate(zip(np.asarray(right.nngp), np.asarray(wrong.nngp), strict=True), 1):
         found["kernel", l] = contrast(K, {HEAVIER: other_K}, True)
     theta = {HEAVIER: np.asarray(wrong.ntk)[-1], SWAPPED: np.asarray(kernel(q.net, points, rates=exchanged).ntk)}
-    trained = predict(one_output(q.net), q.X, np.hstack([q.y, np.eye(len(q.X))]), q.X_test, q.rates, "descent", eta=q.eta, steps=q.steps)
+    trained = predict(
+        with_outputs(q.net, 1), q.X, np.hstack([q.y, np.eye(len(q.X))]), q.X_test, q.rates, "descent", eta=q.eta, steps=q.steps
+    )
     out = q.y.shape[1]
     rivals: dict[str, Prediction | str] = {
         HEAVIER: _flow(q, other, q.rates),
@@ -86,11 +96,11 @@ def forecast(q: Question) -> Forecast:
 
 def _flow(q: Question, net: Serial, rates: Any) -> Prediction:
     """A control at the same time: by flow, since eta may be too large for the control's own kernel."""
-    return predict(one_output(net), q.X, q.y, q.X_test, rates, time=q.eta * q.steps)
+    return predict(with_outputs(net, 1), q.X, q.y, q.X_test, rates, time=q.eta * q.steps)
 
 
 def _posterior(q: Question) -> Prediction | str:
     try:
-        return predict(one_output(q.net), q.X, q.y, q.X_test, how="bayes")
+        return predict(with_outputs(q.net, 1), q.X, q.y, q.X_test, how="bayes")
     except SingularKernelError:
         return "the posterior needs a kernel that is not singular"

@@ -31,6 +31,10 @@ class Node:
             raise InputError(">>", f"a {type(other).__name__} ({other!r})", "a node, such as lg.Dense(10) or lg.Act('relu')")
         return Serial((self, other))
 
+    def units(self, before: int | None) -> int | None:
+        """The number of units after the node, given that before it; None: not known. Raises `InputError` where widths clash."""
+        return before
+
     def __repr__(self) -> str:
         from largen.architecture.text import as_code  # printing is a room of its own
 
@@ -88,6 +92,9 @@ class Dense(Node):
         object.__setattr__(self, "C_W", _variance(self.C_W, "C_W"))
         object.__setattr__(self, "C_b", _variance(self.C_b, "C_b"))
 
+    def units(self, before: int | None) -> int | None:
+        return self.width
+
 
 @node
 class Act(Node):
@@ -128,6 +135,12 @@ class Serial(Node):
         if not flat:
             raise InputError("nodes", "no node", "at least one node")
         object.__setattr__(self, "nodes", tuple(flat))
+        self.units(None)  # refuses branches of different widths
+
+    def units(self, before: int | None) -> int | None:
+        for part in self.nodes:
+            before = part.units(before)
+        return before
 
 
 def network(net: Any, name: str = "net") -> Serial:

@@ -8,9 +8,10 @@ import numpy as np
 
 from largen import door
 from largen.activations.activation import activation as as_activation
-from largen.activations.critical import critical_point
+from largen.activations.critical import critical
+from largen.architecture.branches import Identity, LayerNorm, Sum
 from largen.architecture.nodes import Act, Dense, Node, Serial, network
-from largen.errors import InputError
+from largen.errors import InputError, UnsupportedError
 
 
 def mlp(
@@ -29,7 +30,7 @@ def mlp(
     kernel K* > 0 the first layer's C_W makes K^(1) = K*, given `input_scale` = |x|^2/n_0 (see `lg.standardize`).
 
     Raises `InputError` for widths < 1, wrong-length or negative C_W, C_b, an unknown activation, `C` together with C_W or
-    C_b; `UnsupportedError` for C="critical" where no closed value is known.
+    C_b; `UnsupportedError` for C="critical" with an activation that has no critical point (its reason is `lg.critical(...).reason`).
 
     >>> import largen as lg
     >>> lg.mlp(widths=[64, 64], out=1, activation="tanh", C="critical")
@@ -49,19 +50,58 @@ def mlp(
         door.choice(C, "C", ("critical",))
         if C_W is not None or C_b is not None:
             raise InputError("C", "'critical' together with C_W or C_b", "one or the other")
-        point = critical_point(phi)
-        scale = door.number(input_scale, "input_scale", low=0.0, strict=True)
-        weights, biases = (point.C_W,) * L, (point.C_b,) * L
-        if point.K_star:  # K^(1) = C_b + C_W input_scale = K*
-            weights = ((point.K_star - point.C_b) / scale, *weights[1:])
+        weights, biases = critical_values(phi, L, input_scale)
     nodes: list[Node] = []
     for size, w, b in zip(sizes, weights, biases, strict=True):
         nodes += [Dense(size, C_W=w, C_b=b), Act(phi)]
     return Serial(tuple(nodes[:-1]))
 
 
+def critical_values(activation: Any, L: int, input_scale: Any = 1.0) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(C_W, C_b) per affine layer at criticality: the critical ones in every layer, and where K* > 0 the first layer's C_W such
+    that K^(1) = C_b + C_W input_scale = K*. Raises `UnsupportedError` if the activation has no critical point."""
+    phi = as_activation(activation)
+    scale = door.number(input_scale, "input_scale", low=0.0, strict=True)
+    point = critical(phi)
+    if point.C_W is None or point.C_b is None:
+        raise UnsupportedError(repr(phi), "", "the critical initialisation", point.reason)
+    weights, biases = (point.C_W,) * L, (point.C_b,) * L
+    if point.K_star:
+        weights = ((point.K_star - point.C_b) / scale, *weights[1:])
+    return weights, biases
+
+
+def resnet_mlp(
+    width: int, blocks: int, out: int = 1, activation: Any = "relu", skip: Any = 1.0, C_W: Any = 1.0, C_b: Any = 0.0, norm: bool = False
+) -> Serial:
+    """A residual fully-connected network: an affine layer, then `blocks` times z -> skip z + b + W phi(z) (PDLT B.3), then the readout
+    b + W phi(z). With `norm` every phi(z) is phi(LayerNorm(z)): pre-activation normalisation, the readout's too.
+
+    Parameters: `width` of every hidden layer; `skip`, gamma, a real number; `C_W`, `C_b`, a number or one per affine layer
+    (blocks + 2). Without normalisation K' = C_b + C_W <phi phi> + skip^2 K: for activations with phi(0) = 0 signals keep their
+    size for C_b = 0 and C_W = (1 - skip^2)/A_2 (scale-invariant, A_2 = 1/2 for ReLU) or (1 - skip^2)/phi'(0)^2 (K* = 0).
+
+    Raises `InputError` for width, blocks or out < 1, an unknown activation, wrong-length or negative C_W, C_b, a skip that is no
+    finite number.
+
+    >>> import largen as lg
+    >>> lg.resnet_mlp(64, blocks=1, skip=0.5, C_W=1.5)  # doctest: +NORMALIZE_WHITESPACE
+    (lg.Dense(64, C_W=1.5)
+      >> lg.Sum(lg.Identity(), lg.Act('relu') >> lg.Dense(64, C_W=1.5), weights=(0.5, 1.0))
+      >> lg.Act('relu')
+      >> lg.Dense(1, C_W=1.5))
+    """
+    size, many, phi = door.count(width, "width"), door.count(blocks, "blocks"), Act(as_activation(activation))
+    weights, biases = door.per_layer(C_W, many + 2, "C_W"), door.per_layer(C_b, many + 2, "C_b")
+    door.number(skip, "skip")
+    layers = [Dense(n, w, b) for n, w, b in zip([size] * (many + 1) + [door.count(out, "out")], weights, biases, strict=True)]
+    bend = LayerNorm() >> phi if norm else phi
+    middle = [Sum(Identity(), bend >> layer, weights=(skip, 1.0)) for layer in layers[1:-1]]
+    return Serial((layers[0], *middle, bend, layers[-1]))
+
+
 def widen(net: Any, factor: float | Fraction) -> Serial:
-    """The network with every hidden width multiplied by `factor` (the readout, the last affine layer, stays).
+    """The network with every hidden width multiplied by `factor`, those inside branches too; the outputs stay.
 
     Raises `InputError` if a width would not be a whole number >= 1.
 
@@ -69,15 +109,24 @@ def widen(net: Any, factor: float | Fraction) -> Serial:
     >>> lg.widen(lg.mlp(widths=[64, 32], out=1), 2).nodes[0].width
     128
     """
-    whole = network(net)
-    last = max((i for i, node in enumerate(whole.nodes) if isinstance(node, Dense)), default=-1)
+    return _widened(network(net), Fraction(factor), True)[0]
 
-    def wider(node: Node) -> Node:
-        if not isinstance(node, Dense):
-            return node
-        width = Fraction(node.width) * Fraction(factor)
-        if width.denominator != 1 or width < 1:
-            raise InputError("factor", str(factor), f"a factor that makes the width {node.width} a whole number >= 1")
-        return Dense(int(width), node.C_W, node.C_b)
 
-    return Serial(tuple(node if i == last else wider(node) for i, node in enumerate(whole.nodes)))
+def _widened(net: Serial, factor: Fraction, stays: bool) -> tuple[Serial, bool]:
+    """The network wider; `stays`: whether the number of its outputs stays, returned for its inputs."""
+    nodes: list[Node] = []
+    for part in reversed(net.nodes):
+        if isinstance(part, Sum):
+            pairs = [_widened(branch, factor, stays) for branch in part.branches]
+            part, stays = Sum(*(branch for branch, _ in pairs), weights=part.weights), any(stay for _, stay in pairs)
+        elif isinstance(part, Dense):
+            part, stays = part if stays else _wider(part, factor), False
+        nodes.append(part)
+    return Serial(tuple(reversed(nodes))), stays
+
+
+def _wider(layer: Dense, factor: Fraction) -> Dense:
+    width = layer.width * factor
+    if width.denominator != 1 or width < 1:
+        raise InputError("factor", str(factor), f"a factor that makes the width {layer.width} a whole number >= 1")
+    return Dense(int(width), layer.C_W, layer.C_b)

@@ -9,19 +9,26 @@ from jax.core import Tracer
 
 from largen import door
 from largen.activations.activation import Activation
+from largen.architecture.branches import Sum
 from largen.architecture.nodes import NODES, Node, Serial, network
 from largen.errors import InputError
+from largen.types import is_traced
 
 FORMAT, VERSION = "largen-network", 1
 
 
 def as_code(net: Node) -> str:
     """The code that builds the network (with `import largen as lg`); broken into lines beyond 100 characters."""
+    if isinstance(net, Sum):
+        arguments = [as_code(branch.nodes[0] if len(branch.nodes) == 1 else branch) for branch in net.branches]
+        if any(isinstance(w, Tracer) or w != 1 for w in net.weights):
+            arguments.append(f"weights={net.weights!r}")
+        return f"lg.Sum({', '.join(arguments)})"
     if not isinstance(net, Serial):
         arguments = []
-        for i, f in enumerate(dataclasses.fields(net)):
+        for f in dataclasses.fields(net):  # type: ignore[arg-type]
             value = getattr(net, f.name)
-            if i == 0:
+            if f.default is dataclasses.MISSING:
                 arguments.append(_code(value))
             elif isinstance(value, Tracer) or value != f.default:
                 arguments.append(f"{f.name}={_code(value)}")
@@ -73,11 +80,25 @@ def dumps(net: Any, format: str = "json") -> str:
     return head + "".join("\n[[nodes]]\n" + "".join(f"{k} = {_toml(v)}\n" for k, v in entry.items()) for entry in table["nodes"])
 
 
-def _toml(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
+def _toml(value: Any, deep: bool = False) -> str:
+    """A value in TOML; nodes inside others stand in inline tables, each branch of a node at the top level on a line of its own."""
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{k} = {_toml(v, True)}" for k, v in value.items()) + "}"
+    if isinstance(value, list):
+        parts = [_toml(v, True) for v in value]
+        lines = not deep and isinstance(value[0], list)
+        return "[\n" + "".join(f"  {part},\n" for part in parts) + "]" if lines else "[" + ", ".join(parts) + "]"
+    return repr(value)
 
 
 def _encode(part: Node) -> dict[str, Any]:
+    if isinstance(part, Sum):
+        if is_traced(part.weights):
+            raise InputError("net", f"weights = {part.weights!r}", "concrete values (not inside jit or grad)")
+        branches = [[_encode(inner) for inner in branch.nodes] for branch in part.branches]
+        return {"node": "Sum", "branches": branches, "weights": list(part.weights)}
     entry: dict[str, Any] = {"node": type(part).__name__}
     for f in dataclasses.fields(part):  # type: ignore[arg-type]
         value = getattr(part, f.name)
@@ -120,11 +141,16 @@ def from_table(table: Any) -> Serial:
     unknown = set(table) - {"format", "version", "nodes"}
     if unknown or not isinstance(table.get("nodes"), list):
         raise InputError("text", f"keys {sorted(table)}", "the keys format, version, nodes (a list)")
-    return Serial(tuple(_decode(entry, i) for i, entry in enumerate(table["nodes"], 1)))
+    return _serial(table["nodes"], "nodes")
 
 
-def _decode(entry: Any, place: int) -> Node:
-    where = f"nodes, entry {place}"
+def _serial(entries: Any, where: str) -> Serial:
+    if not isinstance(entries, list):
+        raise InputError(where, repr(entries), "a list of nodes")
+    return Serial(tuple(_decode(entry, f"{where}, entry {i}") for i, entry in enumerate(entries, 1)))
+
+
+def _decode(entry: Any, where: str) -> Node:
     known = sorted(set(NODES) - {"Serial"})
     if not isinstance(entry, dict) or entry.get("node") not in known:
         raise InputError(where, repr(entry), f"a table whose `node` is one of {', '.join(known)}")
@@ -134,4 +160,9 @@ def _decode(entry: Any, place: int) -> Node:
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     if set(given) - set(names) or required - set(given):
         raise InputError(where, f"fields {sorted(given)}", f"the fields {', '.join(names)} of {entry['node']}")
+    if kind is Sum:
+        branches = given.pop("branches")
+        if not isinstance(branches, list):
+            raise InputError(where, f"branches = {branches!r}", "a list of branches, each a list of nodes")
+        return Sum(*(_serial(branch, f"{where}, branch {i}") for i, branch in enumerate(branches, 1)), **given)
     return kind(**given)

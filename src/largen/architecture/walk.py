@@ -2,24 +2,28 @@
 
 A theory registers for each node type a pair: `needs(node, need)`, backward and static, says what the node wants from
 the one before it given what is wanted of its output; `step(node, carrier, extra, need)`, forward, gives the next carrier.
-The walk owns order, paths, `lax.scan` over repeated blocks (so that tracing and compiling do not grow with depth), and
-`UnsupportedError` for a node without a rule. Adding a node edits no theory; adding a theory edits no node.
+The walk owns order, paths, recursion into branches, `lax.scan` over repeated blocks (so that tracing and compiling do not
+grow with depth), and `UnsupportedError` for a node without a rule. Adding a node edits no theory; adding a theory edits no node.
 
-Paths name a node by its type and its place among its kind: `dense1`, `act1`, `dense2`, ...; nested ones join with `/`.
+Paths name a node by its type and its place among its kind: `dense1`, `act1`, `dense2`, ...; inside a sum they go on with the
+number of the branch: `sum1/2/dense1`. The rule of a sum gets for `extra` a tuple of functions, one per branch, that send a
+carrier through the branch.
 """
 
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from largen.architecture.branches import Sum
 from largen.architecture.nodes import Node, Serial
 from largen.errors import UnsupportedError
 
 Step = Callable[[Any, Any, Any, Any], Any]
 Needs = Callable[[Any, Any], Any]
+Observer = Callable[[str, Any, Any], None]
 
 
 @dataclass(frozen=True)
@@ -58,65 +62,134 @@ def paths(net: Serial, prefix: str = "") -> Iterator[tuple[str, Node]]:
         yield f"{prefix}{kind}{seen[kind]}", part
 
 
+def branch_paths(part: Sum, path: str) -> Iterator[tuple[str, Serial]]:
+    """(prefix of the paths inside, branch) of every branch of a sum at `path`."""
+    for number, branch in enumerate(part.branches, 1):
+        yield f"{path}/{number}/", branch
+
+
+def everything(net: Serial, prefix: str = "") -> Iterator[tuple[str, Node]]:
+    """(path, node) of every node, in order; a sum comes before the nodes of its branches."""
+    for path, part in paths(net, prefix):
+        yield path, part
+        if isinstance(part, Sum):
+            for inside, branch in branch_paths(part, path):
+                yield from everything(branch, inside)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One node's work: `part` and `extra` are pytrees, which a scan replaces by slices; the rest is static. The extra of a
+    sum is that of its branches, one tuple each, and `branches` are their jobs."""
+
+    path: str
+    part: Node
+    extra: Any
+    need: Any
+    step: Step
+    mark: Hashable  # equal for nodes that may share one scan
+    branches: tuple[tuple["Job", ...], ...] = ()
+
+    def run(self, part: Any, carrier: Any, extra: Any, observe: Observer | None = None) -> Any:
+        """The next carrier, with the node and the extra given."""
+        if isinstance(part, Sum):
+            rows = zip(self.branches, part.branches, extra, strict=True)
+            extra = tuple(_through(jobs, branch, slices, observe) for jobs, branch, slices in rows)
+        after = self.step(part, carrier, extra, self.need)
+        if observe is not None:
+            observe(self.path, carrier, after)
+        return after
+
+
+def _through(jobs: tuple[Job, ...], branch: Serial, extras: Any, observe: Observer | None) -> Callable[[Any], Any]:
+    def send(carrier: Any) -> Any:
+        for job, part, extra in zip(jobs, branch.nodes, extras, strict=True):
+            carrier = job.run(part, carrier, extra, observe)
+        return carrier
+
+    return send
+
+
+def _jobs(net: Serial, theory: Theory, extras: Mapping[str, Any], need: Any, keep: Collection[str], prefix: str = "") -> Any:
+    """The jobs of a network in order, and what it needs of its input."""
+    jobs: list[Job] = []
+    for path, part in reversed(list(paths(net, prefix))):
+        needs, step = theory.of(part, path)
+        extra, before, branches = extras.get(path), needs(part, need), ()
+        mark = (type(part), theory.signature(part) if theory.signature else None, need, path in keep)
+        if isinstance(part, Sum):
+            made = [_jobs(branch, theory, extras, before, keep, inside) for inside, branch in branch_paths(part, path)]
+            branches, wanted = tuple(row for row, _ in made), [want for _, want in made]
+            if any(want != wanted[0] for want in wanted):
+                raise UnsupportedError(repr(part), path, theory.name, "its branches need different things of their common input")
+            extra, before = tuple(tuple(job.extra for job in row) for row in branches), wanted[0]
+            mark = (*mark, tuple(tuple(job.mark for job in row) for row in branches))
+        jobs.append(Job(path, part, extra, need, step, mark, branches))
+        need = before
+    return tuple(reversed(jobs)), need
+
+
 def walk(
     net: Serial,
     theory: Theory,
     carrier: Any,
     extras: Mapping[str, Any] | None = None,
     need: Any = None,
-    keep: type[Node] | None = None,
+    keep: Collection[str] = (),
     scan: bool = True,
+    observe: Observer | None = None,
 ) -> tuple[Any, list[Any]]:
     """Send a carrier through the network.
 
     `extras[path]` is a pytree handed to the step at that path (parameters, learning rates). `need` is what is wanted of
-    the output. Returns the last carrier and the carriers after each node of type `keep`, in order, as a list of
-    stacked pytrees: one per stretch, leading axis the nodes of the stretch. `scan=False` unrolls every block.
+    the output. Returns the last carrier and the carriers after the nodes of the top level whose paths are in `keep`, in order,
+    as a list of stacked pytrees: one per stretch, leading axis the nodes of the stretch. `scan=False` unrolls every block.
+    `observe(path, before, after)` is called with the carriers around every node, those of branches too; nothing is scanned then.
     """
-    named = list(paths(net))
-    needs = [need]
-    for path, part in reversed(named[1:]):
-        needs.append(theory.of(part, path)[0](part, needs[-1]))
-    needs.reverse()
-    jobs = [(part, (extras or {}).get(path), n, theory.of(part, path)[1]) for (path, part), n in zip(named, needs, strict=True)]
+    jobs, _ = _jobs(net, theory, extras or {}, need, keep)
     kept: list[Any] = []
-    for start, period, times in _blocks(jobs, theory.signature if scan else None):
+    for start, period, times in _blocks(jobs, scan and observe is None and theory.signature is not None):
         block = jobs[start : start + period]
         if times == 1:
-            for part, extra, n, step in block:
-                carrier = step(part, carrier, extra, n)
-                if keep is not None and isinstance(part, keep):
+            for job in block:
+                carrier = job.run(job.part, carrier, job.extra, observe)
+                if job.path in keep:
                     kept.append(jax.tree_util.tree_map(lambda a: jnp.asarray(a)[None], carrier))
         else:
-            repeats = [[(j[0], j[1]) for j in jobs[start + r * period : start + (r + 1) * period]] for r in range(times)]
-            repeats = [[(_strip(part, block[i][0]), extra) for i, (part, extra) in enumerate(r)] for r in repeats]
-            stacked = jax.tree_util.tree_map(lambda *leaves: jnp.stack([jnp.asarray(v) for v in leaves]), *repeats)
+            repeats = [jobs[start + r * period : start + (r + 1) * period] for r in range(times)]
+            slices = [[(like(j.part, model.part), j.extra) for j, model in zip(r, block, strict=True)] for r in repeats]
+            stacked = jax.tree_util.tree_map(lambda *leaves: jnp.stack([jnp.asarray(v) for v in leaves]), *slices)
 
-            def body(c: Any, slices: Any, block: Any = block) -> tuple[Any, Any]:
+            def body(c: Any, one: Any, block: Any = block) -> tuple[Any, Any]:
                 outputs = []
-                for (part, extra), (_, _, n, step) in zip(slices, block, strict=True):
-                    c = step(part, c, extra, n)
-                    if keep is not None and isinstance(part, keep):
+                for (part, extra), job in zip(one, block, strict=True):
+                    c = job.run(part, c, extra)
+                    if job.path in keep:
                         outputs.append(c)
                 return c, outputs
 
-            carrier, outputs = jax.lax.scan(body, carrier, stacked)
+            carrier, outputs = jax.lax.scan(body, carrier, stacked, length=times)
             if outputs:  # interleave the kept nodes of one block in order
                 kept.append(jax.tree_util.tree_map(lambda *a: jnp.stack(a, 1).reshape(-1, *a[0].shape[1:]), *outputs))
     return carrier, kept
 
 
-def _strip(part: Node, model: Node) -> Node:
-    """The node with the static fields of another of equal signature, so that both stack as pytrees."""
+def marks(net: Serial, theory: Theory) -> Hashable:
+    """Equal for networks that a theory treats alike but for the values of their leaves: see `like`."""
+    return tuple(job.mark for job in _jobs(net, theory, {}, None, ())[0])
+
+
+def like(part: Any, model: Any) -> Any:
+    """The node or network with the static fields of another of equal signature, so that both stack as pytrees."""
     return jax.tree_util.tree_unflatten(jax.tree_util.tree_structure(model), jax.tree_util.tree_leaves(part))
 
 
-def _blocks(jobs: list[Any], signature: Callable[[Any], Hashable] | None) -> Iterator[tuple[int, int, int]]:
+def _blocks(jobs: tuple[Job, ...], scan: bool) -> Iterator[tuple[int, int, int]]:
     """(start, period, times) of stretches: greedily the repetition that covers most nodes, else single nodes."""
-    if signature is None:
+    if not scan:
         yield from ((i, 1, 1) for i in range(len(jobs)))
         return
-    marks = [(type(part), signature(part), n) for part, _, n, _ in jobs]
+    marks = [job.mark for job in jobs]
     at = 0
     while at < len(marks):
         best = (1, 1)

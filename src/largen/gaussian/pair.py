@@ -94,6 +94,37 @@ def _versines(X1: Any, X2: Any, same: bool) -> tuple[Any, Any]:
     return jax.lax.map(row, (X1, U1, size1, c, both, itself))
 
 
+def scaled(pair: Pair, factor: Any) -> Pair:
+    """The pair after z -> sqrt(factor) z, factor >= 0."""
+    gone = jax.lax.stop_gradient(factor) == 0  # a zero vector has no angle: c = 0
+    near, far = jnp.where(gone, 1.0, pair.near), jnp.where(gone, 1.0, pair.far)
+    return Pair(factor * pair.q1, factor * pair.q2, factor * pair.k, near, far)
+
+
+def plus(one: Pair, other: Pair) -> Pair:
+    """The pair of the sums of uncorrelated z and y: q = q_z + q_y, k = k_z + k_y, and with a = r1 r2 of each, A = sqrt(q1 q2) of the sum,
+
+    A (1 -+ c) = a_z (1 -+ c_z) + a_y (1 -+ c_y) + (A - a_z - a_y),    A - a_z - a_y = (r1_z r2_y - r1_y r2_z)^2/(A + a_z + a_y) >= 0,
+
+    by Lagrange's identity, the difference formed from q2 - q1 of each, which keeps its digits for like norms.
+    """
+    q1, q2, k = one.q1 + other.q1, one.q2 + other.q2, one.k + other.k
+    z, y = jax.lax.stop_gradient((one, other))
+    root = [jnp.sqrt(q) for q in (z.q1, z.q2, y.q1, y.q2)]
+    a, b = root[0] * root[1], root[2] * root[3]
+    size = jnp.sqrt(z.q1 + y.q1) * jnp.sqrt(z.q2 + y.q2)
+    difference = safe_divide(z.q1 * (y.q2 - y.q1) - y.q1 * (z.q2 - z.q1), root[0] * root[3] + root[2] * root[1])
+    rest = safe_divide(difference**2, size + a + b)
+    near, far = a * z.near + b * y.near + rest, a * z.far + b * y.far + rest
+    return Pair(q1, q2, k, safe_divide(near, size, 1.0), safe_divide(far, size, 1.0))
+
+
+def normalised(pair: Pair, eps: Any) -> Pair:
+    """The pair after z1 -> z1/sqrt(q1 + eps), and likewise z2: the cosine stays."""
+    s1, s2 = pair.q1 + eps, pair.q2 + eps
+    return Pair(pair.q1 / s1, pair.q2 / s2, pair.k / (jnp.sqrt(s1) * jnp.sqrt(s2)), pair.near, pair.far)
+
+
 def affine(pair: Pair, C_W: Any, C_b: Any) -> Pair:
     """The pair after z -> b + W z: q' = C_b + C_W q, k' = C_b + C_W k, and with r = sqrt(q), r' = sqrt(q'),
 

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from largen.architecture.branches import Identity, LayerNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, walk
 from largen.networks.outputs import carriers
@@ -12,8 +13,8 @@ from largen.networks.parameters import dtype_of, fitting, pair
 from largen.scaling.rates import resolve
 from largen.types import Array, Params, hand_back, island
 
-# The carrier is the sum so far; the extra of an affine node is (inputs and factors of X1, the same of X2, rates); `need`
-# says whether all pairs of outputs are wanted. Full sums are laid out (o, n1, o, n2): the points innermost, so that the
+# The carrier is the sum over layers so far; the extra of an affine node is (inputs and factors of X1, the same of X2, rates);
+# `need` says whether all pairs of outputs are wanted. Full sums are laid out (o, n1, o, n2): the points innermost, so that the
 # layer's gain (n1, n2) multiplies long rows, and the factors enter the matrix product as they come out of the backward pass.
 EMPIRICAL = Theory("lg.empirical_ntk")
 
@@ -30,7 +31,16 @@ def _dense(node: Any, total: Any, extra: Any, need: bool) -> Any:
 
 
 @EMPIRICAL.rule(Act)
-def _act(node: Any, total: Any, extra: Any, need: bool) -> Any:
+@EMPIRICAL.rule(Identity)
+@EMPIRICAL.rule(LayerNorm)
+def _none(node: Any, total: Any, extra: Any, need: bool) -> Any:
+    return total
+
+
+@EMPIRICAL.rule(Sum)
+def _sum(node: Any, total: Any, through: Any, need: bool) -> Any:
+    for send in through:  # weights and cross terms are in the factors, so the branches' layers are summed like all others
+        total = send(total)
     return total
 
 

@@ -17,7 +17,7 @@ from largen import door
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.networks.empirical import tangent_kernel
-from largen.networks.outputs import layers, outputs
+from largen.networks.outputs import in_order, layers, outputs
 from largen.networks.parameters import a_dtype, a_key, draw_parameters, dtype_of, fitting, pair
 from largen.networks.training import History, descend, finite, prepare
 from largen.scaling.rates import resolve
@@ -66,11 +66,11 @@ def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
     >>> lg.apply_ensemble(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5), np.eye(3)).shape
     (5, 3, 2)
     """
-    return _over(outputs, net, params, X, chunk)
+    return over(outputs, net, params, X, chunk)
 
 
 def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> dict[str, Array]:
-    """The preactivations of every network and layer, {path: (networks, n, width)}. Parameters and errors as in `lg.preactivations`.
+    """The preactivations of every network and level, {path: (networks, n, width)}. Parameters and errors as in `lg.preactivations`.
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
@@ -78,14 +78,15 @@ def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) ->
     >>> z["dense1"].shape
     (5, 3, 64)
     """
-    return _over(layers, net, params, X, chunk)
+    return in_order(network(net), over(layers, net, params, X, chunk))
 
 
-def _over(core: Callable[..., Any], net: Any, params: Params, X: Any, chunk: int) -> Any:
+def over(core: Callable[..., Any], net: Any, params: Params, X: Any, chunk: int, *more: Any) -> Any:
+    """`core(net, params, X, *more)` of every network of an ensemble: what `apply_ensemble` and its like share."""
     whole, x = network(net), door.points(X)
     fit = _stacked(whole, params, x)
     with island(fit):
-        return hand_back(each(core, whole, fit, (jnp.asarray(x, dtype_of(fit)),), chunk=door.count(chunk, "chunk")), X)
+        return hand_back(each(core, whole, fit, (jnp.asarray(x, dtype_of(fit)), *more), chunk=door.count(chunk, "chunk")), X)
 
 
 def train_ensemble(

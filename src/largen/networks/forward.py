@@ -1,6 +1,6 @@
 """The forward equation of the NTK (PDLT 8.12), as printed: an independent witness for small networks.
 
-It gives the NTK of every layer, and needs (n1, n2, width, width) numbers for each: use `empirical_ntk` for work.
+It gives the NTK of every level, and needs (n1, n2, width, width) numbers for each: use `empirical_ntk` for work.
 """
 
 from typing import Any
@@ -8,8 +8,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.architecture.walk import Theory, paths, walk
+from largen.architecture.walk import Theory, walk
+from largen.networks.outputs import in_order
 from largen.networks.parameters import dtype_of, fitting, pair
 from largen.scaling.rates import resolve
 from largen.types import Array, Params, hand_back, island
@@ -34,8 +37,47 @@ def _act(node: Any, carrier: Any, extra: Any, need: Any) -> Any:
     return phi(x1), phi(x2), slope(x1)[:, None, :, None] * slope(x2)[None, :, None, :] * H
 
 
+@EQUATION.rule(Identity)
+def _identity(node: Any, carrier: Any, extra: Any, need: Any) -> Any:
+    return carrier
+
+
+@EQUATION.rule(LayerNorm)
+def _layer_norm(node: Any, carrier: Any, extra: Any, need: Any) -> Any:
+    def normalise(x: Any) -> tuple[Any, Any]:
+        """u = (x - m)/s of one point, and its Jacobian (1/s)(I - (1 1' + u u')/n)."""
+        spread = jnp.sqrt(x.var() + node.eps)
+        u = (x - x.mean()) / spread
+        return u, (jnp.eye(len(x), dtype=x.dtype) - (1 + jnp.outer(u, u)) / len(x)) / spread
+
+    x1, x2, H = carrier
+    (u1, J1), (u2, J2) = jax.vmap(normalise)(x1), jax.vmap(normalise)(x2)
+    return u1, u2, _between(J1, H, J2)
+
+
+@EQUATION.rule(Sum)
+def _sum(node: Any, carrier: Any, through: Any, need: Any) -> Any:
+    """The branches' own parameters add with squares of the weights; parameters before the sum act through the sum of Jacobians."""
+    x1, x2, H = carrier
+    weights = [jnp.asarray(w, x1.dtype) for w in node.weights]
+    ends = [send((x1, x2, jnp.zeros_like(H))) for send in through]
+    own = sum(w**2 * end[2] for w, end in zip(weights, ends, strict=True))
+
+    def value(x: Any) -> Any:
+        return sum(w * send((x[None], x[None], H[:1, :1]))[0][0] for w, send in zip(weights, through, strict=True))
+
+    J1, J2 = (jax.vmap(jax.jacobian(value))(x) for x in (x1, x2))
+    y1, y2 = (sum(w * end[i] for w, end in zip(weights, ends, strict=True)) for i in (0, 1))
+    return y1, y2, own + _between(J1, H, J2)
+
+
+def _between(J1: Any, H: Any, J2: Any) -> Any:
+    """J1 H J2^T for every pair of points."""
+    return jnp.einsum("ackj,clj->ackl", jnp.einsum("aki,acij->ackj", J1, H), J2)
+
+
 def forward_equation(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk") -> dict[str, Array]:
-    """{path: H^(l) (n1, n2, width, width)}, the NTK of every affine layer's outputs; the last equals `lg.empirical_ntk`.
+    """{path: H^(l) (n1, n2, width, width)}, the NTK of every level's values; the last equals `lg.empirical_ntk`.
 
     H^(l+1)[a, c] = (W s'_a) H^(l)[a, c] (W s'_c)^T + I (lambda_b + lambda_W s_a.s_c/n_l), from H = 0 at the inputs (PDLT 8.12).
     Arguments and errors as in `lg.empirical_ntk`.
@@ -55,10 +97,11 @@ def forward_equation(net: Any, params: Params, X1: Any, X2: Any = None, rates: A
         extras = {path: (fit[path], rate) for path, rate in resolve(whole, rates).items()}
         (n1, n_in), n2 = x1.shape, x2.shape[0]
         start = (jnp.asarray(x1, kind), jnp.asarray(x2, kind), jnp.zeros((n1, n2, n_in, n_in), kind))
-        return hand_back(_layers(whole, start, extras), X1)
+        return in_order(whole, hand_back(_layers(whole, start, extras), X1))
 
 
 @jax.jit
 def _layers(net: Serial, start: Any, extras: Any) -> dict[str, jax.Array]:
-    kept = walk(net, EQUATION, start, extras, keep=Dense)[1]
-    return {path: stretch[2][0] for path, stretch in zip((path for path, node in paths(net) if isinstance(node, Dense)), kept, strict=True)}
+    names = [path for path, _ in levels(net)]
+    kept = walk(net, EQUATION, start, extras, keep=names)[1]
+    return {path: stretch[2][0] for path, stretch in zip(names, kept, strict=True)}

@@ -6,8 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from largen import door
-from largen.architecture.nodes import Act, Dense, Node, Serial, network
-from largen.architecture.walk import Theory, paths, walk
+from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.levels import levels
+from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.walk import Theory, walk
 from largen.networks.parameters import dtype_of, fitting
 from largen.types import Array, Params, hand_back, island
 
@@ -25,22 +27,46 @@ def _act(node: Any, x: Any, extra: Any, need: Any) -> Any:
     return node.activation(x)
 
 
+@FORWARD.rule(Identity)
+def _identity(node: Any, x: Any, extra: Any, need: Any) -> Any:
+    return x
+
+
+@FORWARD.rule(LayerNorm)
+def _layer_norm(node: Any, x: Any, extra: Any, need: Any) -> Any:
+    centred = x - x.mean(-1, keepdims=True)
+    return centred / jnp.sqrt((centred**2).mean(-1, keepdims=True) + node.eps)
+
+
+@FORWARD.rule(Sum)
+def _sum(node: Any, x: Any, through: Any, need: Any) -> Any:
+    return sum(jnp.asarray(w, x.dtype) * send(x) for w, send in zip(node.weights, through, strict=True))
+
+
 def outputs(net: Serial, params: Params, X: Any) -> jax.Array:
     """The pure core of `apply`: (n, features) to (n, out), for jit, grad and vmap."""
     return walk(net, FORWARD, X, params)[0]
 
 
 def carriers(net: Serial, params: Params, X: Any) -> tuple[jax.Array, dict[str, tuple[jax.Array, jax.Array]]]:
-    """The outputs, and {path: (what went into the node, what came out)} of every node: pure."""
-    last, kept = walk(net, FORWARD, X, params, keep=Node)
-    after = [stretch[0] for stretch in kept]  # nothing is scanned here, so every stretch is one node
-    return last, {path: pair for (path, _), pair in zip(paths(net), zip([X, *after[:-1]], after, strict=True), strict=True)}
+    """The outputs, and {path: (what went into the node, what came out)} of every node, those of branches too: pure."""
+    seen: dict[str, tuple[jax.Array, jax.Array]] = {}
+
+    def observe(path: str, before: Any, after: Any) -> None:
+        seen[path] = (before, after)
+
+    return walk(net, FORWARD, X, params, observe=observe)[0], seen
 
 
 def layers(net: Serial, params: Params, X: Any) -> dict[str, jax.Array]:
     """The pure core of `preactivations`."""
     seen = carriers(net, params, X)[1]
-    return {path: seen[path][1] for path in params}
+    return {path: seen[path][1] for path, _ in levels(net)}
+
+
+def in_order(net: Serial, found: dict[str, Any]) -> dict[str, Any]:
+    """A dictionary with an entry per level, first level first: JAX sorts dictionaries by name."""
+    return {path: found[path] for path, _ in levels(net)}
 
 
 _outputs = jax.jit(outputs)
@@ -68,7 +94,8 @@ def apply(net: Any, params: Params, X: Any) -> Array:
 
 
 def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
-    """The preactivations z^(l) of every affine layer, {path: (n, width)}; the last is the output (PDLT 2.5).
+    """The preactivations z^(l) of every level, {path: (n, width)}; the last is the output (PDLT 2.5). Levels are the affine
+    layers of a plain network, and the sums of a residual one, as in `lg.kernel(layer="all")`.
 
     Parameters, dtype and errors as in `lg.apply`.
 
@@ -81,4 +108,4 @@ def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
     whole, x = network(net), door.points(X)
     fit = fitting(whole, params, x)
     with island(fit):
-        return hand_back(_layers(whole, fit, jnp.asarray(x, dtype_of(fit))), X)
+        return in_order(whole, hand_back(_layers(whole, fit, jnp.asarray(x, dtype_of(fit))), X))

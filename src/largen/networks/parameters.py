@@ -10,8 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
+from largen.architecture.branches import Identity, LayerNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.architecture.walk import Theory, paths, walk
+from largen.architecture.walk import Theory, everything, walk
 from largen.errors import InputError
 from largen.types import Array, Params, island
 
@@ -36,13 +37,24 @@ def _dense(node: Any, carrier: Any, path: Any, need: Any) -> Any:
 
 
 @PARAMETERS.rule(Act)
-def _act(node: Any, carrier: Any, path: Any, need: Any) -> Any:
+@PARAMETERS.rule(Identity)
+@PARAMETERS.rule(LayerNorm)
+def _none(node: Any, carrier: Any, path: Any, need: Any) -> Any:
     return carrier
+
+
+@PARAMETERS.rule(Sum)
+def _sum(node: Any, carrier: Any, through: Any, need: Any) -> Any:
+    ends = [send(carrier) for send in through]
+    widths = sorted({width for width, _ in ends})
+    if len(widths) > 1:
+        raise InputError("net", f"branches of widths {' and '.join(map(str, widths))} in {node!r}", "branches of equal widths")
+    return widths[0], {path: entry for _, found in ends for path, entry in found.items()}
 
 
 def blanks(net: Serial, n_in: int) -> tuple[int, dict[str, dict[str, Blank]]]:
     """The number of outputs, and {path: {"W": blank, "b": blank}}."""
-    return walk(net, PARAMETERS, (n_in, {}), {path: path for path, _ in paths(net)})[0]
+    return walk(net, PARAMETERS, (n_in, {}), {path: path for path, _ in everything(net)})[0]
 
 
 def draw_parameters(net: Serial, key: Any, n_in: int, dtype: Any) -> Params:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
-from largen.architecture.nodes import Dense, Serial, network
+from largen.architecture.nodes import Serial, network
 from largen.errors import InputError, UnsupportedError
 from largen.prediction import flow, memory
 from largen.prediction.spectrum import Condition, condition, factor, flatten, namespace, ridges
@@ -111,7 +111,7 @@ def predict(
 
 def _outputs(net: Serial, y: Array, params: Any) -> int:
     """How many outputs the network has, after checking that y fits them."""
-    width = next((part.width for part in reversed(net.nodes) if isinstance(part, Dense)), 1)
+    width = net.units(None) or 1
     columns = 1 if y.ndim == 1 else y.shape[1]
     single = params is None and (y.ndim == 1 or width == 1)  # infinitely wide: each column stands for itself
     if columns != width and not single:

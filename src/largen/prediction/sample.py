@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from largen import door
-from largen.architecture.nodes import Dense, network
+from largen.architecture.nodes import network
 from largen.errors import InputError
 from largen.prediction import memory
 from largen.prediction.predict import Prediction, predict
@@ -81,7 +81,7 @@ def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge:
         return draw(predict(net, train, given[1], X, how="bayes", ridge=ridge), key, draws)
     from largen.theory.kernels import kernel
 
-    outputs = next((part.width for part in reversed(net.nodes) if isinstance(part, Dense)), 1)
+    outputs = net.units(None) or 1
     needed = memory.kernel_prediction(0, len(X), 1, X.dtype.itemsize) + 2 * draws * len(X) * outputs * X.dtype.itemsize
     memory.require(needed, "X, draws", f"{len(X)} points and {draws} draws of {outputs} outputs", "Ask for fewer points or draws.")
     with island(X):

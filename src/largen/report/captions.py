@@ -9,6 +9,8 @@ def captions(report: Report) -> dict[str, str]:
     s, wide = report.study, report.setup.widths[-1]
     seen, control = f"{s.signals.points} train points", s.curves.control
     found = {
+        "depth": "By what a small squared difference (χ⊥) and a change of size (χ∥) are multiplied from each layer to the next, at infinite "
+        "width. Dashed: 1, criticality.",
         "signals": f"Untrained networks on {seen}: mean square of the preactivations and mean cosine between different points, "
         "layer by layer. Line: theory at infinite width; dots: real networks, side by side.",
         "ntk": f"The NTK of untrained networks for pairs of {seen}, mean over networks of width {wide}, against theory. On the dashed "

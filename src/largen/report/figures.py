@@ -7,6 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from largen.agreement.study.records import Control, Curves, Errors, FallOff, Modes, Signals, Tangent
+from largen.questions.reach import Reach
 
 THEORY, BAND = "#1a1a1a", "rgba(26,26,26,0.13)"
 WIDTHS = ["#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#0072B2"]
@@ -55,6 +56,18 @@ def _widths_axis(widths: tuple[int, ...]) -> dict[str, Any]:
         "ticktext": [str(w) for w in widths],
         "title_text": "width n (units of the first hidden layer)",
     }
+
+
+def depth(found: Reach) -> go.Figure:
+    """Susceptibilities, layer by layer."""
+    place = np.arange(1, len(found.chi_perp) + 1)
+    fig = go.Figure()
+    for name, values, tint in (("χ⊥, small differences", found.chi_perp, WIDTHS[5]), ("χ∥, sizes", found.chi_par, WIDTHS[3])):
+        fig.add_scatter(x=place, y=values, mode="lines+markers", name=name, line={"color": tint, "width": 2.5})
+    fig.add_hline(1.0, line={"color": THEORY, "dash": "dash", "width": 1})  # type: ignore[arg-type]
+    fig.update_xaxes(title_text="from layer l to l + 1", dtick=max(1, len(place) // 10))
+    fig.update_yaxes(title_text="factor per layer (no unit)", rangemode="tozero")
+    return style(fig, 320)
 
 
 def signals(s: Signals) -> go.Figure:

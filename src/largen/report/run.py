@@ -10,6 +10,7 @@ from largen.agreement.study import Plan, Study, study
 from largen.agreement.study.limit import NOTICE
 from largen.data.files import load
 from largen.data.task import Task, make
+from largen.questions.reach import reach
 from largen.report import words
 from largen.report.config import Settings
 from largen.report.schema import SCHEMA, SCHEMA_VERSION, Data, Report, Setup, dumps
@@ -52,6 +53,7 @@ def assemble(job: Job, found: Study, version: str, seconds: float) -> Report:
     """The record of a finished study."""
     curves, task, net = found.curves, job.task, words.network(job.plan.net, job.task.X.shape[1])
     data = Data(task.name, task.kind, len(task.X), len(task.X_test), task.X.shape[1], task.y.shape[1], task.classes, task.notes)
+    deep = reach(job.plan.net, job.task.X[: job.settings.points])
     setup = Setup(
         seed=job.settings.seed,
         widths=curves.widths,
@@ -66,4 +68,4 @@ def assemble(job: Job, found: Study, version: str, seconds: float) -> Report:
         seconds=seconds,
     )
     verdict, headline = found.judgement.verdict, words.headline(found)
-    return Report(SCHEMA, SCHEMA_VERSION, version, headline, verdict, words.verdicts(found), net, data, setup, found)
+    return Report(SCHEMA, SCHEMA_VERSION, version, headline, verdict, words.verdicts(found), net, deep, data, setup, found)

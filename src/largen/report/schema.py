@@ -6,8 +6,9 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from largen.agreement.study import Study
+from largen.questions.reach import Reach
 
-SCHEMA, SCHEMA_VERSION = "largen-report", 1
+SCHEMA, SCHEMA_VERSION = "largen-report", 2
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Setup:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a report says. `verdicts`: section -> word and sentence; `study`: the numbers behind them."""
+    """Everything a report says. `verdicts`: section -> word and sentence; `depth`: how deep it reaches; `study`: the numbers behind them."""
 
     schema: str
     schema_version: int
@@ -64,6 +65,7 @@ class Report:
     verdict: str
     verdicts: dict[str, tuple[str, str]]
     network: Network
+    depth: Reach
     data: Data
     setup: Setup
     study: Study

@@ -2,13 +2,12 @@
 
 import numpy as np
 
-from largen.activations.critical import critical_point
+from largen.activations.critical import critical
 from largen.agreement.study import Study
 from largen.agreement.study.records import AGREES, DISAGREES, Comparison, Errors, FallOff, Judgement
 from largen.architecture.chain import Layer, chain
 from largen.architecture.nodes import Serial
 from largen.architecture.text import as_code, dumps
-from largen.errors import UnsupportedError
 from largen.report.schema import Network
 
 
@@ -57,7 +56,7 @@ def network(net: Serial, n_in: int) -> Network:
     starts = {
         True: "This is the critical initialisation of this activation: signals and gradients neither explode nor fade with depth.",
         False: "This is not the critical initialisation of this activation: with depth, signals or gradients grow or fade.",
-        None: "Whether that is critical is not known in closed form for this activation.",
+        None: "This activation has no critical initialisation.",
     }[critical]
     ratio = len(layers) / hidden[0]
     words = (
@@ -79,9 +78,8 @@ def _critical(layers: tuple[Layer, ...]) -> bool | None:
     phi = next(iter(activations))
     if len(activations) > 1 or phi is None:
         return None
-    try:
-        point = critical_point(phi)
-    except UnsupportedError:
+    point = critical(phi)
+    if point.C_W is None or point.C_b is None:
         return None
     return all(abs(layer.C_W - point.C_W) < 1e-9 and abs(layer.C_b - point.C_b) < 1e-9 for layer in layers[1:])
 

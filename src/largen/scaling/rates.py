@@ -3,27 +3,27 @@
 from typing import Any
 
 from largen import door
-from largen.architecture.nodes import Dense, network
-from largen.architecture.walk import paths
+from largen.architecture.levels import affine
+from largen.architecture.nodes import network
 from largen.errors import InputError
 
 
 def resolve(net: Any, rates: Any = "ntk") -> dict[str, tuple[Any, Any]]:
-    """{path: (lambda_b, lambda_W)} of every affine layer, in order.
+    """{path: (lambda_b, lambda_W)} of every affine layer, in order; those of branches too, branch after branch.
 
     `rates="ntk"` means lambda_b = C_b and lambda_W = C_W of each layer; else a pair (lambda_b, lambda_W), each a number
     >= 0 or one per affine layer. Raises `InputError` otherwise.
     """
-    affine = [(path, node) for path, node in paths(network(net)) if isinstance(node, Dense)]
+    layers = [(path, node) for path, node, _ in affine(network(net))]
     if isinstance(rates, str):
         door.choice(rates, "rates", ("ntk",))
-        return {path: (node.C_b, node.C_W) for path, node in affine}
+        return {path: (node.C_b, node.C_W) for path, node in layers}
     if not isinstance(rates, (tuple, list)) or len(rates) != 2:
         need = 'rates="ntk" or a pair (lambda_b, lambda_W), each a number or one per affine layer'
         raise InputError("rates", repr(rates), need)
-    biases = door.per_layer(rates[0], len(affine), "rates[0] (lambda_b)")
-    weights = door.per_layer(rates[1], len(affine), "rates[1] (lambda_W)")
-    return {path: (b, w) for (path, _), b, w in zip(affine, biases, weights, strict=True)}
+    biases = door.per_layer(rates[0], len(layers), "rates[0] (lambda_b)")
+    weights = door.per_layer(rates[1], len(layers), "rates[1] (lambda_W)")
+    return {path: (b, w) for (path, _), b, w in zip(layers, biases, weights, strict=True)}
 
 
 def rates_of_sgd(net: Any, lr: float, n_in: int | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -40,6 +40,5 @@ def rates_of_sgd(net: Any, lr: float, n_in: int | None = None) -> tuple[tuple[fl
     rate = door.number(lr, "lr", low=0.0, strict=True)
     if n_in is None:
         raise InputError("n_in", "nothing", "the number of input features", "Call lg.rates_of_sgd(net, lr, n_in=X.shape[1]).")
-    widths = [node.width for _, node in paths(network(net)) if isinstance(node, Dense)]
-    fan_in = [door.count(n_in, "n_in"), *widths[:-1]]
+    fan_in = [fan for _, _, fan in affine(network(net), door.count(n_in, "n_in")) if fan is not None]
     return tuple(float(rate) for _ in fan_in), tuple(float(rate) * n for n in fan_in)

@@ -5,11 +5,21 @@ r"""NNGP and NTK of infinitely wide networks, layer by layer.
 
 with <.> over the Gaussian pair of covariance K^(l) (PDLT 4.118, 8.63). One rule per node on the walk: an affine node maps
 the moments of its inputs, an activation replaces Gaussian moments by those of phi.
+
+Branches that are added, sum_i w_i f_i(z): K = sum w_i^2 K_i and Theta = sum w_i^2 Theta_i (PDLT B.11 for a residual block). The
+cross terms E f_i f_j vanish if all branches but one are odd in weights of their own, that is end in an affine node; so do
+those of the NTK, such as dz_i/dtheta dz_j/dtheta phi'(z_j) W_ij = O(1/sqrt n) with mean zero.
+
+Layer normalisation of Gaussian units divides by s = sqrt(K_aa + eps), the mean over the units being 0: K_ab/(s_a s_b), and
+Theta_ab/(s_a s_b): its Jacobian is (1/s)(I - (1 1' + u u')/n), u the normalised units, and the rank-one parts change the NTK
+of two units i, j, Theta delta_ij, by terms of order 1/n in every entry. The next layer's sum over W_ki W_kj is over the diagonal,
+plus (W.u)^2/n: of order 1/n too, for parallel points as for all others.
 """
 
+import operator
 import warnings
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -17,13 +27,16 @@ import jax.numpy as jnp
 
 from largen import door
 from largen.activations.dual import dual
+from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.architecture.walk import Theory, paths, walk
+from largen.architecture.walk import Theory, walk
 from largen.data import warn_if_unscaled
-from largen.errors import AccuracyWarning, InputError, UnsupportedError
+from largen.errors import AccuracyWarning, InputError
 from largen.gaussian import pair as pairs
 from largen.gaussian.pair import Pair
 from largen.scaling.rates import resolve
+from largen.theory.gaussian_units import check_gaussian
 from largen.types import Array, hand_back, is_traced, island
 
 
@@ -53,7 +66,7 @@ class Carrier:
 
 def _signature(node: Any) -> Any:
     """Widths do not matter at infinite width."""
-    return node.activation if isinstance(node, Act) else None
+    return node.activation if isinstance(node, Act) else node.eps if isinstance(node, LayerNorm) else None
 
 
 KERNELS = Theory("the infinite-width kernel", _signature)
@@ -72,20 +85,43 @@ def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     return Carrier(out.phi, out.kdot * carrier.theta, jnp.maximum(carrier.error, out.error))
 
 
+@KERNELS.rule(Identity)
+def _identity(node: Identity, carrier: Carrier, extra: Any, need: Any) -> Carrier:
+    return carrier
+
+
+@KERNELS.rule(LayerNorm)
+def _layer_norm(node: LayerNorm, carrier: Carrier, extra: Any, need: Any) -> Carrier:
+    q1, q2 = carrier.pair.q1 + node.eps, carrier.pair.q2 + node.eps
+    theta = carrier.theta / (jnp.sqrt(q1) * jnp.sqrt(q2))
+    return Carrier(pairs.normalised(carrier.pair, node.eps), theta, carrier.error)
+
+
+@KERNELS.rule(Sum)
+def _sum(node: Sum, carrier: Carrier, through: Any, need: Any) -> Carrier:
+    ends = [send(carrier) for send in through]
+    squares = [w**2 for w in node.weights]
+    pair = reduce(pairs.plus, [pairs.scaled(end.pair, w) for end, w in zip(ends, squares, strict=True)])
+    theta = reduce(operator.add, [w * end.theta for end, w in zip(ends, squares, strict=True)])
+    return Carrier(pair, theta, reduce(jnp.maximum, [end.error for end in ends]))
+
+
 def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | str | None = None) -> Kernel:
     r"""NNGP and NTK of a network at infinite width, exact at order n^0.
 
     Parameters: `net`; `X1` (n1, features), `X2` (n2, features) or None for X1 with itself; `rates`, "ntk"
-    (lambda_b = C_b, lambda_W = C_W) or a pair (lambda_b, lambda_W) of numbers or one per affine layer, the learning rates
-    inside the NTK (weight rate lambda_W/fan_in); `layer`, None for the output, an affine layer's number 1..L or path
-    ("dense2"), or "all" (stacked first).
+    (lambda_b = C_b, lambda_W = C_W) or a pair (lambda_b, lambda_W) of numbers or one per affine layer (those of branches in
+    their place), the learning rates inside the NTK (weight rate lambda_W/fan_in); `layer`, None for the output, a level's
+    number 1..L or path ("dense2", "sum1"), or "all" (stacked first). Levels are the affine layers of a plain network, and the
+    sums of a residual one.
 
     Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2) ((L, n1, n2) for "all") and `.error`, in the dtype of X1 (numpy
     in, numpy out). Differentiable in X1, X2, in C_W, C_b and rates; works under `jit` and `vmap`. At coincident points the
     NTK of a kinked activation has a cusp: the first derivative is the symmetric subgradient, second derivatives raise.
 
     Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers; `UnsupportedError`
-    for nodes without a rule and for an activation that is first, last or after another. Warns (`AccuracyWarning`) if the
+    for nodes without a rule, for an activation or normalisation that has no affine layer before it, for an activation last, and
+    for a sum in which more than one branch does not end in an affine layer. Warns (`AccuracyWarning`) if the
     error of a quadrature is above 1e-6 (undeclared kinks).
 
     Source: PDLT eqs. 4.118, 8.63; Williams; Cho and Saul; Jacot et al.
@@ -105,8 +141,8 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     if X2 is not None:
         X2 = door.points(X2, "X2", X1.shape[1], "X1")
     extras = resolve(whole, rates)
-    _check_chainable(whole)
-    chosen = _layer(layer, list(extras))
+    check_gaussian(whole)
+    chosen = chosen_layer(layer, [path for path, _ in levels(whole)])
     warn_if_unscaled(X1)
     dtype = X1.dtype if X2 is None else jnp.promote_types(X1.dtype, X2.dtype)
     with island(X1, X2):
@@ -115,7 +151,7 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
         whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (whole, extras))
         out = _kernel(whole, arrays[0], arrays[1], extras, chosen)
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
-    _warn_if_inaccurate(out.error, work)
+    warn_if_inaccurate(out.error, work)
     return hand_back(out, X1, X2)
 
 
@@ -134,7 +170,7 @@ def _kernel_jvp(layer: int | str, primals: Any, tangents: Any) -> Any:
 def _walk_kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, scan: bool) -> Kernel:
     start = pairs.from_points(X1, X2)
     first = Carrier(start, jnp.zeros_like(start.k), jnp.zeros((), X1.dtype))
-    last, kept = walk(net, KERNELS, first, extras, keep=None if layer == -1 else Dense, scan=scan)
+    last, kept = walk(net, KERNELS, first, extras, keep=() if layer == -1 else [path for path, _ in levels(net)], scan=scan)
     if layer == -1:
         return Kernel(last.pair.k, last.theta, last.error)
     K = jnp.concatenate([c.pair.k for c in kept])
@@ -144,30 +180,18 @@ def _walk_kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, s
     return Kernel(K[layer], Theta[layer], last.error)
 
 
-def _layer(layer: Any, affine: list[str]) -> int | str:
-    """Static index of the asked layer: -1 the output, 0.. an affine layer, or "all"."""
+def chosen_layer(layer: Any, names: list[str]) -> int | str:
+    """Static index of the asked layer: -1 the output, 0.. a level, or "all"."""
     if layer is None:
         return -1
-    if isinstance(layer, str) and (layer == "all" or layer in affine):
-        return layer if layer == "all" else affine.index(layer)
-    if isinstance(layer, int) and not isinstance(layer, bool) and 1 <= layer <= len(affine):
+    if isinstance(layer, str) and (layer == "all" or layer in names):
+        return layer if layer == "all" else names.index(layer)
+    if isinstance(layer, int) and not isinstance(layer, bool) and 1 <= layer <= len(names):
         return layer - 1
-    raise InputError("layer", repr(layer), f'None, "all", a number from 1 to {len(affine)}, or one of {", ".join(affine)}')
+    raise InputError("layer", repr(layer), f'None, "all", a number from 1 to {len(names)}, or one of {", ".join(names)}')
 
 
-def _check_chainable(net: Serial) -> None:
-    """Activations act on Gaussian preactivations and outputs are Gaussian: refuse what breaks that."""
-    stage, path, node = "inputs", "", None
-    for path, node in paths(net):
-        if isinstance(node, Act) and stage != "gaussian":
-            reason = "an activation needs Gaussian preactivations: put an affine node, lg.Dense(...), before it"
-            raise UnsupportedError(repr(node), path, KERNELS.name, reason)
-        stage = "activated" if isinstance(node, Act) else "gaussian"
-    if stage == "activated":
-        raise UnsupportedError(repr(node), path, KERNELS.name, "outputs must be preactivations: end with >> lg.Dense(...)")
-
-
-def _warn_if_inaccurate(error: Any, dtype: Any) -> None:
+def warn_if_inaccurate(error: Any, dtype: Any) -> None:
     tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
     if not is_traced(error) and float(error) > tolerance:
         estimate = f"Gaussian expectations have an estimated relative error of {float(error):.1e}."

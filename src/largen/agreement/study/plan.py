@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from largen import door
-from largen.architecture.chain import chain
+from largen.architecture.chain import plain
 from largen.architecture.nodes import Serial
 from largen.architecture.presets import widen
 from largen.errors import InputError
@@ -46,7 +46,7 @@ def plan(
 
     Raises `InputError` for networks without a hidden layer, fewer than four widths, widths that are no multiples.
     """
-    layers = chain(net)
+    layers = plain(net, "the study")
     if len(layers) < 2:
         raise InputError("net", "a network without a hidden layer", "at least one hidden layer: its width is what varies")
     own = layers[0].width

@@ -1,0 +1,60 @@
+"""What several scripts of the gallery share: MNIST, fits in 1/n, ranks, and how a run ends."""
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import plotly.graph_objects as go
+from scipy.stats import rankdata
+
+
+class Judged(Protocol):
+    """What a study returns: a record that says whether its claim holds."""
+
+    @property
+    def holds(self) -> bool: ...
+
+
+def mnist(train: int, test: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """The first train and test images of MNIST as they are, (points, 784) in [0, 1], float64, each with its labels."""
+    folder = Path(os.environ.get("LARGEN_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+    file = np.load(folder / "mnist" / "mnist.npz")
+    images = [file[f"x_{part}"][:most].reshape(most, -1) / 255.0 for part, most in (("train", train), ("test", test))]
+    return images[0], file["y_train"][:train].astype(np.int32), images[1], file["y_test"][:test].astype(np.int32)
+
+
+def at_infinity(widths: tuple[int, ...], means: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """a and its standard error from the weighted fit a + b/n + c/n^2, for each column of means and errors (widths, ...)."""
+    shape = means.shape[1:]
+    y, e = (np.moveaxis(v.reshape(len(widths), -1), 0, 1) for v in (means, errors))  # (columns, widths)
+    powers = (widths[0] / np.array(widths)[:, None]) ** np.arange(3)
+    solve = np.linalg.pinv(powers / e[:, :, None])  # (columns, 3, widths), for values divided by their errors
+    intercept = np.einsum("kw,kw->k", solve[:, 0], y / e)
+    return intercept.reshape(shape), np.linalg.norm(solve[:, 0], axis=1).reshape(shape)
+
+
+def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
+    """Spearman's, equal values sharing their rank."""
+    return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
+
+
+def run(doc: str | None, name: str, study: Callable[[], Any], figure: Callable[[Any], go.Figure]) -> int:
+    """The main() of a script: study, draw into --out, say the verdict. Exit code 0, 1 (the claim fails) or 2 (no data)."""
+    parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder of the figure")
+    arguments = parser.parse_args()
+    began = time.perf_counter()
+    try:
+        out: Judged = study()
+    except FileNotFoundError as missing:
+        print(f"No data: {missing.filename} is not there. Set LARGEN_DATA to the folder that holds mnist/mnist.npz.", file=sys.stderr)
+        return 2
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    figure(out).write_html(arguments.out / f"{name}.html", include_plotlyjs=True)
+    print(f"{'The claim holds' if out.holds else 'THE CLAIM FAILS'}; {time.perf_counter() - began:.0f} s.")
+    return 0 if out.holds else 1

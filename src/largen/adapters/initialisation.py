@@ -1,0 +1,144 @@
+"""The critical initialisation of a model that exists already: from what feeds each layer to the variances of its parameters.
+
+A layer z = b + W phi(u) that an activation phi feeds gets W ~ N(0, C_W/fan_in), b ~ N(0, C_b) at the critical point of phi. A
+layer that the inputs feed gets the C_W that makes K^(1) = C_b + C_W input_scale the critical kernel K* of the activation after
+it, if K* > 0, and that activation's critical C_W otherwise: the rule of `lg.mlp(C="critical")`.
+"""
+
+import difflib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from largen import door
+from largen.activations.activation import Activation, activation as as_activation
+from largen.activations.critical import critical
+from largen.errors import InputError, UnsupportedError
+
+INPUTS = "inputs"
+Feed = Activation | str  # what comes in: an activation, or INPUTS
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One layer as it was set: its `name` in the model, the `activation` that feeds it ("inputs" for the inputs), `fan_in`,
+    variances `C_W` (of a weight times fan_in) and `C_b` (of a bias), `std` of a weight, sqrt(C_W/fan_in), and a `note`."""
+
+    name: str
+    activation: str
+    fan_in: int
+    C_W: float
+    C_b: float
+    std: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Initialisation:
+    """What was set, layer by layer (`layers`); what has parameters and was left alone, name -> reason (`left`); and what to
+    know of the whole (`notes`). Prints as a table."""
+
+    layers: tuple[Layer, ...]
+    left: Mapping[str, str]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        head = ("layer", "fed by", "fan_in", "C_W", "C_b", "std", "")
+        rows = [
+            (r.name or "(model)", r.activation, str(r.fan_in), f"{r.C_W:.4g}", f"{r.C_b:.4g}", f"{r.std:.4g}", r.note) for r in self.layers
+        ]
+        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+        lines += [f"left alone: {name or '(model)'}, {reason}" for name, reason in self.left.items()]
+        return "\n".join([*lines, *self.notes])
+
+
+@dataclass(frozen=True)
+class Found:
+    """A layer before it is set: what feeds it, and the names of the layers whose outputs reach it (`sources`)."""
+
+    name: str
+    fan_in: int
+    bias: bool
+    feed: Feed
+    sources: tuple[str, ...]
+    note: str = ""
+
+
+def said(activation: Any, names: Sequence[str]) -> tuple[Activation | None, dict[str, Feed]]:
+    """The argument `activation` in two parts: one for all layers (or None), and those said by name."""
+    if activation is None:
+        return None, {}
+    if not isinstance(activation, Mapping):
+        return as_activation(activation), {}
+    for name in activation:
+        if name not in names:
+            near = difflib.get_close_matches(str(name), names, n=1) or list(names[:1])
+            fix = f"Did you mean {near[0]!r}?" if near else ""
+            raise InputError("activation", f"the layer {name!r}", f"names of layers: {', '.join(names) or 'there are none'}", fix)
+    return None, {name: INPUTS if value == INPUTS else as_activation(value) for name, value in activation.items()}
+
+
+def unsaid(missing: Mapping[str, str]) -> InputError:
+    """The error for layers (name -> why) of which it is not known what feeds them."""
+    reasons: dict[str, list[str]] = {}
+    for name, why in missing.items():
+        reasons.setdefault(why, []).append(name or "(model)")
+    listed = "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
+    example = ", ".join(f'"{name}": "relu"' for name in list(missing)[:3])
+    fix = f'Say it: activation="relu" for all of them, or one by one, activation={{{example}}}, with "inputs" for what the inputs feed.'
+    return InputError("activation", f"layers of which it is not known what feeds them ({listed})", "what feeds every layer", fix)
+
+
+def planned(found: Sequence[Found], left: Mapping[str, str], input_scale: Any, notes: Iterable[str] = ()) -> Initialisation:
+    """The table of C_W, C_b and std; raises before anything is written."""
+    scale = door.number(input_scale, "input_scale", low=0.0, strict=True)
+    if not found:
+        raise InputError("model", "a model without a layer that could be set", "at least one dense or convolutional layer")
+    layers: list[Layer] = []
+    points: dict[Activation, tuple[float, float, float | None]] = {}
+    for layer in found:
+        phi = _follower(layer, found) if layer.feed == INPUTS else as_activation(layer.feed)
+        if phi not in points:
+            points[phi] = _point(phi, layer.name)
+        C_W, C_b, K_star = points[phi]
+        if layer.feed == INPUTS and K_star:  # K^(1) = C_b + C_W input_scale = K*
+            C_W = (K_star - C_b) / scale
+        if C_b > 0 and not layer.bias:
+            need = f"biases of variance C_b = {C_b:.4g}: the critical point of {phi.name} needs them"
+            raise InputError("model", f"the layer {layer.name} without biases", need, "Make the layer with biases.")
+        name = INPUTS if layer.feed == INPUTS else phi.name
+        layers.append(Layer(layer.name, name, layer.fan_in, C_W, C_b, math.sqrt(C_W / layer.fan_in), layer.note))
+    distinct = {layer.activation for layer in layers} - {INPUTS, "linear"}
+    if len(distinct) > 1:
+        notes = [*notes, f"Several activations ({', '.join(sorted(distinct))}): each layer is critical by itself; they share no K*."]
+    return Initialisation(tuple(layers), dict(left), tuple(notes))
+
+
+def _follower(first: Found, found: Sequence[Found]) -> Activation:
+    """The activation after a layer that the inputs feed; linear layers in between are looked through."""
+    after: set[Activation] = set()
+    seen, todo = {first.name}, [first.name]
+    while todo:
+        name = todo.pop()
+        for layer in found:
+            if name in layer.sources and isinstance(layer.feed, Activation):
+                if layer.feed.name != "linear":
+                    after.add(layer.feed)
+                elif layer.name not in seen:
+                    seen.add(layer.name)
+                    todo.append(layer.name)
+    if len(after) > 1:
+        names = ", ".join(sorted(phi.name for phi in after))
+        need = "one activation after the layer that the inputs feed"
+        raise InputError("model", f"the layer {first.name} followed by {names}", need, "Initialise its parts in one call each.")
+    return after.pop() if after else as_activation("linear")
+
+
+def _point(phi: Activation, name: str) -> tuple[float, float, float | None]:
+    point = critical(phi)
+    if point.C_W is None or point.C_b is None:
+        reason = f"{point.reason.rstrip('.')}; use an activation that has a critical point (relu, tanh, gelu, swish) instead"
+        raise UnsupportedError(repr(phi), f"layer {name}", "the critical initialisation", reason)
+    return float(point.C_W), float(point.C_b), point.K_star

@@ -1,0 +1,142 @@
+"""The 1/n tensors of theory against real networks of several widths: `lg.check_corrections`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from largen import door
+from largen.agreement.claims import ROUNDING
+from largen.agreement.statistics import extrapolate, mean_and_error
+from largen.architecture.chain import chain
+from largen.architecture.nodes import network
+from largen.architecture.presets import widen
+from largen.errors import InputError
+from largen.networks.ensemble import each, init_ensemble
+from largen.networks.metric import Metric, metric
+from largen.networks.parameters import a_key
+from largen.theory.corrections.corrections import Corrections, corrections
+
+BATCH = 2.0**27  # bytes of parameters drawn at once
+BELOW = 0.05  # entries of less than this share of the largest are judged absolutely
+
+
+@dataclass(frozen=True)
+class Extrapolated:
+    """One tensor, entry by entry: `theory`, and measured networks extrapolated to infinite width, `value` with its `error` (standard).
+
+    `means`, `errors` (widths, ...): n times the measured cumulant at each width.
+    """
+
+    theory: np.ndarray
+    value: np.ndarray
+    error: np.ndarray
+    means: np.ndarray
+    errors: np.ndarray
+
+    def z(self, theory: Any = None) -> np.ndarray:
+        """Standard errors between the measurement and a theory (default: this one), 0 where both are exact and equal."""
+        gap = self.value - (self.theory if theory is None else np.asarray(theory, float))
+        return np.where(gap == 0, 0.0, gap / np.where(self.error > 0, self.error, np.finfo(float).tiny))
+
+    def precision(self) -> np.ndarray:
+        """The errors relative to the entries of theory; entries below 5 % of the largest count as that much."""
+        size = np.abs(self.theory)
+        return self.error / np.maximum(size, BELOW * size.max())
+
+
+@dataclass(frozen=True)
+class CorrectionsCheck:
+    """What `lg.check_corrections` returns: `widths`, those of the layer before the output; `networks` measured at each; `theory`;
+    `tensors`, what was measured of "K1" and "V"."""
+
+    widths: tuple[int, ...]
+    networks: tuple[int, ...]
+    theory: Corrections
+    tensors: Mapping[str, Extrapolated]
+
+    def worst(self, theory: Corrections | None = None) -> dict[str, float]:
+        """The largest |z| of every tensor, against a theory (default: this one)."""
+        return {name: float(np.abs(t.z(None if theory is None else getattr(theory, name))).max()) for name, t in self.tensors.items()}
+
+
+def check_corrections(
+    net: Any, X: Any, key: Any, networks: int | Sequence[int] = 10_000, factors: Sequence[int] = (1, 2, 4, 8)
+) -> CorrectionsCheck:
+    """V and K1 of theory against real networks, entry by entry.
+
+    At every width n the cumulants are measured over networks, given the layers before the output (`lg.metric_ensemble`), and
+    multiplied by n: K1 from the mean of the metric less K (and less what is regressed on numbers of mean 0), V from the covariance
+    of two units. A fit in 1/n, or in 1/n and 1/n^2, gives their values at infinite width with
+    standard errors. Unit of statistics: the network, in float32.
+
+    Parameters: `net`, the narrowest network, a chain; `X` (n, features); `key`, a JAX random key; `networks`, at each width, one
+    number or one per width; `factors`, by which `net` is widened, four or more spanning a factor 8 for a test worth the name.
+
+    Raises `InputError` for fewer than three factors or numbers of networks that do not fit them, and as `lg.corrections`.
+
+    Source: PDLT 4.70-4.77, 4.104. Means of 1/n tensors carry 1/n corrections of order L/n times some: keep L small.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> net = lg.mlp(widths=[8, 12], out=1, activation="tanh", C_W=1.5)
+    >>> out = lg.check_corrections(net, np.array([[1.0, 0.0]]), jax.random.key(0), networks=500)
+    >>> out.widths, sorted(out.tensors), bool(out.worst()["V"] < 4)
+    ((12, 24, 48, 96), ['K1', 'V'], True)
+    """
+    whole, x, one = network(net), door.points(X), a_key(key)
+    theory = corrections(whole, np.asarray(x, np.float64))
+    many = (networks,) * len(factors) if isinstance(networks, int) else tuple(networks)
+    if len(factors) < 3 or len(many) != len(factors):
+        raise InputError("factors, networks", f"{len(factors)} and {len(many)} of them", "at least three factors, and networks for each")
+    names = ("K1", "V")
+    size, widths = np.abs(np.asarray(theory.K)).max(), []
+    found: dict[str, list[Any]] = {name: [] for name in names}
+    for factor, count, k in zip(factors, many, jax.random.split(one, len(factors)), strict=True):
+        wide = widen(whole, factor)
+        n = chain(wide)[-2].width
+        samples = _samples(_measured(wide, x, k, door.count(count, "networks", 2)), np.asarray(theory.K), n)
+        widths.append(n)
+        for name in names:
+            mean, error = mean_and_error(samples[name])
+            found[name].append((mean, np.hypot(error, ROUNDING * n * size)))
+    tensors = {name: _extrapolated(getattr(theory, name), widths, *map(np.stack, zip(*found[name], strict=True))) for name in names}
+    return CorrectionsCheck(tuple(widths), many, theory, tensors)
+
+
+def _measured(net: Any, X: Any, key: Any, count: int) -> Metric:
+    """The metric of so many independent networks, batch by batch, in float64."""
+    fans = [X.shape[1], *(layer.width for layer in chain(net))]
+    size = max(1, min(count, int(BATCH / (8 * sum(a * b + b for a, b in pairwise(fans))))))
+    parts, points = [], jnp.asarray(X, np.float32)
+    for k in jax.random.split(key, -(-count // size)):
+        params = init_ensemble(net, k, X.shape[1], size, np.float32)
+        parts.append(each(metric, net, params, (points,), chunk=max(1, min(size, 4096 // max(fans)))))
+    return jax.tree_util.tree_map(lambda *a: np.concatenate(a).astype(float)[:count], *parts)
+
+
+def _samples(found: Metric, K: np.ndarray, n: int) -> dict[str, np.ndarray]:
+    """One number a network whose means are n times the cumulants; the covariance over networks without bias."""
+    G, N = np.asarray(found.metric), len(found.metric)
+    rest = G - G.mean(0)
+    own = np.asarray(found.quartic) - np.einsum("kab,kcd->kabcd", G, G)  # 0 in a plain chain
+    V = np.einsum("kab,kcd->kabcd", rest, rest) * N / (N - 1) + own
+    controls = np.asarray(found.controls)
+    slopes = np.linalg.lstsq(controls - controls.mean(0), rest.reshape(N, -1), rcond=1e-6)[0]
+    return {"K1": n * (G - K - (controls @ slopes).reshape(G.shape)), "V": n * V}
+
+
+def _extrapolated(theory: Any, widths: list[int], means: np.ndarray, errors: np.ndarray) -> Extrapolated:
+    """Entry by entry the fit in 1/n or in 1/n and 1/n^2 that knows the intercept better, the next order counted as an error: with a the
+    change from the narrowest to the widest networks, beyond noise, and s the size of the tensor, a^2/s or a^3/s^2."""
+    size, shape = np.abs(means[-1]).max(), np.shape(theory)
+    fits = []
+    for m, e in zip(means.reshape(len(widths), -1).T, errors.reshape(len(widths), -1).T, strict=True):
+        change = np.sqrt(max((m[0] - m[-1]) ** 2 - e[0] ** 2 - e[-1] ** 2, 0.0))
+        both = [extrapolate(widths, m, e, tuple(range(1, p + 1)), change * (change / size) ** p) for p in range(1, len(widths) - 1)[:2]]
+        fits.append(min(both, key=lambda fit: fit.error))
+    value, error = (np.array([getattr(fit, name) for fit in fits]).reshape(shape) for name in ("intercept", "error"))
+    return Extrapolated(np.asarray(theory, float), value, error, means, errors)

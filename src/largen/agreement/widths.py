@@ -1,0 +1,40 @@
+"""The widths at which real networks are measured."""
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from largen import door
+from largen.architecture.levels import affine
+from largen.architecture.nodes import Serial
+from largen.architecture.presets import widen
+from largen.errors import InputError
+
+
+def widened(net: Serial, widths: Any) -> dict[int, Serial]:
+    """{width of the first layer: the network at that width, the other hidden widths in proportion}, narrowest first.
+
+    Raises `InputError` for fewer than four widths or less than a factor of 8 between them, for widths that are not in proportion,
+    and for a network without a hidden layer."""
+    layers = [layer for _, layer, _ in affine(net)]
+    if len(layers) < 2 or _first(widen(net, 2)) == _first(net):
+        raise InputError("net", repr(net), "a network with at least one hidden layer")
+    need = "at least four widths over a factor of 8 or more, such as (8, 16, 32, 64)"
+    if isinstance(widths, str) or not np.iterable(widths):
+        raise InputError("widths", repr(widths), need)
+    sizes = tuple(sorted({door.count(n, "widths") for n in widths}))
+    if len(sizes) < 4 or sizes[-1] < 8 * sizes[0]:
+        raise InputError("widths", repr(tuple(widths)), need)
+    found = {}
+    for n in sizes:
+        try:
+            found[n] = widen(net, Fraction(n, _first(net)))
+        except InputError as error:
+            hidden = [layer.width for layer in layers[:-1]]
+            raise InputError("widths", f"{n}", f"whole numbers for all hidden widths, which are as {hidden}") from error
+    return found
+
+
+def _first(net: Serial) -> int:
+    return next(affine(net))[1].width

@@ -1,0 +1,38 @@
+"""Memory: what the machine has free, and a refusal before computing what does not fit."""
+
+import os
+from pathlib import Path
+
+from largen.errors import InputError
+
+
+def available() -> float:
+    """Bytes of memory free for this process: what the system reports, within the limit of its control group if any."""
+    free = [_reported(), _limit()]
+    return min(value for value in free if value is not None)
+
+
+def _reported() -> float:
+    try:
+        fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text().splitlines())
+        return 1024.0 * float(fields["MemAvailable"].split()[0])
+    except (OSError, KeyError):  # no Linux: all the memory of the machine
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _limit() -> float | None:
+    try:
+        group = Path("/sys/fs/cgroup")
+        limit, used = (float((group / name).read_text()) for name in ("memory.max", "memory.current"))
+        cached = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())["inactive_file"]
+        return limit - used + float(cached)  # what is cached of files is given back on demand
+    except (OSError, ValueError, KeyError):  # no such group, or "max"
+        return None
+
+
+def require(needed: float, argument: str, got: str, fix: str) -> None:
+    """Raise `InputError` when `needed` bytes exceed what is available."""
+    free = available()
+    if needed > free:
+        got = f"{got}, which takes about {needed / 2**30:.3g} GiB"
+        raise InputError(argument, got, f"at most the {free / 2**30:.3g} GiB that are free", fix)

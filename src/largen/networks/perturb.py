@@ -1,0 +1,79 @@
+r"""Small perturbations of the inputs, followed through real networks: the tangents at every level, by forward differentiation.
+
+Two directions at every point x: along x itself, which changes the size of the input only; and one orthogonal to x, of squared length
+n_0, which changes no size, to first order. With z_j the units of a level, n of them, and t_j their tangents,
+
+    size = (1/n) sum_j z_j^2,    parallel = (2/n) sum_j z_j t_j,    perpendicular = (1/n) sum_j t_j^2:
+
+the size, the rate at which it changes with the size of the input, and the squared length of the perturbation per unit.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from largen import door
+from largen.architecture.nodes import Serial
+from largen.errors import InputError
+from largen.networks.ensemble import over
+from largen.networks.outputs import in_order, layers
+from largen.networks.parameters import a_key
+from largen.types import Array, Params, hand_back, island
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Perturbations:
+    """What `lg.perturbations_ensemble` returns, arrays (networks, L, n) for L levels and n points: `size` = mean_j z_j^2;
+    `parallel` = 2 mean_j z_j t_j for the perturbation along the input; `perpendicular` = mean_j t_j^2 for the orthogonal one."""
+
+    size: Array
+    parallel: Array
+    perpendicular: Array
+
+
+def orthogonal(key: Any, X: Any) -> jax.Array:
+    """A random direction for every point of X (n, features), orthogonal to it, of squared length n_0 = features; any for x = 0."""
+    squares = (X**2).sum(1, keepdims=True)
+    unit = X / jnp.sqrt(jnp.where(squares > 0, squares, 1))
+    direction = jax.random.normal(key, X.shape, X.dtype)
+    for _ in range(2):  # once more, for what rounding left
+        direction -= (direction * unit).sum(1, keepdims=True) * unit
+    return direction * jnp.sqrt(X.shape[1] / (direction**2).sum(1, keepdims=True))
+
+
+def perturbations(net: Serial, params: Params, X: Any, across: Any) -> Perturbations:
+    """The pure core of `perturbations_ensemble`, for one network and directions `across` (n, features)."""
+    values, push = jax.linearize(lambda x: layers(net, params, x), X)
+    along, other = push(X), push(across.astype(X.dtype))
+    rows = [((z**2).mean(1), 2 * (z * along[path]).mean(1), (other[path] ** 2).mean(1)) for path, z in in_order(net, values).items()]
+    return Perturbations(*map(jnp.stack, zip(*rows, strict=True)))
+
+
+def perturbations_ensemble(net: Any, params: Params, X: Any, key: Any, chunk: int = 1) -> Perturbations:
+    """How infinitesimal perturbations of the inputs grow from level to level, in every network of an ensemble.
+
+    At every level and point: the size of the preactivations, its rate of change along the input x -> (1 + e) x, and the squared
+    length per unit of dz/de for x -> x + e d, with d orthogonal to x, |d|^2 = n_0, drawn from `key`, the same for all networks.
+    At infinite width E parallel is multiplied by chi_par from level to level, E perpendicular by chi_perp (PDLT 5.46-5.51; `lg.signal`).
+    Kinks: the derivative almost everywhere.
+
+    Parameters: `params` of an ensemble, `X` (n, features), `key` a JAX random key, `chunk` as in `lg.apply_ensemble`. Levels are those
+    of `lg.preactivations`. Returns `Perturbations`, of order n^0, in the dtype of the parameters. Raises `InputError` as `lg.apply`
+    does, for what is not one key, and for points with one feature, to which nothing is orthogonal.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> net = lg.mlp(widths=[64], out=2, activation="linear")
+    >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5)
+    >>> found = lg.perturbations_ensemble(net, params, np.ones((4, 3)), jax.random.key(1))
+    >>> found.perpendicular.shape, bool(np.allclose(found.parallel, 2 * found.size))  # a linear network without biases
+    ((5, 2, 4), True)
+    """
+    x, one = door.points(X), a_key(key)
+    if x.shape[1] < 2:
+        raise InputError("X", "1 column", "at least two columns: no direction is orthogonal to the only one")
+    with island(x):
+        across = orthogonal(one, jnp.asarray(x))
+    return over(perturbations, net, params, X, chunk, hand_back(across, x))

@@ -1,0 +1,151 @@
+r"""Is this network critical, how deep does it reach at this width, what to change: from signal propagation, in numbers and words.
+
+Three lengths limit depth: xi_q, over which sizes settle; 6 xi_c, over which correlations between points do (Schoenholz et al.: deeper
+networks do not train); and 1/10 of n/nu, where the sizes of single networks scatter by 10 % in variance, V/(n K^2) = nu l/n (PDLT 5.4).
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from largen.activations.activation import Activation
+from largen.activations.critical import Critical, critical
+from largen.architecture.branches import LayerNorm, Sum
+from largen.architecture.chain import chain
+from largen.architecture.nodes import Dense, network
+from largen.architecture.walk import everything
+from largen.theory.signal.fixed_points import fixed_points
+from largen.theory.signal.signal import signal
+
+TRAINABLE = 6.0  # depth over xi_c that still trains
+SCATTER = 0.1  # variance of the size of single networks, relative to its square
+SAME = 1e-6  # relative difference of hyperparameters that counts as critical
+
+
+@dataclass(frozen=True)
+class Reach:
+    """What a report says about depth. `layers`: affine layers, or levels; `chi_par`, `chi_perp`: per level, mean over the points;
+    `gradient`: of the first level; `phase`, `xi_q`, `xi_c`: where deep layers of the last hyperparameters settle (None: not a plain
+    chain, or infinite); `trainable`: 6 xi_c; `scatter`: nu (L - 1)/n at the network's width, and `width` at which that is a tenth;
+    `critical`: whether hidden and output layers are at a critical point, None where there is none; `recommended` (C_b, C_W);
+    `sentences`: all of it in words, the advice last."""
+
+    layers: int
+    chi_par: tuple[float, ...]
+    chi_perp: tuple[float, ...]
+    gradient: float
+    phase: str | None
+    xi_q: float | None
+    xi_c: float | None
+    trainable: float | None
+    scatter: float | None
+    width: int | None
+    critical: bool | None
+    recommended: tuple[float, float] | None
+    sentences: tuple[str, ...]
+
+
+def reach(net: Any, X: Any) -> Reach:
+    """The depth of a network against its activation, hyperparameters and width, on inputs X. Raises as `lg.signal` does."""
+    whole = network(net)
+    found = signal(whole, X)
+    par, perp = (tuple(float(v) for v in np.asarray(chi, float).mean(1)) for chi in (found.chi_par, found.chi_perp))
+    gradient, levels = float(np.asarray(found.gradient, float)[0].mean()), len(found.q)
+    parts = [part for _, part in everything(whole)]
+    if any(isinstance(part, (Sum, LayerNorm)) for part in parts):
+        words = (
+            _travel(levels, par, perp, gradient),
+            "Depth scales are given for plain chains; this network has branches or normalisation.",
+        )
+        return Reach(levels, par, perp, gradient, None, None, None, None, None, None, None, None, words)
+    layers = chain(whole)
+    kinds = {layer.activation for layer in layers[1:]}
+    if len(kinds) != 1 or len(layers) < 2:
+        words = (_travel(levels, par, perp, gradient),)
+        return Reach(levels, par, perp, gradient, None, None, None, None, None, None, None, None, words)
+    phi = next(iter(kinds))
+    assert isinstance(phi, Activation)
+    point = critical(phi)
+    hidden = layers[1:-1] or layers[1:]
+    settled = fixed_points(phi, hidden[-1].C_W, hidden[-1].C_b)
+    uniform = all((layer.C_W, layer.C_b) == (hidden[-1].C_W, hidden[-1].C_b) for layer in hidden)
+    at = _is_critical(point, hidden) if point.C_W is not None else None
+    xi_q, xi_c = (_finite(v) for v in (settled.xi_q, settled.xi_c)) if uniform and not at else (None, None)
+    widths = [part.width for part in parts if isinstance(part, Dense)][:-1]
+    nu = _scatter(point) if at else None
+    inverse = sum(1 / n for n in widths)
+    scatter = None if nu is None else nu * inverse
+    width = None if nu is None else math.ceil(nu * len(widths) / SCATTER)
+    trainable = None if xi_c is None else TRAINABLE * xi_c
+    phase = "critical" if at else settled.phase if uniform else None
+    recommended = None if point.C_W is None or point.C_b is None else (point.C_b, point.C_W)
+    words = [_travel(levels, par, perp, gradient), _where(phi.name, phase, len(layers), xi_q, xi_c)]
+    if scatter is not None and width is not None:
+        words.append(
+            f"At this width the size of single networks scatters by {100 * scatter:.2g} % of its square by the last layer; "
+            f"{width} units a layer would make it {100 * SCATTER:.0f} %."
+        )
+    words.append(_advice(point, at, trainable, len(layers)))
+    return Reach(levels, par, perp, gradient, phase, xi_q, xi_c, trainable, scatter, width, at, recommended, tuple(w for w in words if w))
+
+
+def _finite(values: np.ndarray) -> float | None:
+    return float(values[0]) if len(values) and np.isfinite(values[0]) else None
+
+
+def _is_critical(point: Critical, layers: Any) -> bool:
+    return any(
+        all(abs(layer.C_W - p.C_W) <= SAME * p.C_W and abs(layer.C_b - p.C_b) <= SAME * max(p.C_b, SAME) for layer in layers)
+        for p in point.candidates
+    )
+
+
+def _scatter(point: Critical) -> float | None:
+    growth = (point.growth or {}).get("V/(n K^2)")
+    return None if growth is None else growth.coefficient
+
+
+def _travel(levels: int, par: tuple[float, ...], perp: tuple[float, ...], gradient: float) -> str:
+    if not perp:
+        return "One layer: nothing travels through depth."
+    change = "keep their size" if 0.5 < gradient < 2 else f"{'shrink' if gradient < 1 else 'grow'} by a factor {gradient**0.5:.2g}"
+    return (
+        f"From layer to layer the square of a small difference between inputs is multiplied by χ⊥ = {_span(perp)}, a change of size by "
+        f"χ∥ = {_span(par)}. Through all {levels} layers gradients {change} at infinite width."
+    )
+
+
+def _span(values: tuple[float, ...]) -> str:
+    low, high = f"{min(values):.3g}", f"{max(values):.3g}"
+    return low if low == high else f"{low} to {high}"
+
+
+def _where(name: str, phase: str | None, depth: int, xi_q: float | None, xi_c: float | None) -> str:
+    if phase == "critical":
+        return f"The hidden layers are at a critical point of {name}: no length limits depth at infinite width, only powers of it."
+    if phase == "divergent":
+        return f"Sizes grow without end at these hyperparameters of {name}."
+    if phase is None or xi_c is None:
+        return ""
+    fate = "all inputs become one" if phase == "ordered" else "close inputs are torn apart"
+    verdict = "This network is within that reach." if depth <= TRAINABLE * xi_c else f"This network, {depth} layers deep, is beyond it."
+    scales = f"correlations within ξ_c = {xi_c:.3g} layers" + (f", sizes within ξ_q = {xi_q:.3g}" if xi_q is not None else "")
+    return (
+        f"These hyperparameters of {name} are in the {phase} phase: {fate}; {scales}. Networks train to about "
+        f"6 ξ_c = {TRAINABLE * xi_c:.0f} layers. {verdict}"
+    )
+
+
+def _advice(point: Critical, at: bool | None, trainable: float | None, depth: int) -> str:
+    name = point.activation.name
+    if at is None:
+        return f"{name} has no critical point: {point.reason}"
+    if at:
+        return "Nothing to change in the initialisation."
+    target = f"C_W = {point.C_W:.6g}, C_b = {point.C_b:.6g}" + (
+        f" and a first layer that starts at K = {point.K_star:.4g}" if point.K_star else ""
+    )
+    urge = "Change it to go deeper" if trainable is not None and depth <= trainable else "Change it"
+    return f'{urge}: the critical point of {name} is {target}, which C = "critical" sets.'

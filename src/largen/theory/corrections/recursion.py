@@ -1,0 +1,123 @@
+r"""The 1/n recursions over a chain, without an inverse kernel (PDLT 4.118, 4.119, 4.115; B.11, B.24 corrected).
+
+A layer is z' = b + W s(z) + gamma z, gamma = 0 in a plain chain. Given z, its units are Gaussian around gamma z with covariance
+Ghat = C_b + (C_W/n) sum_j s(z_j) s(z_j)^T, a mean over units. With <.> over N(0, K), r = n_l/n_{l-1} and
+
+    (J X)_12 = (1/2) sum_ab <d_a d_b (s1 s2)> X_ab,     (D X)_12 = sum_a <d_a (s1 s2)> X_a,
+
+expanding about the Gaussian limit gives, for cumulants E[z_i1 z_i2] = K + K{1}/n_{l-1}, E[z_i1 z_i2 z_j3] = M_(12)3/n_{l-1} and
+E[z_i1 z_i2 z_j3 z_j4] - K12 K34 = V_(12)(34)/n_{l-1} of two units i, j,
+
+    K'    = C_b + C_W <s s> + gamma^2 K
+    V'    = C_W^2 [Cov(s1 s2, s3 s4) + r (J V J + J M D + D M J)]
+          + gamma^2 C_W [Cov(s1 s2, z3 z4) + r (J V + D M)] + (12 <-> 34) + gamma^4 r V
+    M'    = gamma [C_W <s1 s2 z3> + r C_W J M + r gamma^2 M]
+    K{1}' = C_W r [J K{1} + (1/2) F''[V] + (1/2) <d_a d_b d_c (s1 s2)> M_(ab)c] + gamma^2 r K{1}
+
+with F''[V] = (1/4) <d_a d_b d_c d_d (s1 s2)> V_(ab)(cd). The printed (B.24) lacks M, which vanishes for odd s only.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from largen.architecture.chain import Layer
+from largen.theory.corrections.moments import moments
+from largen.types import float64
+
+
+@dataclass(frozen=True)
+class Level:
+    """The tensors of one layer: `K` (n, n); `V` (n, n, n, n), `K1` (n, n), `M` (n, n, n), which multiply 1/n_{l-1}; and the
+    largest `error` of a Gaussian expectation so far."""
+
+    K: Any
+    V: Any
+    K1: Any
+    M: Any
+    error: Any = 0.0
+
+
+def recur(
+    layers: Sequence[Layer], K1: np.ndarray, inputs: int, tuned: tuple[float, float] = (0.0, 0.0), first_order: bool = True
+) -> Iterator[Level]:
+    """The tensors of one layer of a chain after the other, from the kernel `K1` (n, n) of the first and the number of input features.
+
+    `tuned` = (c_b{1}, c_W{1}): hyperparameters C_b + c_b{1}/n_{l-1}, C_W + c_W{1}/n_{l-1} from the second layer on, whose shift of
+    the mean, c_b{1} + c_W{1} <s s>, is part of K{1} (PDLT 5.138-5.140). `first_order=False`: K only, the others zero.
+    """
+    n = len(K1)
+    level = Level(np.asarray(K1, np.float64), np.zeros((n,) * 4), np.zeros((n, n)), np.zeros((n,) * 3))
+    yield level
+    before = inputs
+    for last, layer in pairwise(layers):
+        level = advance(level, layer, last.width / before, tuned, first_order)
+        yield level
+        before = last.width
+
+
+@float64
+def advance(x: Level, layer: Layer, r: float, tuned: tuple[float, float] = (0.0, 0.0), first_order: bool = True) -> Level:
+    """One step: the tensors of `layer` from those of the layer before, `r` = n_l/n_{l-1}; `tuned`, `first_order` as in `recur`."""
+    assert layer.activation is not None
+    at = moments(layer.activation, x.K, layer.path, first_order)
+    C, gamma, m = float(layer.C_W), float(layer.skip), at.m
+    F = m[..., 0, 0]
+    K = float(layer.C_b) + C * F + gamma**2 * x.K
+    error = max(x.error, at.error)
+    if at.S is None:
+        return Level(K, x.V, x.K1, x.M, error)
+    JV = second(m, x.V)
+    V = C**2 * (at.S - F[:, :, None, None] * F[None, None] + r * second(m, JV.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1))
+    K1 = C * r * (second(m, x.K1) + 0.5 * fourth(m, x.V) + 0.5 * third(m, x.M)) + gamma**2 * r * x.K1 + tuned[0] + tuned[1] * F
+    if not gamma and not x.M.any():
+        return Level(K, _symmetric(V), K1, x.M, error)
+    JM, DM = second(m, x.M), first(m, x.M.transpose(2, 0, 1))
+    JMD = first(m, JM.transpose(2, 0, 1))  # (3, 4, 1, 2)
+    V = V + C**2 * r * (JMD + JMD.transpose(2, 3, 0, 1))
+    wick = x.K[:, None, :, None] * x.K[None, :, None, :]  # K_a3 K_b4
+    cross = gamma**2 * C * (second(m, wick + wick.transpose(0, 1, 3, 2)) + r * (JV + DM))
+    V = V + cross + cross.transpose(2, 3, 0, 1) + gamma**4 * r * x.V
+    M = gamma * (C * first(m, x.K) + r * C * JM + r * gamma**2 * x.M)
+    return Level(K, _symmetric(V), K1, M, error)
+
+
+def _symmetric(V: np.ndarray) -> np.ndarray:
+    """Rounding taken out of the symmetry (12) <-> (34)."""
+    return (V + V.transpose(2, 3, 0, 1)) / 2
+
+
+def _diagonal(X: np.ndarray) -> np.ndarray:
+    """X_aa... with a first."""
+    return np.moveaxis(np.diagonal(X, axis1=0, axis2=1), -1, 0)
+
+
+def first(m: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """(D X)_12... = <s'1 s2> X_1... + <s1 s'2> X_2..., for X (n, ...)."""
+    over = (..., *(None,) * (X.ndim - 1))
+    return m[:, :, 1, 0][over] * X[:, None] + m[:, :, 0, 1][over] * X[None, :]
+
+
+def second(m: np.ndarray, X: np.ndarray) -> np.ndarray:
+    """(J X)_12... for X (n, n, ...), symmetric in the first two."""
+    over, d = (..., *(None,) * (X.ndim - 2)), _diagonal(X)
+    return 0.5 * m[:, :, 2, 0][over] * d[:, None] + 0.5 * m[:, :, 0, 2][over] * d[None, :] + m[:, :, 1, 1][over] * X
+
+
+def third(m: np.ndarray, M: np.ndarray) -> np.ndarray:
+    """<d_a d_b d_c (s1 s2)> M_(ab)c over a, b, c in {1, 2}."""
+    own = np.einsum("aaa->a", M)  # M_(11)1
+    far = np.einsum("aab->ab", M) + 2 * np.einsum("aba->ab", M)  # M_(11)2 + 2 M_(12)1
+    return m[:, :, 3, 0] * own[:, None] + m[:, :, 0, 3] * own[None, :] + m[:, :, 2, 1] * far + m[:, :, 1, 2] * far.T
+
+
+def fourth(m: np.ndarray, V: np.ndarray) -> np.ndarray:
+    """F''[V] = (1/4) <d_a d_b d_c d_d (s1 s2)> V_(ab)(cd) over a, b, c, d in {1, 2}."""
+    own = np.einsum("aaaa->a", V)
+    three = np.einsum("aaab->ab", V)  # V_(11)(12)
+    mixed = 2 * np.einsum("aabb->ab", V) + 4 * np.einsum("abab->ab", V)
+    total = m[:, :, 4, 0] * own[:, None] + m[:, :, 0, 4] * own[None, :] + m[:, :, 2, 2] * mixed
+    return (total + 4 * m[:, :, 3, 1] * three + 4 * m[:, :, 1, 3] * three.T) / 4

@@ -1,0 +1,80 @@
+r"""The 1/n recursions for one input: five numbers a layer, scanned, so that depth costs next to nothing (PDLT 5.108-5.110).
+
+K' = C_b + C_W g + gamma^2 K,  g = <s^2>,       x = chi_par = C_W g' + gamma^2,       D = <(s^2)'>,  T = <(s^2)'''>,
+V' = C_W^2 (<s^4> - g^2) + 4 gamma^2 C_W g' K^2 + r (x^2 V + 2 C_W x D M),
+M' = gamma (C_W D K + r x M),       K{1}' = r [x K{1} + C_W (g'' V + T M)/2] + c_b{1} + c_W{1} g.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from largen.activations.activation import Activation
+from largen.activations.closed import Homogeneous
+from largen.architecture.chain import Layer
+from largen.gaussian import piecewise
+from largen.theory.corrections.moments import kinked_line, mismatch, smooth_line
+from largen.theory.corrections.recursion import Level
+from largen.types import float64
+
+
+@float64
+def recur_single(layers: Sequence[Layer], K1: float, inputs: int, tuned: tuple[float, float] = (0.0, 0.0)) -> Level:
+    """The tensors of every layer of a chain at one input, stacked: K, V, K1, M and the relative error so far, (L,) each.
+
+    Arguments as in `recur`, K1 a number.
+    """
+    start = tuple(jnp.asarray(v, float) for v in (K1, 0.0, 0.0, 0.0, 0.0))
+    parts, carry, at = [tuple(v[None] for v in start)], start, 1
+    widths = np.array([inputs, *(layer.width for layer in layers)], float)
+    for phi, group in groupby(layers[1:], key=lambda layer: layer.activation):
+        assert phi is not None
+        many = list(group)
+        ratios = widths[at : at + len(many)] / widths[at - 1 : at - 1 + len(many)]
+        table = np.array([[float(layer.C_W), float(layer.C_b), float(layer.skip)] for layer in many])
+        carry, stacked = _stretch(phi, carry, np.column_stack([table, ratios]), jnp.asarray(tuned, float))
+        parts.append(stacked)
+        at += len(many)
+    return Level(*(np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(5)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _stretch(phi: Activation, carry: Any, table: Any, tuned: Any) -> tuple[Any, Any]:
+    def step(x: Any, row: Any) -> tuple[Any, Any]:
+        (K, V, K1, M, worst), (C, C_b, gamma, r) = x, row
+        fine = _jets(phi, K, False)
+        g, slope, curve, D, T, S = fine
+        chi = C * slope + gamma**2
+        after = (
+            C_b + C * g + gamma**2 * K,
+            C**2 * (S - g**2) + 4 * gamma**2 * C * slope * K**2 + r * (chi**2 * V + 2 * C * chi * D * M),
+            r * (chi * K1 + C * (curve * V + T * M) / 2) + tuned[0] + tuned[1] * g,
+            gamma * (C * D * K + r * chi * M),
+            jnp.maximum(worst, jnp.maximum(_change(fine, _jets(phi, K, True)), mismatch(phi, K))),
+        )
+        return after, after
+
+    return jax.lax.scan(step, carry, table)
+
+
+def _change(fine: Any, coarse: Any) -> Any:
+    """The largest relative change of g, g' and <s^4> under a coarser rule."""
+    return jnp.stack([jnp.abs(f - c) / jnp.maximum(jnp.abs(f), 1e-300) for f, c in zip(fine, coarse, strict=True)])[
+        jnp.asarray([0, 1, 5])
+    ].max()
+
+
+def _jets(phi: Activation, q: Any, coarse: bool) -> tuple[Any, ...]:
+    """(g, g', g'', D, T, <s^4>) at variance q."""
+    if isinstance(phi.closed, Homogeneous):
+        plus, minus = phi.closed.a_plus, phi.closed.a_minus
+        A2, c, r = (plus**2 + minus**2) / 2, (plus**2 - minus**2) * np.sqrt(2 / np.pi), jnp.sqrt(q)
+        return A2 * q, A2 + 0 * q, 0 * q, c * r, jnp.where(q > 0, c / jnp.where(q > 0, r, 1), 0), 1.5 * (plus**4 + minus**4) * q**2
+    if phi.kinks:
+        return kinked_line(phi, q, piecewise.COARSE if coarse else piecewise.FINE)
+    return smooth_line(phi, q, 2 if coarse else 1)

@@ -1,0 +1,1 @@
+"""How signals, differences and gradients travel through depth at infinite width."""

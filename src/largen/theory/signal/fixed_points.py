@@ -1,0 +1,166 @@
+r"""Where the kernel and the correlation settle with depth, and how fast (Poole et al.; Schoenholz et al.; PDLT ch. 5).
+
+    K -> C_b + C_W <phi^2>_K,        c -> (C_b + C_W <phi(z1) phi(z2)>)/K*  with Cov(z) = K* [[1, c], [c, 1]].
+
+A fixed point K* attracts as chi_par^l = exp(-l/xi_q), the correlation as chi_c^l = exp(-l/xi_c), chi_c = C_W <phi'(z1) phi'(z2)> at c*.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from scipy.optimize import brentq
+
+from largen import door
+from largen.activations.activation import Activation, activation as as_activation
+from largen.activations.dual import dual
+from largen.activations.statistics import Statistics, statistics
+from largen.gaussian.line import K_MIN
+from largen.gaussian.pair import Pair
+from largen.types import float64
+
+SEARCH = 1000
+TOUCH = 1e-12  # a double root: |C_b + C_W g - K| below this part of K where the slope is 0
+MARGINAL = 1e-9  # |chi - 1| below which a scale is infinite
+
+
+@dataclass(frozen=True)
+class FixedPoints:
+    """What `lg.fixed_points` returns, arrays of shape (m,), one entry a fixed point of the kernel, stable ones first, then by size.
+
+    `K` = K*; `stable`: attracts kernels from both sides (|chi_par| < 1; at a critical point False, see `lg.critical`); `chi_par`,
+    `chi_perp` there; `c`: the correlation that attracts those of distinct points, 1 where chi_perp <= 1 (order), below 1 (chaos);
+    `xi_q`, `xi_c`: the depth scales of K and c in layers, infinite at criticality. `phase` of the first: "ordered", "chaotic", "critical",
+    or "divergent" (none that attracts or is marginal). `searched`: the range of K looked at; a fixed point beyond is not found.
+    """
+
+    activation: Activation
+    C_W: float
+    C_b: float
+    K: np.ndarray
+    stable: np.ndarray
+    chi_par: np.ndarray
+    chi_perp: np.ndarray
+    c: np.ndarray
+    xi_q: np.ndarray
+    xi_c: np.ndarray
+    phase: str
+    searched: tuple[float, float]
+
+
+def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float, C_b: float) -> FixedPoints:
+    """All fixed points of kernel and correlation at (C_W, C_b), and their depth scales, at infinite width.
+
+    xi_q = -1/log |chi_par|, xi_c = -1/log chi_c: deviations of K and of c from their fixed points fall as exp(-l/xi). A network is
+    trainable to a depth of about 6 xi_c (Schoenholz et al.); `gradient` grows or falls as chi_perp^l.
+
+    Raises `InputError` for negative or non-finite C_W, C_b and for the activations that `lg.critical` refuses. K* is searched in
+    [0, `searched[1]`]; none found gives empty arrays and the phase "divergent".
+
+    Source: Poole et al. eqs. 3-8; Schoenholz et al. eqs. 7, 9; PDLT 5.50-5.56.
+
+    >>> import largen as lg
+    >>> point = lg.fixed_points("tanh", C_W=1.3, C_b=0.05)
+    >>> point.K.round(8), point.phase, point.xi_c.round(3)
+    (array([0.31531648]), 'ordered', array([7.834]))
+    >>> lg.fixed_points("tanh", C_W=2.0, C_b=0.0).c.round(6)  # chaos: the stable K* first, then K* = 0
+    array([0., 1.])
+    """
+    phi = as_activation(activation)
+    known = statistics(phi)
+    w, b = float(door.number(C_W, "C_W", low=0.0)), float(door.number(C_b, "C_b", low=0.0))
+    entries = sorted((_describe(known, w, b, K) for K in kernels(known, w, b)), key=lambda e: (not e["stable"], e["K"]))
+    columns = {name: np.array([e[name] for e in entries]) for name in ("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c")}
+    stable = np.array([e["stable"] for e in entries], dtype=bool)
+    settles = bool(entries) and abs(entries[0]["chi_par"]) < 1 + MARGINAL
+    phase = phase_of(entries[0]["chi_perp"]) if settles else "divergent"
+    return FixedPoints(phi, w, b, stable=stable, phase=phase, searched=(0.0, known.K_max), **columns)
+
+
+def phase_of(chi_perp: float) -> str:
+    """Order and chaos by how a small difference fares at the fixed point."""
+    return "critical" if abs(chi_perp - 1) < MARGINAL else "ordered" if chi_perp < 1 else "chaotic"
+
+
+def kernels(known: Statistics, C_W: float, C_b: float) -> list[float]:
+    """Every K* of K = C_b + C_W <phi^2>_K on [0, K_max]: simple roots by sign, double ones where the slope is 0."""
+    if known.homogeneous is not None:
+        chi = C_W * (known.homogeneous[0] ** 2 + known.homogeneous[1] ** 2) / 2
+        return [C_b / (1 - chi)] if chi < 1 else [0.0] if C_b == 0 else []
+
+    def excess(K: Any) -> Any:
+        return C_b + C_W * known.moments(K).g - K
+
+    def slope(K: Any) -> Any:
+        return C_W * known.moments(K).dg - 1
+
+    K = np.geomspace(K_MIN, known.K_max, SEARCH)
+    m = known.moments(K)
+    value, rise = C_b + C_W * m.g - K, C_W * m.dg - 1
+    found = [0.0] if C_b == 0 and np.abs(known.taylor[:, 0]).max() < 1e-12 else []
+    touch, above = TOUCH * K, value > 0
+    at_zero = C_b + C_W * float(known.series(of_slope=False)[0])
+    if at_zero > 0 and not above[0]:  # below the grid the map is linear
+        found.append(at_zero / (1 - C_W * float(known.series(of_slope=False)[2])))
+    for i in range(SEARCH - 1):
+        if above[i] != above[i + 1] and (found != [0.0] or max(abs(value[i]) / K[i], abs(value[i + 1]) / K[i + 1]) > TOUCH):
+            found.append(float(brentq(excess, K[i], K[i + 1], xtol=1e-300, rtol=1e-14)))
+        elif rise[i] * rise[i + 1] < 0 and min(abs(value[i] / K[i]), abs(value[i + 1] / K[i + 1])) < 1e-3:
+            at = float(brentq(slope, K[i], K[i + 1], xtol=1e-300, rtol=1e-14))
+            if abs(float(excess(at))) < touch[i]:
+                found.append(at)
+            elif float(excess(at)) * value[i] < 0:  # two simple roots between neighbours
+                found += [float(brentq(excess, *ends, xtol=1e-300, rtol=1e-14)) for ends in ((K[i], at), (at, K[i + 1]))]
+    return found
+
+
+def _describe(known: Statistics, C_W: float, C_b: float, K: float) -> dict[str, Any]:
+    if K > 0:
+        m = known.moments(max(K, K_MIN))
+        par, perp = C_W * float(m.dg), C_W * float(m.slope)
+    else:  # the limit K -> 0
+        par, perp = C_W * float(known.series(of_slope=False)[2]), C_W * float(known.series(of_slope=True)[0])
+    c, chi = correlation(known.phi, C_W, C_b, K, perp)
+    return {"K": K, "stable": abs(par) < 1 - MARGINAL, "chi_par": par, "chi_perp": perp, "c": c, "xi_q": scale(par), "xi_c": scale(chi)}
+
+
+def scale(chi: float) -> float:
+    """-1/log |chi|, positive for decay and for growth, infinite at |chi| = 1, 0 at chi = 0."""
+    size = abs(chi)
+    if size == 0:
+        return 0.0
+    return float("inf") if abs(size - 1) < MARGINAL else float(abs(1 / np.log(size)))
+
+
+def correlation(phi: Activation, C_W: float, C_b: float, K: float, chi_perp: float) -> tuple[float, float]:
+    """(c*, chi_c). The map of c is convex on [0, 1] with c = 1 fixed (Hermite: its coefficients are squares), so that it has
+    a second fixed point, which then attracts, exactly if its slope at 1, chi_perp, is above 1."""
+    if chi_perp <= 1 + MARGINAL or K == 0:
+        return 1.0, chi_perp
+
+    def gap(near: float) -> float:  # 1 - c' over 1 - c, less one: falls from chi_perp - 1
+        return C_W * float(cosine_map(phi, K, near)[0]) / K / near - 1
+
+    if gap(1.0) >= 0:  # c = 0 maps to 0 (or below rounding)
+        near = 1.0
+    else:
+        near = float(brentq(gap, 1e-12, 1.0, xtol=1e-15, rtol=1e-12))
+    return 1 - near, C_W * float(cosine_map(phi, K, near)[1])
+
+
+@float64
+def cosine_map(phi: Activation, K: Any, near: Any) -> tuple[np.ndarray, np.ndarray]:
+    """(<phi^2> - <phi(z1) phi(z2)>, <phi'(z1) phi'(z2)>) for two points of variance K and cosine 1 - near, arrays that broadcast."""
+    q, n = np.broadcast_arrays(np.asarray(K, float), np.asarray(near, float))
+    lost, slope = _cosine_map(phi, jnp.asarray(q.ravel()), jnp.asarray(n.ravel()))
+    return np.asarray(lost).reshape(q.shape), np.asarray(slope).reshape(q.shape)
+
+
+@partial(jax.jit, static_argnums=0)
+def _cosine_map(phi: Activation, q: Any, near: Any) -> tuple[Any, Any]:
+    out = dual(phi, Pair(q, q, q * (1 - near), near, 2 - near))
+    return out.phi.q1 * out.phi.near, out.kdot

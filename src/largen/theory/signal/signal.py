@@ -1,0 +1,164 @@
+r"""Sizes, correlations, susceptibilities and gradients of every level of a network at infinite width.
+
+From one level to the next a size K goes to K' and a small difference is multiplied by chi_perp = C_W <phi'^2>; a small change of
+size by chi_par = dK'/dK (PDLT 5.50, 5.51), the derivative of the map
+K -> K'; each node has a rule for K and for small differences, which on a normalised or residual network is what the NTK's does.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from largen import door
+from largen.activations.dual import moment
+from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.levels import levels
+from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.walk import Theory, like, marks, walk
+from largen.data import warn_if_unscaled
+from largen.gaussian import pair as pairs
+from largen.scaling.rates import resolve
+from largen.theory.gaussian_units import check_gaussian
+from largen.theory.kernels import KERNELS, Carrier
+from largen.types import Array, hand_back, island
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class Signal:
+    """What `lg.signal` returns; L levels (the affine layers of a plain network), n points, order n^0.
+
+    `K`, `Theta` (L, n, n): NNGP and NTK; `q` (L, n): root mean square of the preactivations, sqrt(K); `c` (L, n, n): correlations
+    K_ab/sqrt(K_aa K_bb), accurate for close points. `chi_par`, `chi_perp` (L - 1, n): how a change of size and a small difference
+    are multiplied from level l to l + 1. `gradient` (L, n): E sum_j (dz^(L)_i/dz^(l)_j)^2, the product of chi_perp from level l
+    on, 1 at the last. `error`: of the Gaussian expectations, relative.
+    """
+
+    K: Array
+    Theta: Array
+    q: Array
+    c: Array
+    chi_par: Array
+    chi_perp: Array
+    gradient: Array
+    error: Array
+
+
+def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
+    r"""Signal propagation through a network at infinite width: sizes, correlations, susceptibilities, gradients, level by level.
+
+    Parameters: `net`, any network with a kernel (chains, residual and normalised ones); `X` (n, features); `rates` as in
+    `lg.kernel`, for `.Theta`. Returns a `Signal`, in the dtype of X; differentiable in C_W, C_b.
+
+    chi_par = chi_perp = 1 everywhere is criticality (`lg.critical`). At finite width gradients of single networks scatter around
+    `.gradient`, by L/n on a logarithmic scale. Raises as `lg.kernel` does.
+
+    Source: PDLT 4.118, 5.50, 5.51, 5.54; Poole et al.; Schoenholz et al.
+
+    >>> import largen as lg, numpy as np
+    >>> X = np.array([[1.0, 1.0], [1.0, -1.0]])
+    >>> out = lg.signal(lg.mlp(widths=[64] * 3, out=1, activation="relu", C_W=1.0), X)
+    >>> out.q[:, 0].round(4), out.chi_perp[:, 0], out.gradient[:, 0]
+    (array([1.    , 0.7071, 0.5   , 0.3536]), array([0.5, 0.5, 0.5]), array([0.125, 0.25 , 0.5  , 1.   ]))
+    """
+    whole, x = network(net), door.points(X)
+    extras = resolve(whole, rates)
+    check_gaussian(whole)
+    warn_if_unscaled(x)
+    with island(x):
+        work = jnp.promote_types(x.dtype, jnp.float32)
+        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (whole, extras))
+        found = at_levels(whole, jnp.asarray(x, work), None, extras)
+        pair = found.pair
+        sizes = pair.q1[..., 0]
+        par, perp = susceptibilities(whole, sizes)
+        ones = jnp.ones_like(sizes[:1])
+        gradient = jnp.flip(jnp.cumprod(jnp.concatenate([ones, jnp.flip(perp, 0)]), 0), 0)
+        c = jnp.where(pair.near <= pair.far, 1 - pair.near, pair.far - 1)
+        out = Signal(pair.k, found.theta, jnp.sqrt(sizes), c, par, perp, gradient, found.error[-1])
+        out = jax.tree_util.tree_map(lambda a: a.astype(x.dtype), out)
+    return hand_back(out, x)
+
+
+@partial(jax.jit, static_argnames=("scan",))
+def at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool = True) -> Carrier:
+    """The kernel's carrier at every level, stacked first."""
+    start = pairs.from_points(X1, X2)
+    first = Carrier(start, jnp.zeros_like(start.k), jnp.zeros((), X1.dtype))
+    _, kept = walk(net, KERNELS, first, extras, keep=[path for path, _ in levels(net)], scan=scan)
+    return jax.tree_util.tree_map(lambda *a: jnp.concatenate(a), *kept)
+
+
+# The carrier is (K, t) for sizes K of any shape: t is what the squared length of a small difference of fixed size is multiplied by.
+SIGNAL = Theory("signal propagation", KERNELS.signature)
+
+
+@SIGNAL.rule(Dense)
+def _dense(node: Dense, carrier: Any, extra: Any, need: Any) -> Any:
+    K, t = carrier
+    return node.C_b + node.C_W * K, node.C_W * t
+
+
+@SIGNAL.rule(Act)
+def _act(node: Act, carrier: Any, extra: Any, need: Any) -> Any:
+    K, t = carrier
+    return moment(node.activation, K), moment(node.activation, K, 1) * t
+
+
+@SIGNAL.rule(Identity)
+def _identity(node: Identity, carrier: Any, extra: Any, need: Any) -> Any:
+    return carrier
+
+
+@SIGNAL.rule(LayerNorm)
+def _layer_norm(node: LayerNorm, carrier: Any, extra: Any, need: Any) -> Any:
+    K, t = carrier
+    return K / (K + node.eps), t / (K + node.eps)
+
+
+@SIGNAL.rule(Sum)
+def _sum(node: Sum, carrier: Any, through: Any, need: Any) -> Any:
+    ends = [(w**2, *send(carrier)) for send, w in zip(through, node.weights, strict=True)]
+    return sum(w * K for w, K, _ in ends), sum(w * t for w, _, t in ends)
+
+
+def advance(stage: Serial, K: Any) -> tuple[Any, Any]:
+    """(K', chi_perp) after the nodes of one level, for sizes K of any shape."""
+    return walk(stage, SIGNAL, (K, jnp.ones_like(K)))[0]
+
+
+def slopes(stage: Serial, q: Any) -> tuple[Any, Any, Any]:
+    """(chi_par, chi_perp, h) of one level, h = (1/2) dchi_perp/dK (PDLT 5.52)."""
+    (_, perp), (par, twice_h) = jax.jvp(lambda v: advance(stage, v), (q,), (jnp.ones_like(q),))
+    return par, perp, twice_h / 2
+
+
+_slopes = jax.jit(jax.vmap(slopes))
+
+
+def stages(net: Serial) -> list[Serial]:
+    """The networks that lead from one level to the next: one less than levels."""
+    return [Serial(nodes) for _, nodes in levels(net)[1:]]
+
+
+def susceptibilities(net: Serial, K: Any, h: bool = False) -> tuple[Any, ...]:
+    """chi_par and chi_perp (and h) of every level but the last, (L - 1, n), at sizes K (L, n). Levels that differ in numbers
+    only go through one compiled function together."""
+    parts = stages(net)
+    groups: dict[Any, list[int]] = {}
+    for l, stage in enumerate(parts):
+        groups.setdefault(marks(stage, SIGNAL), []).append(l)
+    empty = jnp.zeros((0, *K.shape[1:]), K.dtype)
+    if not parts:
+        return (empty,) * (3 if h else 2)
+    order, values = [], []
+    for members in groups.values():
+        stacked = jax.tree_util.tree_map(lambda *v: jnp.stack(v), *(like(parts[l], parts[members[0]]) for l in members))
+        order += members
+        values.append(_slopes(stacked, K[np.array(members)]))
+    inverse = np.argsort(np.array(order))
+    return tuple(jnp.concatenate(v)[inverse] for v in zip(*values, strict=True))[: 3 if h else 2]

@@ -1,0 +1,135 @@
+r"""Two nearby points: how their mean, their difference of size and their distance travel (PDLT 5.1).
+
+In the basis K_[0] = (K++ + K-- + 2 K+-)/4 (the square of the midpoint), K_[1] = (K++ - K--)/2, K_[2] = (K++ + K-- - 2 K+-)/4 (a
+quarter of the squared distance, per unit), and to leading order in the difference of the points (PDLT 5.46-5.48),
+
+    K00' = C_b + C_W g(K00),   dK1' = chi_par dK1,   ddK2' = chi_perp ddK2 + h dK1^2,   h = (1/2) dchi_perp/dK.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from largen import door
+from largen.activations.activation import activation as as_activation
+from largen.activations.statistics import statistics
+from largen.architecture.nodes import Act, network
+from largen.architecture.walk import everything
+from largen.errors import InputError, UnsupportedError
+from largen.scaling.rates import resolve
+from largen.theory.gaussian_units import check_gaussian
+from largen.theory.signal.signal import at_levels, susceptibilities
+from largen.types import float64
+
+
+@dataclass(frozen=True)
+class TwoPoints:
+    """What `lg.two_points` returns; L levels, float64.
+
+    `K0`, `K1`, `K2` (L,): exact at infinite width, `K2` without cancellation. `K00`, `dK1`, `ddK2` (L,): the expansion, of relative
+    error of the order of the distance over sqrt(K); None for kinked activations, with the reason in `missing`. `chi_par`, `chi_perp`,
+    `h` (L - 1,): its coefficients, at the midpoint.
+    """
+
+    K0: np.ndarray
+    K1: np.ndarray
+    K2: np.ndarray
+    K00: np.ndarray | None
+    dK1: np.ndarray | None
+    ddK2: np.ndarray | None
+    chi_par: np.ndarray
+    chi_perp: np.ndarray
+    h: np.ndarray | None
+    missing: dict[str, str] = field(default_factory=dict)
+
+
+@float64
+def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
+    """Midpoint, size difference and distance of two points at every level, exact and to leading order in their difference.
+
+    Parameters: `x_plus`, `x_minus` (features,). The distance K_[2] follows chi_perp^l, the difference of sizes K_[1] chi_par^l, and where
+    sizes differ h turns that into distance. Raises `InputError` for points of other shapes; else as `lg.kernel`.
+
+    Source: PDLT 5.13-5.24, 5.46-5.52.
+
+    >>> import largen as lg, numpy as np
+    >>> out = lg.two_points(lg.mlp(widths=[64] * 2, out=1, activation="tanh"), np.array([1.0, 1.0]), np.array([1.01, 0.99]))
+    >>> bool(abs(out.ddK2[-1] / out.K2[-1] - 1) < 1e-3)
+    True
+    """
+    whole = network(net)
+    points = [np.asarray(door.array(x, name), dtype=float) for x, name in ((x_plus, "x_plus"), (x_minus, "x_minus"))]
+    if points[0].ndim != 1 or points[0].shape != points[1].shape or not points[0].size:
+        raise InputError("x_plus, x_minus", f"shapes {points[0].shape} and {points[1].shape}", "two points of equal length (features,)")
+    check_gaussian(whole)
+    whole = jax.tree_util.tree_map(lambda a: jnp.asarray(a, float), whole)
+    plus, minus = (jnp.asarray(p)[None] for p in points)
+    pair = at_levels(whole, plus, minus, resolve(whole, "ntk")).pair
+    a, b, near, far = (v.reshape(-1) for v in (pair.q1, pair.q2, pair.near, pair.far))
+    product, apart = jnp.sqrt(a * b), (jnp.sqrt(a) - jnp.sqrt(b)) ** 2
+    K0, K1, K2 = (apart + 2 * product * far) / 4, (a - b) / 2, (apart + 2 * product * near) / 4
+    middle = at_levels(whole, (plus + minus) / 2, None, resolve(whole, "ntk")).pair.q1.reshape(-1, 1)
+    if any(node.activation.kinks for _, node in everything(whole) if isinstance(node, Act)):
+        par, perp = (v[:, 0] for v in susceptibilities(whole, middle))
+        reason = "a kink makes the distance non-analytic in the difference (PDLT 5.171): use K1, K2, which are exact, or lg.angles"
+        exact = [np.asarray(v) for v in (K0, K1, K2)]
+        missing = dict.fromkeys(("K00", "dK1", "ddK2", "h"), reason)
+        return TwoPoints(*exact, None, None, None, np.asarray(par), np.asarray(perp), None, missing)
+    par, perp, h = (v[:, 0] for v in susceptibilities(whole, middle, h=True))
+    d1, d2 = [K1[0]], [K2[0]]
+    for p, s, c in zip(par, perp, h, strict=True):
+        d1.append(p * d1[-1])
+        d2.append(s * d2[-1] + c * d1[-2] ** 2)
+    return TwoPoints(*(np.asarray(v) for v in (K0, K1, K2, middle[:, 0], d1, d2, par, perp, h)))
+
+
+@dataclass(frozen=True)
+class Angles:
+    """What `lg.angles` returns: `psi` (layers, ...) the angles, first the given ones; `rho` of the recursion (PDLT 5.163);
+    `crossover` (...): the depth 3/(rho psi) from which an angle falls as 3/(rho l) (5.166, 5.169), infinite without a kink."""
+
+    psi: np.ndarray
+    rho: float
+    crossover: np.ndarray
+
+
+def angles(activation: Any, psi: Any, layers: int) -> Angles:
+    """The angle between two points, layer by layer, for a scale-invariant activation at criticality, at any angle.
+
+        cos psi' = cos psi + rho (sin psi - psi cos psi),   rho = (a_plus - a_minus)^2/(pi (a_plus^2 + a_minus^2))   (PDLT 5.162)
+
+    Unlike the expansion in small differences this sees the kink: all angles close as 3/(rho l). Parameters: `psi`, angles in
+    [0, pi], any shape, of layer 1; `layers` >= 1, the first included. Raises `InputError` for angles outside, and
+    `UnsupportedError` for an activation that is not scale-invariant (use `lg.signal`).
+
+    >>> import largen as lg, math
+    >>> lg.angles("relu", math.pi / 2, layers=3).psi.round(8)
+    array([1.57079633, 1.24685022, 1.05442126])
+    """
+    phi = as_activation(activation)
+    slope = statistics(phi).homogeneous
+    if slope is None:
+        reason = "the angle follows a closed recursion for scale-invariant activations only; lg.signal(net, X).c gives correlations for any"
+        raise UnsupportedError(repr(phi), "", "lg.angles", reason, ["relu", "leaky_relu(a)", "abs", "linear"])
+    start = np.asarray(door.array(psi, "psi"), dtype=float)
+    if (start < 0).any() or (start > np.pi).any():
+        raise InputError("psi", f"angles from {start.min():.3g} to {start.max():.3g}", "angles from 0 to pi")
+    up, down = slope
+    rho = (up - down) ** 2 / (np.pi * (up**2 + down**2))
+    found = [start]
+    for _ in range(door.count(layers, "layers") - 1):
+        found.append(_next(found[-1], rho))
+    with np.errstate(divide="ignore"):
+        return Angles(np.stack(found), float(rho), 3 / (rho * start) if rho > 0 else np.full_like(start, np.inf))
+
+
+def _next(psi: np.ndarray, rho: float) -> np.ndarray:
+    """The next angle from 1 - cos psi' = (1 - cos psi) - rho (sin psi - psi cos psi), both terms exact for small angles."""
+    t = psi * psi
+    small = psi * t * (1 / 3 - t * (1 / 30 - t * (1 / 840 - t * (1 / 45360 - t / 3991680))))
+    bend = np.where(psi < 0.7, small, np.sin(psi) - psi * np.cos(psi))
+    versine = np.clip(2 * np.sin(psi / 2) ** 2 - rho * bend, 0, 2)
+    return 2 * np.arcsin(np.sqrt(versine / 2))

@@ -1,0 +1,118 @@
+"""Sizes, correlations, chi_par, chi_perp and gradients of real networks, extrapolated to infinite width, against theory."""
+
+from dataclasses import FrozenInstanceError
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import largen as lg
+from largen.agreement import signals
+from largen.agreement.statistics import LEVEL, PRECISION, REJECT, jackknife, mean_and_error
+from largen.errors import InputError
+
+X = np.array([[1.0, 0.5, -0.3, 0.8], [0.4, -1.2, 0.9, 0.1], [1.2, 0.6, -0.4, 0.6]])
+SMALL = lg.mlp(widths=[8], out=1, activation="tanh", C_W=1.6, C_b=0.1)
+NETS = {
+    "tanh off criticality": lg.mlp(widths=[8, 8], out=1, activation="tanh", C_W=1.6, C_b=0.1),
+    "critical relu": lg.mlp(widths=[8, 8], out=1, activation="relu", C="critical"),
+    "gelu": lg.mlp(widths=[8, 8], out=1, activation="gelu", C_W=2.2, C_b=0.1),
+    "residual tanh": lg.resnet_mlp(8, blocks=2, out=1, activation="tanh", skip=0.7, C_W=1.2, C_b=0.1),
+    "normalised gelu": lg.resnet_mlp(8, blocks=2, out=1, activation="gelu", skip=0.7, C_W=1.5, C_b=0.1, norm=True),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NETS)
+def test_real_networks_have_the_signals_of_theory(name: str) -> None:
+    """Every quantity of every level: within 4 standard errors, known to 3 %, every control that differs refused at 6, powers of n
+    that can be seen contain 1."""
+    result = lg.check_signal(NETS[name], X, networks=6000)
+    levels, found = len(result.theory.q), [(c.name, c.layer) for c in result.claims]
+    assert not result.missing
+    whole, steps = range(1, levels + 1), range(1, levels)
+    assert found == [(n, l) for n in ("K", "c") for l in whole] + [(n, l) for n in ("chi_par", "chi_perp", "gradient") for l in steps]
+    for c in result.claims:
+        assert abs(c.worst) < LEVEL and c.error <= PRECISION, result
+        refused = [k.z for k in c.controls if k.z is not None]
+        assert refused and min(map(abs, refused)) > REJECT, result
+        assert c.interval is None or c.interval[0] <= 1 <= c.interval[1], result
+        assert c.verdict != "disagrees"
+
+
+def test_the_chi_of_a_normalised_readout_is_measured_absolutely() -> None:
+    """LayerNorm forgets sizes, so chi_par = 0 there: judged in units of the largest chi, not relative to itself."""
+    net = NETS["normalised gelu"]
+    theory = lg.signal(net, X)
+    by, missing = signals._forecast(net, theory, theory)
+    assert not missing
+    contrast, largest = by["chi_par", 3], np.sqrt((theory.chi_perp**2).mean(1)).max()
+    assert contrast.value == pytest.approx(0, abs=1e-9) and contrast.names[0] == "mean"
+    assert contrast.values(np.full((1, 3), 0.1))[0, 0] == pytest.approx(0.1 / largest)
+    assert "C_W + 10 %" in contrast.missing and contrast.controls == {"chi_par and chi_perp swapped": 1}
+
+
+@pytest.mark.slow
+def test_a_wrong_theory_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Theory of skip 0.6 against networks of skip 0.7: sizes, both susceptibilities and gradients are refused."""
+    net, other = (lg.resnet_mlp(8, blocks=1, out=1, activation="tanh", skip=skip, C_W=1.2, C_b=0.1) for skip in (0.7, 0.6))
+    monkeypatch.setattr(signals, "signal", lambda asked, points: lg.signal(other, points))
+    result = lg.check_signal(net, X, networks=3000)
+    verdicts = {f"{c.name} {c.layer}": c.verdict for c in result.claims}
+    assert result.verdict == "disagrees" and verdicts["K 1"] != "disagrees"
+    assert {verdicts[name] for name in ("K 2", "chi_par 1", "chi_perp 1", "gradient 1")} == {"disagrees"}, result
+
+
+@pytest.mark.slow
+def test_the_record_is_frozen_a_table_and_a_frame() -> None:
+    result = lg.check_signal(SMALL, X[:1], networks=50, key=jax.random.key(2))
+    with pytest.raises(FrozenInstanceError):
+        result.verdict = "agrees"  # type: ignore[misc]
+    assert [c.name for c in result.claims] == ["K", "K", "chi_par", "chi_perp", "gradient"]  # one point has no correlations
+    text, frame = repr(result), result.to_frame()
+    assert all(word in text for word in ("widths 8, 16, 32, 64", "50 networks", "chi_perp 1", "Verdict: undecided", "would decide"))
+    assert frame[2]["name"] == "chi_par" and frame[2]["controls"]["chi_par and chi_perp swapped"] is not None
+    assert result.needed is not None and result.needed > 50
+    assert lg.check_signal(SMALL, X[:1], networks=50, key=jax.random.key(2)).claims == result.claims
+
+
+def test_what_cannot_be_measured_is_said() -> None:
+    """A normalised chain forgets sizes: no change of size arrives after its first normalisation."""
+    net = lg.Dense(8) >> lg.LayerNorm() >> lg.Act("tanh") >> lg.Dense(8) >> lg.LayerNorm() >> lg.Act("tanh") >> lg.Dense(1)
+    theory = lg.signal(net, X)
+    by, missing = signals._forecast(net, theory, theory)
+    assert list(missing) == ["chi_par 2"] and "next to nothing" in missing["chi_par 2"]
+    assert ("chi_par", 1) in by and ("chi_perp", 2) in by
+
+
+def test_pseudo_values_have_the_mean_and_error_of_a_ratio() -> None:
+    """Against many repetitions: no bias of order 1/N, which the plain ratio has, and the right error."""
+    rng, many = np.random.default_rng(0), 40
+    a, b = rng.normal(2, 1, (4000, many)), rng.normal(1, 0.3, (4000, many))
+    found = [mean_and_error(jackknife(np.divide, x, y)) for x, y in zip(a, b, strict=True)]
+    values, errors = np.array(found).T
+    plain = a.mean(1) / b.mean(1)
+    noise = values.std() / np.sqrt(len(values))
+    assert abs(values.mean() - 2) < 4 * noise < plain.mean() - 2 + 3 * noise
+    assert np.sqrt((errors**2).mean()) == pytest.approx(values.std(), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ({"X": np.zeros((1, 4))}, "points that are 0"),
+        ({"X": np.ones((1, 1))}, "one feature"),
+        ({"widths": (8, 16, 32)}, "four widths"),
+        ({"widths": (8, 16, 24, 32)}, "factor of 8"),
+        ({"net": lg.resnet_mlp(8, blocks=1), "widths": "8"}, "widths"),
+        ({"net": lg.mlp(widths=[8, 12], out=1), "widths": (2, 4, 8, 17)}, "whole numbers"),
+        ({"net": lg.Dense(3)}, "hidden layer"),
+        ({"net": lg.Dense(3) >> lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(3))}, "hidden layer"),
+        ({"networks": 5}, "networks"),
+        ({"key": 3}, "key"),
+    ],
+)
+def test_bad_arguments_are_refused(arguments: dict[str, Any], says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        lg.check_signal(**{"net": SMALL, "X": X, "networks": 20, **arguments})
