@@ -116,3 +116,40 @@ def test_unit_variance_explodes_as_theory_says(monkeypatch: pytest.MonkeyPatch, 
     assert growth["linear", "unit"] == pytest.approx(128**0.5) and growth["relu", "unit"] == pytest.approx(8)
     assert growth["linear", "lecun"] == pytest.approx(1) and growth["relu", "lecun"] == pytest.approx(0.5**0.5)
     assert "fan_in" in written(tmp_path / "figure.html", unit.figure(made))
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_networks_train_as_deep_as_correlations_live(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LARGEN_DATA", str(data))
+    depth = study("trainable_depth", monkeypatch)
+    made = depth.study(C_Ws=(1.0, 1.3, 1.6, 3.0), depths=(4, 12, 24, 48), width=100, images=1000, steps=150, seeds=1)
+    assert made.holds, made
+    assert "xi_c" in written(tmp_path / "figure.html", depth.figure(made))
+
+
+def test_stacked_draws_are_the_network_and_crossings_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    depth = study("trainable_depth", monkeypatch)
+    net = lg.mlp(widths=[16] * 6, out=10, activation="tanh", C_W=1.0, C_b=1.0)
+    X = np.random.default_rng(0).normal(size=(5, 784)).astype(np.float32)
+    wanted = lg.apply(net, lg.init(net, jax.random.fold_in(jax.random.key(3), 6), 784), X)
+    np.testing.assert_allclose(depth.outputs(depth.draws(6, 16, seed=3), X), wanted, rtol=1e-4, atol=1e-5)
+    found = depth.crossings((4, 16, 64), np.array([[0.9, 0.8, 0.7], [0.9, 0.7, 0.3], [0.4, 0.9, 0.9]]))
+    np.testing.assert_allclose(found, [np.inf, 32.0, 4.0])  # half way in log depth
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_the_best_deep_kernel_is_critical(data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("LARGEN_DATA", str(data))
+    phase = study("nngp_phase_map", monkeypatch)
+    made = phase.study(train=300, test=300, cells=6)
+    assert made.holds, made
+    # one cell again, the long way: the kernel of every pair, and largen's own regression
+    X, labels, T, answers = phase.images(300, 300)
+    i, j = 2, 1
+    net = lg.mlp(widths=[1] * 50, out=1, activation="tanh", C_W=made.diagram.C_W[i], C_b=made.diagram.C_b[j])
+    ridge = phase.RIDGE * float(lg.kernel(net, X[:1]).nngp[0, 0])
+    mean = np.asarray(lg.predict(net, X, lg.one_hot(labels, 10), T, how="bayes", ridge=ridge).mean)
+    assert (mean.argmax(1) == answers).mean() == pytest.approx(made.accuracy[i, j], abs=1.5 / 300)
+    assert "chi_perp" in written(tmp_path / "figure.html", phase.figure(made))

@@ -36,7 +36,7 @@ def test_they_are_finite_differences_of_the_preactivations(name: str) -> None:
     for k in range(2):
         one = jax.tree.map(lambda a, k=k: a[k], params)
 
-        def at(points: np.ndarray, one: Any = one) -> list[np.ndarray]:
+        def at(points: np.ndarray, one: Any = one) -> list[Any]:
             return list(lg.preactivations(net, one, points).values())
 
         for l, (z, *moved) in enumerate(zip(at(X), *(at(X + s * v) for v in (X, d) for s in (step, -step)), strict=True)):

@@ -115,7 +115,7 @@ def critical(activation: str | Callable[[Any], Any] | Activation) -> Critical:
     Taylor coefficients at 0. Deterministic, in float64; values are cached.
 
     Returns a `Critical` with `.universality`, `.C_b`, `.C_W`, `.K_star`, `.stable_from`, `.exponents`, `.coefficients`, `.growth`,
-    `.candidates` and `.reason`. An activation without a critical point gives universality "none" and None, not an exception.
+    `.candidates` (a `CriticalPoint` each) and `.reason`; entries of `.growth` are a `Growth`. An activation without a critical point gives universality "none" and None, not an exception.
 
     Raises `InputError` for a callable that is not elementwise, is constant, jumps, returns NaN in range, or has undeclared kinks
     (found by the error estimate, which also says where).

@@ -58,7 +58,7 @@ def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float
     xi_q = -1/log |chi_par|, xi_c = -1/log chi_c: deviations of K and of c from their fixed points fall as exp(-l/xi). A network is
     trainable to a depth of about 6 xi_c (Schoenholz et al.); `gradient` grows or falls as chi_perp^l.
 
-    Raises `InputError` for negative or non-finite C_W, C_b and for the activations that `lg.critical` refuses. K* is searched in
+    Returns a `FixedPoints`. Raises `InputError` for negative or non-finite C_W, C_b and for the activations that `lg.critical` refuses. K* is searched in
     [0, `searched[1]`]; none found gives empty arrays and the phase "divergent".
 
     Source: Poole et al. eqs. 3-8; Schoenholz et al. eqs. 7, 9; PDLT 5.50-5.56.

@@ -51,7 +51,7 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     """Midpoint, size difference and distance of two points at every level, exact and to leading order in their difference.
 
     Parameters: `x_plus`, `x_minus` (features,). The distance K_[2] follows chi_perp^l, the difference of sizes K_[1] chi_par^l, and where
-    sizes differ h turns that into distance. Raises `InputError` for points of other shapes; else as `lg.kernel`.
+    sizes differ h turns that into distance. Returns a `TwoPoints`. Raises `InputError` for points of other shapes; else as `lg.kernel`.
 
     Source: PDLT 5.13-5.24, 5.46-5.52.
 
@@ -102,7 +102,7 @@ def angles(activation: Any, psi: Any, layers: int) -> Angles:
         cos psi' = cos psi + rho (sin psi - psi cos psi),   rho = (a_plus - a_minus)^2/(pi (a_plus^2 + a_minus^2))   (PDLT 5.162)
 
     Unlike the expansion in small differences this sees the kink: all angles close as 3/(rho l). Parameters: `psi`, angles in
-    [0, pi], any shape, of layer 1; `layers` >= 1, the first included. Raises `InputError` for angles outside, and
+    [0, pi], any shape, of layer 1; `layers` >= 1, the first included. Returns an `Angles`. Raises `InputError` for angles outside, and
     `UnsupportedError` for an activation that is not scale-invariant (use `lg.signal`).
 
     >>> import largen as lg, math
