@@ -99,7 +99,7 @@ def critical(
         raise InputError("kinks", repr(kinks), "numbers separated by commas, such as 0,0.5") from error
     if figure is not None and not os.path.isdir(os.path.dirname(os.path.abspath(figure))):
         raise InputError("figure", repr(figure), "a file in a folder that exists")
-    point = find(activation if callable is None else from_module(callable, places))
+    point = find(from_module(callable, places) if callable is not None else activation or "")
     page(point, Console(highlight=False, soft_wrap=True))
     if figure is not None:
         from largen.report.figure import figure as draw

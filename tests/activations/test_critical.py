@@ -1,16 +1,19 @@
 """Critical points: the numbers of the theory page (PDLT digest, sections 6, 8.4, 9: T3-T5, traps 9-12), laws, and bad input."""
 
 import math
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-import largen as lg
+import largen
 from largen.activations.statistics import statistics
 from largen.errors import InputError
 from largen.theory.signal.fixed_points import kernels
+
+lg: Any = largen  # records have optional fields; here their values are known
 
 
 def known(name):

@@ -1,14 +1,17 @@
 """Signal propagation: T6, T7, T8 and T14 of the theory page, the printed formulas that are wrong, and laws."""
 
 import math
+from typing import Any
 
 import jax
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
 
-import largen as lg
+import largen
 from largen.errors import InputError, UnsupportedError
+
+lg: Any = largen  # records have optional fields; here their values are known
 
 X = np.random.default_rng(3).normal(size=(5, 7))
 

@@ -19,10 +19,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from largen.activations.activation import Activation, activation as as_activation
-from largen.activations.statistics import Statistics, statistics
+from largen.activations.statistics import Statistics, root, statistics
 from largen.gaussian.line import K_MIN
 
 SEARCH = 1000  # variances at which the condition is looked at for a change of sign
@@ -114,8 +113,9 @@ def critical(activation: str | Callable[[Any], Any] | Activation) -> Critical:
     `activation`: a name or any elementwise callable. Every K* > 0 up to 1000 (or as far as <phi^4> exists) is found, K* = 0 by
     Taylor coefficients at 0. Deterministic, in float64; values are cached.
 
-    Returns a `Critical` with `.universality`, `.C_b`, `.C_W`, `.K_star`, `.stable_from`, `.exponents`, `.coefficients`, `.growth`,
-    `.candidates` (a `CriticalPoint` each) and `.reason`; entries of `.growth` are a `Growth`. An activation without a critical point gives universality "none" and None, not an exception.
+    Returns a `Critical` with `.universality`, `.C_b`, `.C_W`, `.K_star`, `.stable_from`, `.exponents`, `.coefficients`, `.growth` (a
+    `Growth` per observable), `.candidates` (a `CriticalPoint` each) and `.reason`. An activation without a critical point gives
+    universality "none" and None, not an exception.
 
     Raises `InputError` for a callable that is not elementwise, is constant, jumps, returns NaN in range, or has undeclared kinks
     (found by the error estimate, which also says where).
@@ -251,10 +251,10 @@ def _roots(known: Statistics) -> list[float]:
     crossings = np.nonzero(seen[:-1] & seen[1:] & (value[:-1] * value[1:] < 0))[0]
     found = []
     for i in crossings:
-        root = float(brentq(lambda k: float(_condition(known, k)), K[i], K[i + 1], xtol=1e-14, rtol=1e-14))
-        m = known.moments(root)
-        if root - m.g / m.slope >= -1e-12 * root:
-            found.append(root)
+        at = root(lambda k: _condition(known, k), K[i], K[i + 1])
+        m = known.moments(at)
+        if at - m.g / m.slope >= -1e-12 * at:
+            found.append(at)
     return found
 
 

@@ -13,12 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import brentq
 
 from largen import door
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.dual import dual
-from largen.activations.statistics import Statistics, statistics
+from largen.activations.statistics import Statistics, root, statistics
 from largen.gaussian.line import K_MIN
 from largen.gaussian.pair import Pair
 from largen.types import float64
@@ -58,7 +57,8 @@ def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float
     xi_q = -1/log |chi_par|, xi_c = -1/log chi_c: deviations of K and of c from their fixed points fall as exp(-l/xi). A network is
     trainable to a depth of about 6 xi_c (Schoenholz et al.); `gradient` grows or falls as chi_perp^l.
 
-    Returns a `FixedPoints`. Raises `InputError` for negative or non-finite C_W, C_b and for the activations that `lg.critical` refuses. K* is searched in
+    Returns a `FixedPoints`. Raises
+    `InputError` for negative or non-finite C_W, C_b and for the activations that `lg.critical` refuses. K* is searched in
     [0, `searched[1]`]; none found gives empty arrays and the phase "divergent".
 
     Source: Poole et al. eqs. 3-8; Schoenholz et al. eqs. 7, 9; PDLT 5.50-5.56.
@@ -108,13 +108,13 @@ def kernels(known: Statistics, C_W: float, C_b: float) -> list[float]:
         found.append(at_zero / (1 - C_W * float(known.series(of_slope=False)[2])))
     for i in range(SEARCH - 1):
         if above[i] != above[i + 1] and (found != [0.0] or max(abs(value[i]) / K[i], abs(value[i + 1]) / K[i + 1]) > TOUCH):
-            found.append(float(brentq(excess, K[i], K[i + 1], xtol=1e-300, rtol=1e-14)))
+            found.append(root(excess, K[i], K[i + 1]))
         elif rise[i] * rise[i + 1] < 0 and min(abs(value[i] / K[i]), abs(value[i + 1] / K[i + 1])) < 1e-3:
-            at = float(brentq(slope, K[i], K[i + 1], xtol=1e-300, rtol=1e-14))
+            at = root(slope, K[i], K[i + 1])
             if abs(float(excess(at))) < touch[i]:
                 found.append(at)
             elif float(excess(at)) * value[i] < 0:  # two simple roots between neighbours
-                found += [float(brentq(excess, *ends, xtol=1e-300, rtol=1e-14)) for ends in ((K[i], at), (at, K[i + 1]))]
+                found += [root(excess, *ends) for ends in ((K[i], at), (at, K[i + 1]))]
     return found
 
 
@@ -148,7 +148,7 @@ def correlation(phi: Activation, C_W: float, C_b: float, K: float, chi_perp: flo
     if gap(1.0) >= 0:  # c = 0 maps to 0 (or below rounding)
         near = 1.0
     else:
-        near = float(brentq(gap, 1e-12, 1.0, xtol=1e-15, rtol=1e-12))
+        near = root(gap, 1e-12, 1.0)
     return 1 - near, C_W * float(cosine_map(phi, K, near)[1])
 
 

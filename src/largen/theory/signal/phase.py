@@ -85,7 +85,8 @@ def phase_diagram(activation: str | Callable[[Any], Any] | Activation, C_W: Any,
         xi_q, xi_c = (np.where(np.abs(v - 1) < MARGINAL, np.inf, np.abs(1 / np.log(np.abs(v)))) for v in (par, chi))
     blank = np.where(finite, 1.0, np.nan)
     values = [v.reshape(len(w), len(b)) for v in (K, par * blank, perp * blank, c * blank, xi_q * blank, xi_c * blank, phase)]
-    return PhaseDiagram(phi, w, b, *values, *table.edge(), (0.0, known.K_max))
+    edge, edge_K = table.edge()
+    return PhaseDiagram(phi, w, b, *values, edge=edge, edge_K=edge_K, searched=(0.0, known.K_max))
 
 
 def _axis(value: Any, name: str) -> np.ndarray:

@@ -83,7 +83,8 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     for p, s, c in zip(par, perp, h, strict=True):
         d1.append(p * d1[-1])
         d2.append(s * d2[-1] + c * d1[-2] ** 2)
-    return TwoPoints(*(np.asarray(v) for v in (K0, K1, K2, middle[:, 0], d1, d2, par, perp, h)))
+    exact, expansion = ([np.asarray(v) for v in values] for values in ((K0, K1, K2), (middle[:, 0], d1, d2)))
+    return TwoPoints(*exact, *expansion, np.asarray(par), np.asarray(perp), np.asarray(h))
 
 
 @dataclass(frozen=True)
