@@ -75,16 +75,16 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     if any(node.activation.kinks for _, node in everything(whole) if isinstance(node, Act)):
         par, perp = (v[:, 0] for v in susceptibilities(whole, middle))
         reason = "a kink makes the distance non-analytic in the difference (PDLT 5.171): use K1, K2, which are exact, or lg.angles"
-        exact = [np.asarray(v) for v in (K0, K1, K2)]
         missing = dict.fromkeys(("K00", "dK1", "ddK2", "h"), reason)
-        return TwoPoints(*exact, None, None, None, np.asarray(par), np.asarray(perp), None, missing)
+        K0, K1, K2, par, perp = (np.asarray(v) for v in (K0, K1, K2, par, perp))
+        return TwoPoints(K0, K1, K2, None, None, None, par, perp, None, missing)
     par, perp, h = (v[:, 0] for v in susceptibilities(whole, middle, h=True))
     d1, d2 = [K1[0]], [K2[0]]
     for p, s, c in zip(par, perp, h, strict=True):
         d1.append(p * d1[-1])
         d2.append(s * d2[-1] + c * d1[-2] ** 2)
-    exact, expansion = ([np.asarray(v) for v in values] for values in ((K0, K1, K2), (middle[:, 0], d1, d2)))
-    return TwoPoints(*exact, *expansion, np.asarray(par), np.asarray(perp), np.asarray(h))
+    K0, K1, K2, K00, dK1, ddK2, par, perp, h = (np.asarray(v) for v in (K0, K1, K2, middle[:, 0], d1, d2, par, perp, h))
+    return TwoPoints(K0, K1, K2, K00, dK1, ddK2, par, perp, h)
 
 
 @dataclass(frozen=True)
