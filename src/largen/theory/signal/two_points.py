@@ -75,7 +75,7 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     if any(node.activation.kinks for _, node in everything(whole) if isinstance(node, Act)):
         par, perp = (v[:, 0] for v in susceptibilities(whole, middle))
         reason = "a kink makes the distance non-analytic in the difference (PDLT 5.171): use K1, K2, which are exact, or lg.angles"
-        missing = dict.fromkeys(("K00", "dK1", "ddK2", "h"), reason)
+        missing = {name: reason for name in ("K00", "dK1", "ddK2", "h")}
         K0, K1, K2, par, perp = (np.asarray(v) for v in (K0, K1, K2, par, perp))
         return TwoPoints(K0, K1, K2, None, None, None, par, perp, None, missing)
     par, perp, h = (v[:, 0] for v in susceptibilities(whole, middle, h=True))
