@@ -1,9 +1,9 @@
 """`largen critical`, `lg.figure` and the section on depth."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import plotly.graph_objects as go
 import pytest
 
 import largen as lg
@@ -76,11 +76,11 @@ def test_bad_calls_get_one_sentence(capsys: pytest.CaptureFixture[str], argument
 
 def test_figures_show_the_numbers_of_their_records() -> None:
     point = lg.critical("gelu")
-    fig = lg.figure(point)
-    assert isinstance(fig, go.Figure)
+    fig: Any = lg.figure(point)
+    assert type(fig).__name__ == "Figure" and point.K_star is not None
     lines = {trace.name: np.asarray(trace.y) for trace in fig.data}
     np.testing.assert_allclose(lines["K⁽¹⁾ = 3.56"], point.K_star, rtol=1e-9)
-    at = np.interp(np.log(point.K_star), np.log(np.asarray(fig.data[0].x, float)), lines["χ⊥"])  # type: ignore[arg-type]
+    at = np.interp(np.log(point.K_star), np.log(np.asarray(fig.data[0].x, float)), lines["χ⊥"])
     assert at == pytest.approx(1, abs=1e-3)
     assert len(lg.figure(lg.critical("softplus")).data) == 1
     diagram = lg.phase_diagram("tanh", C_W=np.linspace(0.5, 4, 30), C_b=np.linspace(0, 0.5, 20))
