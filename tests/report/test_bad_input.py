@@ -33,7 +33,7 @@ CONFIGS: dict[str, tuple[str, str]] = {
     "negative C_W": ("[mlp]\nC_W = -1.0", "`C_W`: got -1.0"),
     "wrong length": ("[mlp]\nwidths = [64, 64]\nC_W = [1.0, 2.0]", "one per affine layer (3)"),
     "activation": ('[mlp]\nactivation = "rellu"\nC_W = 2.0', "'relu'"),
-    "no critical point": ('[mlp]\nactivation = "gelu"', "not known in closed form"),
+    "no critical point": ('[mlp]\nactivation = "sigmoid"', "= -4 < 0"),
     "width 0": ("[mlp]\nwidths = [0]", "`widths`: got 0"),
     "no widths": ("[mlp]\nwidths = []", "mlp.widths"),
     "both C": ('[mlp]\nC = "critical"\nC_W = 2.0', "together"),

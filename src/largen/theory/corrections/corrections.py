@@ -93,8 +93,8 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
     >>> float(out.V[0, 0, 0, 0]), out.width, out.fluctuation  # K = 1: 5 (L - 1) K^2
     (20.0, 64, 0.3125)
     >>> out.K1.round(4) + 0.0
-    array([[ 0.    , -0.5336],
-           [-0.5336,  0.    ]])
+    array([[ 0.    , -1.0634],
+           [-1.0634,  0.    ]])
     """
     whole, x = network(net), door.points(X)
     resolve(whole, rates)
