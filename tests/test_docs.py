@@ -17,7 +17,7 @@ FENCE = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]*)\")?\n(?P
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 NOT_RUN = {"neural-tangents"}  # does not import on current JAX
 IF_INSTALLED = {"PyTorch": "torch"}
-SLOW = {"README.md", "index.md", "tour.md", "from-neural-tangents.md", "init.md"}
+SLOW = {"README.md", "index.md", "tour.md", "from-neural-tangents.md", "init.md", "criticality.md"}
 
 
 def blocks(page: Path) -> list[tuple[str, str, str | None]]:

@@ -60,6 +60,7 @@ def test_neighbours_of_half_stable_points_are_not_those_printed():
         assert found.K[1] == pytest.approx(point.K_star, rel=1e-5) and abs(found.K[0] - printed) > 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tanh", "erf", "hardtanh", "sin"])
 def test_the_correlation_settles_where_depth_takes_it(name):
     """c* and its depth scale against the kernel recursion itself, 150 layers deep in the chaotic phase."""
@@ -83,6 +84,7 @@ def test_no_fixed_point_is_divergence():
 # ---------------------------------------------------------------- phase diagram
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tanh", "gelu", "hardtanh", "relu"])
 def test_phase_diagram_is_the_fixed_points_of_every_cell(name):
     C_W, C_b = np.linspace(0.4, 4.2, 13), np.array([0.0, 1e-10, 0.03, 0.4])
@@ -134,6 +136,7 @@ def test_signal_is_the_kernel_and_its_susceptibilities():
     np.testing.assert_allclose(out.gradient[-1], 1)
 
 
+@pytest.mark.slow
 def test_chi_par_is_the_response_to_a_change_of_size():
     """Scale an input by 1 + eps: K of every later layer moves by the product of chi_par (also with skips and normalisation)."""
     for net in (
@@ -169,6 +172,7 @@ def test_normalised_residual_blocks_are_critical_everywhere():
         np.testing.assert_allclose(grown, grown[-1], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_signal_can_be_differentiated_in_its_hyperparameters():
     def last(C_W):
         return lg.signal(lg.mlp([4] * 3, activation="tanh", C_W=C_W), X.astype(np.float32)).chi_perp[-1].sum()
@@ -199,6 +203,7 @@ def test_T8_two_points_against_the_expansion():
     assert without == pytest.approx(4.08915e-4, rel=2e-3) and abs(without / out.K2[1] - 1) > 0.1
 
 
+@pytest.mark.slow
 @settings(max_examples=10)
 @given(angle=st.floats(0.1, 3), size=st.floats(1e-6, 1e-3), name=st.sampled_from(["tanh", "gelu", "sin"]))
 def test_the_expansion_holds_for_close_points(angle, size, name):
@@ -211,6 +216,7 @@ def test_the_expansion_holds_for_close_points(angle, size, name):
     np.testing.assert_allclose(out.dK1, out.K1, rtol=100 * size + 1e-8, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_T14_asymptotic_constants():
     """dK1 l^2 and ddK2/K at large depth, each started from 1: .3576, 1.4121 for tanh; .6115, 1.5500 for sin."""
     from largen.activations.statistics import statistics
@@ -257,6 +263,7 @@ def test_T7_angles():
     assert leaky.rho == pytest.approx(0.255278, abs=5e-7) and lg.angles("linear", 1.0, 50).psi[-1] == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(psi=st.floats(1e-6, math.pi), a=st.sampled_from([0.0, 0.1, -0.5, -1.0]))
 def test_angles_are_those_of_the_kernel(psi, a):
