@@ -77,7 +77,8 @@ def check_corrections(
     Parameters: `net`, the narrowest network, a chain; `X` (n, features); `key`, a JAX random key; `networks`, at each width, one
     number or one per width; `factors`, by which `net` is widened, four or more spanning a factor 8 for a test worth the name.
 
-    Returns a `CorrectionsCheck`, with an `Extrapolated` per tensor. Raises `InputError` for fewer than three factors or numbers of networks that do not fit them, and as `lg.corrections`.
+    Returns a `CorrectionsCheck`, with an `Extrapolated` per tensor. Raises `InputError` for fewer than
+    three factors or numbers of networks that do not fit them, and as `lg.corrections`.
 
     Source: PDLT 4.70-4.77, 4.104. Means of 1/n tensors carry 1/n corrections of order L/n times some: keep L small.
 

@@ -20,7 +20,7 @@ from largen.theory.signal.fixed_points import MARGINAL, cosine_map
 
 GRID = 1000  # variances between K_MIN and the largest
 BISECTIONS = 50
-ROWS, COLUMNS = 96, 64  # of the table of Psi, in log K and sqrt(1 - c)
+TABLE, KINKED = (96, 64), (64, 48)  # size of the table of Psi, in log K and sqrt(1 - c); kinks cost more a pair
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,9 @@ class _Table:
 
 def _correlations(known: Statistics, C_W: np.ndarray, K: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(c*, chi_c) of chaotic cells from a table of Psi and of <phi'(z1) phi'(z2)> over (log K, sqrt(1 - c))."""
-    pad = 1e-6
-    rows = np.exp(np.linspace(np.log(K.min()) - pad, np.log(K.max()) + pad, ROWS))
-    s = (1 - np.cos(np.pi * np.arange(COLUMNS) / (COLUMNS - 1))) / 2  # sqrt(1 - c), dense at both ends
+    pad, (many, columns) = 1e-6, KINKED if known.phi.kinks else TABLE
+    rows = np.exp(np.linspace(np.log(K.min()) - pad, np.log(K.max()) + pad, many))
+    s = (1 - np.cos(np.pi * np.arange(columns) / (columns - 1))) / 2  # sqrt(1 - c), dense at both ends
     lost, slope = cosine_map(known.phi, rows[:, None], s[None, 1:] ** 2)
     diagonal = known.moments(rows).slope[:, None]
     psi = np.concatenate([1 / diagonal, rows[:, None] * s[None, 1:] ** 2 / lost], 1)
