@@ -8,7 +8,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import fx, nn
@@ -18,7 +18,7 @@ from largen.adapters.initialisation import INPUTS, Feed, Found, said, unsaid
 from largen.errors import InputError
 
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-Affine = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+Affine: TypeAlias = "nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d"
 SILENT = {"identity", "flatten", "unflatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous"}
 SILENT |= {"to", "float", "double", "half", "bfloat16", "clone", "t", "getitem", "movedim", "swapaxes", "ravel", "expand", "repeat"}
 PLAIN = {"relu", "tanh", "sigmoid", "mish", "selu", "silu", "softsign", "sin", "cos", "erf", "abs", "sign", "arctan", "exp"}
