@@ -35,6 +35,7 @@ from largen.networks.outputs import apply as apply, preactivations as preactivat
 from largen.networks.parameters import init as init
 from largen.networks.perturb import Perturbations as Perturbations, perturbations_ensemble as perturbations_ensemble
 from largen.networks.training import History as History, train as train
+from largen.prediction.gram.gram import gram as gram
 from largen.prediction.predict import Prediction as Prediction, predict as predict
 from largen.prediction.sample import sample as sample
 from largen.prediction.spectrum import max_learning_rate as max_learning_rate

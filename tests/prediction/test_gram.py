@@ -1,0 +1,250 @@
+"""lg.gram against lg.kernel in float64, on points with near-duplicates and antipodes; its forms, its refusals."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import largen as lg
+from largen.architecture.nodes import network
+from largen.errors import InputError, UnsupportedError
+from largen.prediction.gram import gram as room
+from largen.prediction.gram.curve import build, evaluate
+from largen.prediction.gram.one_variable import one_variable
+from largen.prediction.gram.powers import powers, split
+from largen.prediction.gram.tiles import pairs, stretches
+from largen.scaling.rates import resolve
+
+N, D = 203, 30
+
+
+def points(equal: bool = False, n: int = N, seed: int = 0, dtype: Any = np.float32) -> np.ndarray:
+    """Rows with near-duplicates at distances 1e-1 to 1e-5 of row 0, its antipode, its double and a multiple of it."""
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, D))
+    step = rng.normal(size=(5, D))
+    X[1:6] = X[0] + np.array([1e-1, 1e-2, 1e-3, 1e-4, 1e-5])[:, None] * step
+    X[6], X[7], X[8], X[9] = -X[0], X[0], 3 * X[0], -X[3]
+    if equal:
+        X /= np.sqrt((X**2).mean(1, keepdims=True))
+    return X.astype(dtype)
+
+
+def worst(got: Any, wanted: Any) -> float:
+    """The largest difference of K or Theta, relative to the largest entry."""
+    rows = zip((got.nngp, got.ntk), (wanted.nngp, wanted.ntk), strict=True)
+    return max(float(np.abs(np.asarray(a, np.float64) - b).max() / np.abs(b).max()) for a, b in rows)
+
+
+def tabulated(net: Any, X: np.ndarray, rates: Any = "ntk", work: str = "float64") -> Any:
+    whole = network(net)
+    return one_variable(whole, resolve(whole, rates), X, None, work)
+
+
+def net(activation: str, depth: int, C_W: float, C_b: float = 0.0) -> Any:
+    return lg.mlp(widths=[8] * (depth - 1), out=1, activation=activation, C_W=C_W, C_b=C_b)
+
+
+NORMED = lg.Dense(8) >> lg.LayerNorm() >> lg.Act("gelu") >> lg.Dense(8, 2.0, 0.1) >> lg.Act("relu") >> lg.Dense(1)
+
+FREE = {  # one variable whatever the norms
+    "relu 10": net("relu", 10, 2.0),
+    "relu 50": net("relu", 50, 2.0),
+    "abs 10": net("abs", 10, 1.0),
+    "leaky 10": net("leaky_relu(0.3)", 10, 1.8),
+    "residual": lg.resnet_mlp(8, blocks=8, activation="relu", skip=0.8, C_W=1.0),
+    "normed": NORMED,
+}
+EQUAL = {  # one variable at equal norms
+    "relu 10": net("relu", 10, 2.0, 0.1),
+    "erf 50": net("erf", 50, 2.0, 0.01),
+    "gelu 50": net("gelu", 50, 2.0, 0.01),
+    "sin 3": net("sin", 3, 1.5, 0.2),
+    "normed residual": lg.resnet_mlp(8, blocks=8, activation="gelu", C_W=1.5, C_b=0.1, norm=True),
+    "tanh 2": net("tanh", 2, 1.5, 0.1),
+}
+
+
+LONG = ("relu 50", "tanh 2")
+CASES = [
+    pytest.param(equal, name, marks=pytest.mark.slow if name in LONG else ())
+    for equal, nets in ((False, FREE), (True, EQUAL))
+    for name in nets
+]
+
+
+@pytest.mark.parametrize(("equal", "name"), CASES)
+def test_it_agrees_with_the_recursion(equal: bool, name: str) -> None:
+    what = (EQUAL if equal else FREE)[name]
+    X = points(equal, dtype=np.float64)
+    assert tabulated(what, X) is not None
+    wanted = lg.kernel(what, X)
+    out = lg.gram(what, X)
+    assert out.nngp.dtype == out.ntk.dtype == np.float64 and out.error <= 1e-9
+    assert worst(out, wanted) <= 1e-9
+    for got in (out, single := lg.gram(what, X, dtype="float32")):
+        assert (got.nngp == got.nngp.T).all() and (got.ntk == got.ntk.T).all()
+    assert single.ntk.dtype == np.float32 and worst(single, wanted) <= 2e-6
+    rough = X.astype(np.float32)
+    assert worst(lg.gram(what, rough), lg.kernel(what, rough.astype(np.float64))) <= 1e-5
+
+
+def test_chaotic_and_deep_networks_take_octaves() -> None:
+    X = points(equal=True)
+    for what, kind in ((EQUAL["erf 50"], "octave"), (EQUAL["gelu 50"], "angle"), (EQUAL["relu 10"], "angle")):
+        found = tabulated(what, X, work="float32")
+        assert found is not None and found.curve.kind == kind
+
+
+@pytest.mark.parametrize("rates", [(1.0, 0.5), (0.0, 1.0), ((0.3, 0.0, 0.2), (1.0, 2.0, 0.0))])
+@pytest.mark.parametrize("what", [net("relu", 3, 2.0), lg.Dense(4) >> lg.LayerNorm() >> lg.Act("gelu") >> lg.Dense(4) >> lg.Dense(1)])
+def test_rates_have_powers_of_their_own(what: Any, rates: Any) -> None:
+    X = points(dtype=np.float64)
+    assert tabulated(what, X, rates) is not None
+    assert worst(lg.gram(what, X, rates=rates), lg.kernel(what, X, rates=rates)) <= 1e-9
+    assert worst(lg.gram(what, X, rates=rates, dtype="float32"), lg.kernel(what, X, rates=rates)) <= 2e-6
+
+
+def test_powers_of_each_rate() -> None:
+    relu = network(net("relu", 2, 2.0))
+    found = powers(relu, resolve(relu, (1.0, 1.0)))
+    assert found.K == 1 and found.Theta == {("dense1", 0): 0, ("dense1", 1): 1, ("dense2", 0): 0, ("dense2", 1): 1}
+    assert list(split(resolve(relu, (1.0, 1.0)), found)) == [0, 1] and list(split(resolve(relu), found)) == [1]
+    assert powers(NORMED, resolve(NORMED)).K == 0
+    for other in (net("relu", 2, 2.0, 0.1), net("tanh", 2, 1.0), lg.resnet_mlp(8, blocks=1, activation="relu", norm=True)):
+        assert powers(network(other), resolve(other)).K is None
+
+
+def test_two_sets_of_points() -> None:
+    what = net("relu", 10, 2.0)
+    X, Z = points(dtype=np.float64), points(n=150, seed=1, dtype=np.float64)
+    Z[3:5] = X[0], -X[2]
+    out = lg.gram(what, X, Z)
+    assert out.nngp.shape == (N, 150) and worst(out, lg.kernel(what, X, Z)) <= 1e-9
+    assert worst(lg.gram(what, X.astype(np.float32), Z), lg.kernel(what, X.astype(np.float32), Z)) <= 1e-9  # float64 by promotion
+    assert worst(lg.gram(what, X[:1], np.tile(Z, (120, 1))), lg.kernel(what, X[:1], np.tile(Z, (120, 1)))) <= 1e-9
+
+
+@pytest.mark.parametrize("what", [net("gelu", 3, 2.0, 0.1), net("relu", 3, 2.0, 0.1)])
+def test_other_networks_go_through_the_recursion(what: Any) -> None:
+    X = points(dtype=np.float64)
+    assert tabulated(what, X) is None
+    out = lg.gram(what, X)
+    assert worst(out, lg.kernel(what, X)) <= 1e-13 and (out.ntk == out.ntk.T).all()
+    assert worst(lg.gram(what, X, X[:140]), lg.kernel(what, X, X[:140])) <= 1e-12
+    assert worst(lg.gram(what, X, dtype="float32"), lg.kernel(what, X)) <= 1e-5
+
+
+def test_few_points_go_through_the_recursion() -> None:
+    X = points(n=12)
+    out = lg.gram(NORMED, X)
+    wanted = lg.kernel(NORMED, X)
+    assert worst(out, wanted) <= 1e-6 and out.nngp.dtype == np.float32 and (out.ntk == out.ntk.T).all()
+
+
+def test_clustered_points_keep_their_digits() -> None:
+    X = np.ones((N, D)) + 1e-3 * points(dtype=np.float64)
+    what = net("relu", 50, 2.0)
+    assert worst(lg.gram(what, X), lg.kernel(what, X)) <= 1e-9
+    assert worst(lg.gram(what, X, dtype="float32"), lg.kernel(what, X)) <= 2e-6
+
+
+@pytest.mark.filterwarnings("ignore:.*n_0 is 0 on average")
+def test_zero_rows() -> None:
+    X = points(dtype=np.float64)
+    X[11] = 0
+    relu = net("relu", 3, 2.0)
+    assert tabulated(relu, X) is not None and tabulated(NORMED, X) is None
+    for what in (relu, NORMED):
+        assert worst(lg.gram(what, X), lg.kernel(what, X)) <= 1e-9
+        assert worst(lg.gram(what, X, rates=(1.0, 1.0)), lg.kernel(what, X, rates=(1.0, 1.0))) <= 1e-9
+    zero = np.zeros((N, D))
+    assert not lg.gram(relu, zero).nngp.any()
+
+
+def test_a_normalisation_that_is_felt_is_no_power() -> None:
+    X = points(dtype=np.float64)
+    felt = lg.Dense(8) >> lg.LayerNorm(eps=0.1) >> lg.Act("gelu") >> lg.Dense(1)
+    assert powers(felt, resolve(felt)).K == 0 and tabulated(felt, X) is None
+    assert worst(lg.gram(felt, X), lg.kernel(felt, X)) <= 1e-12
+
+
+def test_tiles_cover_every_entry_once() -> None:
+    for n in (1, 7, 10, 23):
+        assert {part.stop - part.start for part in stretches(n, 5)} == {min(n, 5)}
+        for same in (False, True):
+            count = np.zeros((n, n), int)
+            for rows, columns in pairs(n, n, 5, same):
+                count[rows.new : rows.stop, columns.new : columns.stop] += 1
+                if same and rows != columns:
+                    count[columns.new : columns.stop, rows.new : rows.stop] += 1
+            assert (count == 1).all()
+
+
+def test_a_function_no_table_follows_has_none() -> None:
+    def ask(v: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, float]:
+        return np.sin(3e3 * v)[None], 0.0
+
+    assert build(ask, "float32") is None and build(lambda v, sign: (np.full((1, len(v)), np.nan), 0.0), "float32") is None
+
+
+def test_evaluation_is_the_same_in_both_libraries() -> None:
+    def ask(v: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, float]:
+        return np.stack([np.exp(-np.sqrt(v)) * sign, v]), 0.0
+
+    curve = build(ask, "float64")
+    v, positive = np.geomspace(1e-9, 1, 50), np.arange(50) % 2 == 0
+    assert curve is not None
+    with jax.enable_x64(True):
+        for a, b in zip(evaluate(curve, v, positive, np), evaluate(curve, jnp.asarray(v), jnp.asarray(positive)), strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-14)
+
+
+def test_dtypes_and_libraries() -> None:
+    what, X = net("relu", 3, 2.0), points()
+    out = lg.gram(what, jnp.asarray(X))
+    assert isinstance(out.nngp, jax.Array) and out.nngp.dtype == out.error.dtype == jnp.float32
+    assert isinstance(lg.gram(what, X).nngp, np.ndarray)
+    assert lg.gram(what, X.astype(np.float16)).ntk.dtype == np.float16
+    assert lg.gram(what, X, X.astype(np.float64)).ntk.dtype == np.float64
+    with pytest.raises(InputError, match=r"np\.asarray\(X\)"):
+        lg.gram(what, jnp.asarray(X), dtype="float64")
+    for wrong in ("int32", "many", complex):
+        with pytest.raises(InputError, match="dtype"):
+            lg.gram(what, X, dtype=wrong)
+
+
+def test_bad_input() -> None:
+    what, X = net("relu", 3, 2.0), points()
+    for call in (
+        lambda: lg.gram(what, X[0]),
+        lambda: lg.gram(what, X, X[:, :-1]),
+        lambda: lg.gram(what, np.where(X > 2, np.nan, X)),
+        lambda: lg.gram(what, X, rates=(1.0,)),
+        lambda: lg.gram("relu", X),
+    ):
+        with pytest.raises(InputError):
+            call()
+    with pytest.raises(UnsupportedError):
+        lg.gram(lg.Act("relu") >> lg.Dense(1), X)
+
+
+def test_tracing_is_refused_with_the_way_out() -> None:
+    what, X = net("relu", 3, 2.0), points()
+    for call in (lambda: jax.jit(lambda Z: lg.gram(what, Z).nngp)(X), lambda: jax.grad(lambda w: lg.gram(net("relu", 3, w), X).error)(2.0)):
+        with pytest.raises(InputError, match=r"lg\.kernel"):
+            call()
+
+
+def test_what_does_not_fit_is_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("largen.memory.available", lambda: 1e5)
+    monkeypatch.setattr(room, "one_variable", lambda *_: pytest.fail("worked before asking for memory"))
+    with pytest.raises(InputError, match="GiB"):
+        lg.gram(net("relu", 3, 2.0), points())
+
+
+def test_progress_counts_tiles(capsys: pytest.CaptureFixture[str]) -> None:
+    lg.gram(net("relu", 3, 2.0), points(), progress=True)
+    assert "6 of 6 tiles" in capsys.readouterr().err
