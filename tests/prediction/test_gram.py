@@ -14,6 +14,7 @@ from largen.prediction.gram import gram as room
 from largen.prediction.gram.curve import build, evaluate
 from largen.prediction.gram.one_variable import one_variable
 from largen.prediction.gram.powers import powers, split
+from largen.prediction.gram.separable import separable
 from largen.prediction.gram.tiles import pairs, stretches
 from largen.scaling.rates import resolve
 
@@ -135,6 +136,31 @@ def test_other_networks_go_through_the_recursion(what: Any) -> None:
     assert worst(out, lg.kernel(what, X)) <= 1e-13 and (out.ntk == out.ntk.T).all()
     assert worst(lg.gram(what, X, X[:140]), lg.kernel(what, X, X[:140])) <= 1e-12
     assert worst(lg.gram(what, X, dtype="float32"), lg.kernel(what, X)) <= 1e-5
+
+
+def apart(n: int) -> np.ndarray:
+    """Rows with norms over a factor of 4, near-duplicates, parallels and antipodes among them."""
+    X = points(equal=True, n=n, dtype=np.float64) * np.random.default_rng(1).uniform(0.5, 2, (n, 1))
+    X[20:30] = X[0] * (1 + np.geomspace(1e-5, 0.5, 10))[:, None]
+    return X.astype(np.float32)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "erf", pytest.param("tanh", marks=pytest.mark.slow)])
+def test_smooth_networks_on_unlike_norms_have_a_separable_table(activation: str) -> None:
+    what, X = net(activation, 4, 1.96, 0.1), apart(750)
+    assert separable(network(what), resolve(network(what)), X, None) is not None
+    out, wanted = lg.gram(what, X), lg.kernel(what, X[:40].astype(np.float64), X.astype(np.float64))
+    assert out.error <= 2e-6 and (out.ntk == out.ntk.T).all() and (out.nngp == out.nngp.T).all()
+    for got, true in ((out.nngp, wanted.nngp), (out.ntk, wanted.ntk)):
+        assert np.abs(got[:40] - true).max() <= 3e-6 * np.abs(got).max()
+    cross = lg.gram(what, X, X[::-1], rates=(0.5, 1.0))
+    wanted = lg.kernel(what, X[:40].astype(np.float64), X[::-1].astype(np.float64), rates=(0.5, 1.0))
+    assert np.abs(cross.ntk[:40] - wanted.ntk).max() <= 3e-6 * np.abs(cross.ntk).max()
+
+
+@pytest.mark.parametrize("what", [net("erf", 50, 2.0, 0.01), net("relu", 3, 2.0, 0.1)])
+def test_chaos_and_kinks_have_no_separable_table(what: Any) -> None:
+    assert separable(network(what), resolve(network(what)), apart(100), None) is None
 
 
 def test_few_points_go_through_the_recursion() -> None:

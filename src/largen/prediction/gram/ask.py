@@ -43,3 +43,20 @@ def moments(
                 K[some], Theta[i, some], error = (np.asarray(part) for part in out)
                 worst = max(worst, float(error))
     return K, Theta, worst
+
+
+def grid(net: Serial, rates: dict[str, Any], q: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, float]:
+    """(K and Theta (2, sizes, sizes, cosines), error) for every two points of sizes q and every cosine c."""
+    with island():
+        net, rates = jax.tree_util.tree_map(np.float64, (net, rates))
+        near, far = (np.tile(v, (len(q), len(q))) for v in (1 - c, 1 + c))  # second sizes and cosines share an axis
+        K, Theta, error = _grid(net, rates, q[:, None], np.repeat(q, len(c))[None], near, far)
+        shape = (2, len(q), len(q), len(c))
+        return np.stack([np.asarray(K), np.asarray(Theta)]).reshape(shape), float(error)
+
+
+@jax.jit
+def _grid(net: Serial, rates: Any, q1: Any, q2: Any, near: Any, far: Any) -> tuple[Any, Any, Any]:
+    pair = Pair(q1, q2, jnp.sqrt(q1) * jnp.sqrt(q2) * jnp.where(near <= far, 1 - near, far - 1), near, far)
+    last, _ = walk(net, KERNELS, Carrier(pair, jnp.zeros_like(near), jnp.zeros((), near.dtype)), rates)
+    return last.pair.k, last.theta, last.error

@@ -18,6 +18,7 @@ from largen.data import warn_if_unscaled
 from largen.errors import InputError
 from largen.memory import require
 from largen.prediction.gram.one_variable import one_variable
+from largen.prediction.gram.separable import separable
 from largen.prediction.gram.tiles import Stretch, Values, fill
 from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
@@ -25,6 +26,7 @@ from largen.theory.kernels import Kernel, kernel, warn_if_inaccurate
 from largen.types import Array, is_traced, island
 
 SMALL = 128**2  # pairs that the recursion does sooner than a table is made
+LARGE = 700**2  # pairs from which a table in two norms and a cosine pays
 TILE, PARTS = 500, 3  # rows of a tile; a matrix with fewer rows than a few tiles is cut in so many
 HELD = 64  # arrays of the size of a tile in work at the peak
 
@@ -38,8 +40,9 @@ def gram(net: Any, X: Any, X2: Any = None, rates: Any = "ntk", dtype: Any = None
     in every layer and all activations are of the ReLU family (linear, relu, leaky_relu, abs; p = 1, bias rates 0), and where layers
     are normalised before anything depends on norms. f and g are tabulated from the recursion in float64, checked between the
     nodes, and evaluated behind the matrix product, at a cost that does not grow with depth. Pairs with c near +-1 are recomputed
-    from differences of the rows, so that near-duplicates and antipodes are right in float32 too. All else, and tables that do not
-    reach their accuracy, go through the recursion of `lg.kernel`, tile by tile.
+    from differences of the rows, so that near-duplicates and antipodes are right in float32 too. Smooth activations on many points
+    of unlike norms have a table in (log q, log q', c) in float32, q = r^2, accurate to 2e-6. All else, and tables that do not reach
+    their accuracy, go through the recursion of `lg.kernel`, tile by tile.
 
     Parameters: `net`, fully connected; `X` (n1, features), `X2` (n2, features) or None for X with itself; `rates` as in `lg.kernel`;
     `dtype` of the result, None for that of X; `progress` counts tiles on stderr. The peak of memory is the two results and little
@@ -111,7 +114,7 @@ def _fits(n1: int, n2: int, features: int, itemsize: int, work: int) -> None:
 def _values(
     net: Serial, extras: Any, rates: Any, given: tuple[np.ndarray, np.ndarray | None], kind: np.dtype, work: str, progress: bool
 ) -> tuple[np.ndarray, np.ndarray, float]:
-    """K, Theta and the error: by the recursion for few points, by a table of one variable, by tiles of the recursion."""
+    """K, Theta and the error: by the recursion for few points, by a table, by tiles of the recursion."""
     X, X2 = given
     same = X2 is None
     n1, n2 = len(X), len(X if X2 is None else X2)
@@ -123,6 +126,9 @@ def _values(
     angles = one_variable(net, extras, X, X2, work)
     if angles is not None:
         return *fill(n1, n2, size, same, kind, angles.tile, progress), float(angles.curve.error)
+    sums = separable(net, extras, X, X2) if work == "float32" and n1 * n2 >= LARGE else None
+    if sums is not None:
+        return *fill(n1, n2, size, same, kind, sums.tile, progress), sums.error
     return *fill(n1, n2, size, same, kind, plain.tile, progress), plain.error
 
 
