@@ -146,7 +146,9 @@ def apart(n: int) -> np.ndarray:
 
 
 @pytest.mark.parametrize("activation", ["gelu", "erf", pytest.param("tanh", marks=pytest.mark.slow)])
-def test_smooth_networks_on_unlike_norms_have_a_separable_table(activation: str) -> None:
+def test_smooth_networks_on_unlike_norms_have_a_separable_table(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "DEEP", 1)
+    monkeypatch.setattr(room, "kernel", lambda *_: pytest.fail("went through the recursion"))
     what, X = net(activation, 4, 1.96, 0.1), apart(750)
     assert separable(network(what), resolve(network(what)), X, None) is not None
     out, wanted = lg.gram(what, X), lg.kernel(what, X[:40].astype(np.float64), X.astype(np.float64))

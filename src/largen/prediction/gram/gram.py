@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
-from largen.architecture.nodes import Serial, network
+from largen.architecture.nodes import Act, Serial, network
+from largen.architecture.walk import everything
 from largen.data import warn_if_unscaled
 from largen.errors import InputError
 from largen.memory import require
@@ -26,7 +27,7 @@ from largen.theory.kernels import Kernel, kernel, warn_if_inaccurate
 from largen.types import Array, is_traced, island
 
 SMALL = 128**2  # pairs that the recursion does sooner than a table is made
-LARGE = 700**2  # pairs from which a table in two norms and a cosine pays
+LARGE, DEEP = 700**2, 10  # pairs, and activations in closed form, from which a table in two norms and a cosine pays
 TILE, PARTS = 500, 3  # rows of a tile; a matrix with fewer rows than a few tiles is cut in so many
 HELD = 64  # arrays of the size of a tile in work at the peak
 
@@ -41,8 +42,9 @@ def gram(net: Any, X: Any, X2: Any = None, rates: Any = "ntk", dtype: Any = None
     are normalised before anything depends on norms. f and g are tabulated from the recursion in float64, checked between the
     nodes, and evaluated behind the matrix product, at a cost that does not grow with depth. Pairs with c near +-1 are recomputed
     from differences of the rows, so that near-duplicates and antipodes are right in float32 too. Smooth activations on many points
-    of unlike norms have a table in (log q, log q', c) in float32, q = r^2, accurate to 2e-6. All else, and tables that do not reach
-    their accuracy, go through the recursion of `lg.kernel`, tile by tile.
+    of unlike norms have a table in (log q, log q', c) in float32, q = r^2, accurate to 2e-6, where the recursion
+    is slow (quadrature, depth). All else, and tables that do not reach their accuracy, go through the recursion of `lg.kernel`, tile
+    by tile.
 
     Parameters: `net`, fully connected; `X` (n1, features), `X2` (n2, features) or None for X with itself; `rates` as in `lg.kernel`;
     `dtype` of the result, None for that of X; `progress` counts tiles on stderr. The peak of memory is the two results and little
@@ -126,10 +128,16 @@ def _values(
     angles = one_variable(net, extras, X, X2, work)
     if angles is not None:
         return *fill(n1, n2, size, same, kind, angles.tile, progress), float(angles.curve.error)
-    sums = separable(net, extras, X, X2) if work == "float32" and n1 * n2 >= LARGE else None
+    sums = separable(net, extras, X, X2) if work == "float32" and n1 * n2 >= LARGE and _costly(net) else None
     if sums is not None:
         return *fill(n1, n2, size, same, kind, sums.tile, progress), sums.error
     return *fill(n1, n2, size, same, kind, plain.tile, progress), plain.error
+
+
+def _costly(net: Serial) -> bool:
+    """Whether the recursion takes longer than a table in two norms and a cosine: quadrature, or depth."""
+    acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
+    return len(acts) >= DEEP or any(phi.closed is None for phi in acts)
 
 
 class _Plain:
