@@ -15,10 +15,26 @@ from largen.agreement.corrections import (
     check_corrections as check_corrections,
 )
 from largen.agreement.signals import SignalCheck as SignalCheck, check_signal as check_signal
-from largen.architecture.branches import Identity as Identity, LayerNorm as LayerNorm, Sum as Sum
+from largen.architecture.branches import (
+    Concat as Concat,
+    Identity as Identity,
+    LayerNorm as LayerNorm,
+    Product as Product,
+    Repeat as Repeat,
+    RMSNorm as RMSNorm,
+    Sum as Sum,
+)
 from largen.architecture.chain import chain as chain
+from largen.architecture.image_presets import cnn as cnn, myrtle as myrtle, resnet as resnet
 from largen.architecture.nodes import Act as Act, Dense as Dense, Serial as Serial
 from largen.architecture.presets import mlp as mlp, resnet_mlp as resnet_mlp, widen as widen
+from largen.architecture.spatial import (
+    AvgPool as AvgPool,
+    Conv as Conv,
+    Flatten as Flatten,
+    GlobalAvgPool as GlobalAvgPool,
+    SumPool as SumPool,
+)
 from largen.architecture.text import dumps as dumps, loads as loads
 from largen.data import one_hot as one_hot, standardize as standardize
 from largen.networks.empirical import empirical_ntk as empirical_ntk

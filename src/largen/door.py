@@ -51,6 +51,21 @@ def points(X: Any, name: str = "X", columns: int | None = None, other: str = "th
     return out
 
 
+def inputs(X: Any, name: str = "X", shape: tuple[int, ...] | None = None, other: str = "the other points") -> Array:
+    """Inputs of a network that may know positions: shape (n, features) or (n, *positions, channels), each point of the given `shape`."""
+    need = "an array of finite real numbers of shape (n, features) or (n, *positions, channels), one entry a point"
+    out = array(X, name, need)
+    if out.ndim < 2:
+        raise InputError(name, f"an array of shape {out.shape}", need, f"One point is `{name}[None, :]`." if out.ndim == 1 else "")
+    if 0 in out.shape:
+        raise InputError(name, f"an empty array of shape {out.shape}", need)
+    if shape is not None and out.shape[1:] != shape:
+        wanted = f"{shape[0]} columns, as in {other}" if len(shape) == 1 else f"points of shape {shape}, as in {other}"
+        got = f"{out.shape[1]} columns" if out.ndim == 2 == len(shape) + 1 else f"points of shape {out.shape[1:]}"
+        raise InputError(name, got, wanted)
+    return out
+
+
 def targets(y: Any, n: int, name: str = "y") -> Array:
     """Real targets for n points: shape (n,) or (n, outputs). Integer labels are refused, naming `lg.one_hot`."""
     need = f"real targets of shape ({n},) or ({n}, outputs), one row a point of X"

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 import largen as lg
 from largen.architecture.levels import affine, levels
-from largen.architecture.nodes import Dense
+from largen.architecture.nodes import Affine, Dense
 from largen.architecture.walk import Theory, everything, walk
 from largen.errors import InputError, UnsupportedError
 
@@ -21,18 +21,32 @@ leaves = st.one_of(
     st.builds(lg.Act, st.sampled_from(["relu", "tanh", "leaky_relu(0.3)", "polynomial(0, 1, -0.5)"])),
     st.builds(lg.Identity),
     st.builds(lg.LayerNorm, eps=st.floats(1e-300, 10)),
+    st.builds(lg.RMSNorm, eps=st.floats(1e-300, 10)),
+)
+spatial = st.one_of(
+    st.builds(lg.Conv, st.just(WIDTH), st.integers(1, 5) | st.tuples(st.integers(1, 5), st.integers(1, 5)), strides=st.integers(1, 3)),
+    st.builds(lg.Conv, st.just(WIDTH), st.integers(1, 5), padding=st.sampled_from(["SAME", "VALID", "CIRCULAR"]), C_W=st.floats(0, 9)),
+    st.builds(lg.AvgPool, st.integers(1, 3), strides=st.none() | st.tuples(st.integers(1, 3))),
+    st.builds(lg.SumPool, st.tuples(st.integers(1, 3)), padding=st.sampled_from(["SAME", "VALID"])),
+    st.builds(lg.GlobalAvgPool),
+    st.builds(lg.Flatten),
 )
 
 
 @st.composite
-def sums(draw: Any, inside: Any) -> lg.Sum:
+def sums(draw: Any, inside: Any) -> lg.Sum | lg.Product | lg.Serial:
     branches = draw(st.lists(inside, min_size=1, max_size=3))
+    kind = draw(st.sampled_from([lg.Sum, lg.Product, lg.Concat]))
+    if kind is lg.Concat:
+        return lg.Concat(*branches) >> lg.Dense(WIDTH)
+    if kind is lg.Product:
+        return lg.Product(*branches)
     weights = draw(st.none() | st.lists(st.floats(-1e3, 1e3), min_size=len(branches), max_size=len(branches)))
     return lg.Sum(*branches, weights=weights)
 
 
 serials = st.recursive(
-    st.lists(leaves, min_size=1, max_size=3).map(lambda parts: lg.Serial(tuple(parts))),
+    st.lists(leaves | spatial, min_size=1, max_size=3).map(lambda parts: lg.Serial(tuple(parts))),
     lambda inside: st.lists(leaves | sums(inside), min_size=1, max_size=3).map(lambda parts: lg.Serial(tuple(parts))),
     max_leaves=6,
 )
@@ -50,7 +64,7 @@ def test_law_text_round_trips(net: lg.Serial) -> None:
 def test_law_paths_are_distinct_and_name_every_affine_layer(net: lg.Serial) -> None:
     named = dict(everything(net))
     assert len(named) == len(list(everything(net)))
-    assert [(path, layer) for path, layer, _ in affine(net)] == [(path, part) for path, part in named.items() if isinstance(part, Dense)]
+    assert [(path, layer) for path, layer, _ in affine(net)] == [(path, part) for path, part in named.items() if isinstance(part, Affine)]
 
 
 def test_sums_are_pytrees_with_weights_as_leaves() -> None:
@@ -76,7 +90,7 @@ def test_widen_reaches_into_branches_and_keeps_the_outputs() -> None:
     assert lg.widen(lg.resnet_mlp(16, 2, out=3, norm=True), 2) == lg.resnet_mlp(32, 2, out=3, norm=True)
     last = lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(5) >> lg.Act("relu") >> lg.Dense(2))
     wide = lg.widen(lg.Dense(4) >> lg.Act("relu") >> lg.Dense(2) >> last, 3)
-    assert wide.units(None) == 2 and [layer.width for _, layer, _ in affine(wide)] == [12, 2, 15, 2]
+    assert wide.units(None) == 2 and [layer.fan_out for _, layer, _ in affine(wide)] == [12, 2, 15, 2]
     with pytest.raises(InputError, match="whole number"):
         lg.widen(lg.resnet_mlp(5, 1), 0.5)
 

@@ -84,7 +84,7 @@ def check_corrections(
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[8, 12], out=1, activation="tanh", C_W=1.5)
-    >>> out = lg.check_corrections(net, np.array([[1.0, 0.0]]), jax.random.key(0), networks=500)
+    >>> out = lg.check_corrections(net, np.array([[1.0, 0.0]]), jax.random.key(0), networks=200)
     >>> out.widths, sorted(out.tensors), bool(out.worst()["V"] < 4)
     ((12, 24, 48, 96), ['K1', 'V'], True)
     """

@@ -31,10 +31,10 @@ def widened(net: Serial, widths: Any) -> dict[int, Serial]:
         try:
             found[n] = widen(net, Fraction(n, _first(net)))
         except InputError as error:
-            hidden = [layer.width for layer in layers[:-1]]
+            hidden = [layer.fan_out for layer in layers[:-1]]
             raise InputError("widths", f"{n}", f"whole numbers for all hidden widths, which are as {hidden}") from error
     return found
 
 
 def _first(net: Serial) -> int:
-    return next(affine(net))[1].width
+    return next(affine(net))[1].fan_out

@@ -1,7 +1,8 @@
-"""Nodes of residual networks: branches that are added, the identity, layer normalisation."""
+"""Nodes with branches (sums, products, concatenations), the identity, normalisations, repetition."""
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+import copy
+from collections.abc import Iterable, Sequence
+from typing import Any, ClassVar, Self
 
 from jax.core import Tracer
 
@@ -24,8 +25,8 @@ class Identity(Node):
 class LayerNorm(Node):
     """Layer normalisation, z_i -> (z_i - m)/sqrt(v + eps), with m and v the mean and variance over the units of one point.
 
-    Without gain and bias: the next affine layer has them. `axes`: -1, the features; `eps` > 0.
-    Raises `InputError` for other axes and for eps <= 0.
+    Without gain and bias: the next affine layer has them. `axes`: -1, the features, at every position of an image by
+    themselves; `eps` > 0. Raises `InputError` for other axes and for eps <= 0.
 
     >>> import largen as lg
     >>> lg.LayerNorm() >> lg.Act("gelu") >> lg.Dense(64)
@@ -37,13 +38,64 @@ class LayerNorm(Node):
 
     def __post_init__(self) -> None:
         if isinstance(self.axes, bool) or self.axes not in (-1, (-1,), [-1]):
-            raise InputError("axes", repr(self.axes), "-1, the features of a fully-connected network")
+            raise InputError("axes", repr(self.axes), "-1, the features")
         object.__setattr__(self, "axes", -1)
         object.__setattr__(self, "eps", door.number(self.eps, "eps", low=0.0, strict=True))
 
 
 @node
-class Sum(Node):
+class RMSNorm(Node):
+    """Root-mean-square normalisation, z_i -> z_i/sqrt(m + eps), with m the mean of z_j^2 over the units of one point (and position).
+
+    Without gain. `eps` > 0. Unlike `lg.LayerNorm` it may follow an activation or the inputs. Raises `InputError` for eps <= 0.
+
+    >>> import largen as lg
+    >>> lg.Act("relu") >> lg.RMSNorm() >> lg.Dense(64)
+    lg.Act('relu') >> lg.RMSNorm() >> lg.Dense(64)
+    """
+
+    eps: float = 1e-12
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "eps", door.number(self.eps, "eps", low=0.0, strict=True))
+
+
+class Branching(Node):
+    """A node with branches that all see the same input. Nodes inside have the path of the node, the number of the branch and their
+    own: `sum1/2/dense1`."""
+
+    branches: tuple[Serial, ...]
+    leaves: ClassVar[tuple[str, ...]] = ("branches",)
+
+    def __init__(self, *branches: Node) -> None:
+        if not branches:
+            raise InputError("branches", "no branch", "at least one, such as lg.Identity()")
+        object.__setattr__(self, "branches", tuple(network(branch, "branches") for branch in branches))
+        self.units(None)
+
+    def with_branches(self, branches: Iterable[Serial]) -> Self:
+        """The node with other branches."""
+        new = copy.copy(self)
+        object.__setattr__(new, "branches", tuple(branches))
+        return new
+
+    def units(self, before: int | None) -> int | None:
+        known = {width for branch in self.branches if (width := branch.units(before)) is not None}
+        if len(known) > 1:
+            got = " and ".join(map(str, sorted(known)))
+            raise InputError("branches", f"widths {got} in {self!r}", "branches of equal widths")
+        return next(iter(known), None)
+
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        shapes = sorted({branch.shape(before) for branch in self.branches})
+        if len(shapes) > 1:
+            got = " and ".join(map(str, shapes))
+            raise InputError("branches", f"values of shapes {got} in {self!r}", "branches of equal shapes")
+        return shapes[0]
+
+
+@node
+class Sum(Branching):
     """Branches that all see the same input, added: sum_i w_i branch_i(z). `weights` w_i, real numbers, default 1 each.
 
     A residual block z + W phi(z) + b is `lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(n))` (PDLT B.3, the weight of the
@@ -64,21 +116,87 @@ class Sum(Node):
     leaves: ClassVar[tuple[str, ...]] = ("branches", "weights")
 
     def __init__(self, *branches: Node, weights: Sequence[Any] | None = None) -> None:
-        if not branches:
-            raise InputError("branches", "no branch", "at least one, such as lg.Identity()")
         given = (1.0,) * len(branches) if weights is None else weights
         if isinstance(given, str) or not hasattr(given, "__len__") or len(given) != len(branches):
             raise InputError("weights", repr(weights), f"one number per branch ({len(branches)})")
-        object.__setattr__(self, "branches", tuple(network(branch, "branches") for branch in branches))
         object.__setattr__(self, "weights", tuple(_weight(w) for w in given))
-        self.units(None)
+        super().__init__(*branches)
+
+
+@node
+class Product(Branching):
+    """Branches that all see the same input, multiplied unit by unit, as gates do.
+
+    Raises `InputError` for no branch, for what is no node, and for branches of different widths.
+
+    >>> import largen as lg
+    >>> lg.Dense(8) >> lg.Product(lg.Dense(8), lg.Act("gelu")) >> lg.Dense(1)
+    lg.Dense(8) >> lg.Product(lg.Dense(8), lg.Act('gelu')) >> lg.Dense(1)
+    """
+
+    branches: tuple[Serial, ...]
+
+    def __init__(self, *branches: Node) -> None:
+        super().__init__(*branches)
+
+
+@node
+class Concat(Branching):
+    """Branches that all see the same input, their units side by side (channels of images). The widths of the branches must be known.
+
+    Raises `InputError` for no branch and for what is no node.
+
+    >>> import largen as lg
+    >>> (lg.Dense(8) >> lg.Concat(lg.Identity(), lg.Act("tanh") >> lg.Dense(4))).units(None)
+    12
+    """
+
+    branches: tuple[Serial, ...]
+    widths: tuple[int | None, ...] = ()  # of the branches, where known; `with_widths` fills in the rest
+
+    def __init__(self, *branches: Node) -> None:
+        super().__init__(*branches)
+        object.__setattr__(self, "widths", tuple(branch.units(None) for branch in self.branches))
+
+    def with_branches(self, branches: Iterable[Serial]) -> Self:
+        return type(self)(*branches)
 
     def units(self, before: int | None) -> int | None:
-        known = {width for branch in self.branches if (width := branch.units(before)) is not None}
-        if len(known) > 1:
-            got = " and ".join(map(str, sorted(known)))
-            raise InputError("branches", f"widths {got} in {self!r}", "branches of equal widths")
-        return next(iter(known), None)
+        found = [branch.units(before) for branch in self.branches]
+        return None if None in found else sum(width for width in found if width is not None)
+
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        shapes = [branch.shape(before) for branch in self.branches]
+        if len({shape[:-1] for shape in shapes}) > 1:
+            got = " and ".join(str(shape) for shape in shapes)
+            raise InputError("branches", f"values of shapes {got} in {self!r}", "branches of equal positions (all but the last axis)")
+        return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+
+
+def with_widths(net: Serial, units: int) -> Serial:
+    """The network with the widths of the branches of every `Concat`, given the units of its inputs: theories weigh moments by them."""
+    nodes: list[Node] = []
+    for part in net.nodes:
+        if isinstance(part, Branching):
+            new = part.with_branches(with_widths(branch, units) for branch in part.branches)
+            if isinstance(part, Concat):
+                object.__setattr__(new, "widths", tuple(branch.units(units) for branch in part.branches))
+            nodes.append(new)
+        else:
+            nodes.append(part)
+        units = part.units(units) or units
+    return Serial(tuple(nodes))
+
+
+def Repeat(block: Node, times: int) -> Serial:
+    """A block `times` times in a row, each with parameters of its own: `block >> block >> ...`. Theories scan over equal blocks,
+    so that compiling does not grow with `times`. Raises `InputError` for what is no node and for times < 1.
+
+    >>> import largen as lg
+    >>> len(lg.Repeat(lg.Act("relu") >> lg.Dense(64), 3).nodes)
+    6
+    """
+    return Serial((network(block, "block"),) * door.count(times, "times"))
 
 
 def _weight(value: Any) -> Any:

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from largen.architecture.branches import Sum
-from largen.architecture.nodes import Act, Dense, Node, Serial, network
+from largen.architecture.branches import Branching, Concat, Product, Sum
+from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
+from largen.architecture.spatial import Flatten
 from largen.architecture.walk import branch_paths, paths
 
 # What the values are at a place of a network: the inputs; independent Gaussian units of mean zero, at infinite width; or something
@@ -14,17 +15,19 @@ INPUTS, GAUSSIAN, MOMENTS = "inputs", "gaussian", "moments"
 
 def kind_after(part: Node, before: str) -> str:
     """What the values are after a node, given what they are before it."""
-    if isinstance(part, Dense):
+    if isinstance(part, Affine):
         return GAUSSIAN
-    if isinstance(part, Act):
+    if isinstance(part, (Act, Product, Concat)):
         return MOMENTS
+    if isinstance(part, Flatten):  # units of different positions have different variances
+        return INPUTS if before == INPUTS else MOMENTS
     if isinstance(part, Sum):
         kinds = {kind_after(branch, before) for branch in part.branches}
         return kinds.pop() if len(kinds) == 1 else MOMENTS
     if isinstance(part, Serial):
         for inner in part.nodes:
             before = kind_after(inner, before)
-    return before  # Identity, LayerNorm: as it came
+    return before  # identity, normalisation, pooling: as it came
 
 
 def levels(net: Any) -> tuple[tuple[str, tuple[Node, ...]], ...]:
@@ -44,23 +47,30 @@ def levels(net: Any) -> tuple[tuple[str, tuple[Node, ...]], ...]:
     for i, (path, part) in enumerate(paths(whole), 1):
         stage.append(part)
         kind = kind_after(part, kind)
-        if kind == GAUSSIAN and (isinstance(part, (Dense, Sum)) or i == len(whole.nodes)):
+        if kind == GAUSSIAN and (isinstance(part, (Affine, Sum)) or i == len(whole.nodes)):
             found.append((path, tuple(stage)))
             stage = []
     return tuple(found)
 
 
-def affine(net: Serial, n_in: int | None = None, prefix: str = "") -> Iterator[tuple[str, Dense, int | None]]:
-    """(path, node, fan-in) of every affine layer, in order, those of branches too, branch after branch. A fan-in that depends
-    on the number of input features is None if that is not given."""
-    units = n_in
+def affine(net: Serial, n_in: int | tuple[int, ...] | None = None) -> Iterator[tuple[str, Affine, int | None]]:
+    """(path, node, fan-in) of every affine layer, in order, those of branches too, branch after branch. `n_in`: the number of input
+    features, or the shape of one input; fan-ins that depend on it are None without."""
+    shape = n_in if isinstance(n_in, tuple) or n_in is None else (n_in,)
+    yield from _affine(net, shape, None, "")
+
+
+def _affine(net: Serial, shape: tuple[int, ...] | None, units: int | None, prefix: str) -> Iterator[tuple[str, Affine, int | None]]:
+    """As `affine`, with the units of the last axis where the whole shape is not known."""
     for path, part in paths(net, prefix):
-        if isinstance(part, Dense):
-            yield path, part, units
-        elif isinstance(part, Sum):
+        if isinstance(part, Affine):
+            at = shape if shape is not None else (units,) if isinstance(part, Dense) and units is not None else None
+            yield path, part, None if at is None else part.fan_in(at)
+        elif isinstance(part, Branching):
             for inside, branch in branch_paths(part, path):
-                yield from affine(branch, units, inside)
+                yield from _affine(branch, shape, units, inside)
         units = part.units(units)
+        shape = None if shape is None else part.shape(shape)
 
 
 def last_affine(part: Node, path: str) -> tuple[str, Any] | None:
@@ -69,7 +79,7 @@ def last_affine(part: Node, path: str) -> tuple[str, Any] | None:
     So a derivative with respect to that bias is `weight` times the one with respect to those values. In a sum it is that of the
     branch of largest weight which ends in one.
     """
-    if isinstance(part, Dense):
+    if isinstance(part, Affine):
         return path, 1.0
     if not isinstance(part, Sum):
         return None

@@ -35,6 +35,10 @@ class Node:
         """The number of units after the node, given that before it; None: not known. Raises `InputError` where widths clash."""
         return before
 
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of one point after the node, (*positions, units), given that before it. Raises `InputError` where it does not fit."""
+        return before
+
     def __repr__(self) -> str:
         from largen.architecture.text import as_code  # printing is a room of its own
 
@@ -63,15 +67,35 @@ def node(cls: N) -> N:
     return made
 
 
-def _variance(value: Any, name: str) -> Any:
+def variance(value: Any, name: str) -> Any:
     """A checked hyperparameter: a float when concrete (so that equal networks are equal), else as it came."""
     checked = door.number(value, name, low=0.0)
     return checked if isinstance(checked, Tracer) else float(checked)
 
 
+class Affine(Node):
+    """A node z = b + W x with parameters of its own, b ~ N(0, C_b) and W ~ N(0, C_W/fan_in)."""
+
+    C_W: Any
+    C_b: Any
+    leaves: ClassVar[tuple[str, ...]] = ("C_W", "C_b")
+    size: ClassVar[str] = "width"  # the field that says how many outputs
+
+    @property
+    def fan_out(self) -> int:
+        """The number of outputs (at every position)."""
+        return getattr(self, self.size)
+
+    def fan_in(self, before: tuple[int, ...]) -> int:
+        """The number of inputs that one unit sums over."""
+        raise NotImplementedError
+
+
 @node
-class Dense(Node):
+class Dense(Affine):
     """An affine layer z = b + W x, b ~ N(0, C_b), W ~ N(0, C_W/fan_in), `width` outputs.
+
+    On images and sequences it acts on the last axis, at every position with the same weights.
 
     Raises `InputError` for a width < 1 and for negative, infinite or non-numeric C_W, C_b.
 
@@ -83,17 +107,22 @@ class Dense(Node):
     width: int
     C_W: Any = 1.0
     C_b: Any = 0.0
-    leaves: ClassVar[tuple[str, ...]] = ("C_W", "C_b")
 
     def __post_init__(self) -> None:
         if isinstance(self.width, (bool, str)) or not isinstance(self.width, (int, np.integer)) or self.width < 1:
             raise InputError("width", repr(self.width), "an integer >= 1")
         object.__setattr__(self, "width", int(self.width))
-        object.__setattr__(self, "C_W", _variance(self.C_W, "C_W"))
-        object.__setattr__(self, "C_b", _variance(self.C_b, "C_b"))
+        object.__setattr__(self, "C_W", variance(self.C_W, "C_W"))
+        object.__setattr__(self, "C_b", variance(self.C_b, "C_b"))
 
     def units(self, before: int | None) -> int | None:
         return self.width
+
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        return (*before[:-1], self.width)
+
+    def fan_in(self, before: tuple[int, ...]) -> int:
+        return before[-1]
 
 
 @node
@@ -140,6 +169,11 @@ class Serial(Node):
     def units(self, before: int | None) -> int | None:
         for part in self.nodes:
             before = part.units(before)
+        return before
+
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        for part in self.nodes:
+            before = part.shape(before)
         return before
 
 

@@ -1,6 +1,7 @@
 """Networks by one call, and the same network wider."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -9,8 +10,8 @@ import numpy as np
 from largen import door
 from largen.activations.activation import activation as as_activation
 from largen.activations.critical import critical
-from largen.architecture.branches import Identity, LayerNorm, Sum
-from largen.architecture.nodes import Act, Dense, Node, Serial, network
+from largen.architecture.branches import Branching, Identity, LayerNorm, Sum
+from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
 from largen.errors import InputError, UnsupportedError
 
 
@@ -116,17 +117,17 @@ def _widened(net: Serial, factor: Fraction, stays: bool) -> tuple[Serial, bool]:
     """The network wider; `stays`: whether the number of its outputs stays, returned for its inputs."""
     nodes: list[Node] = []
     for part in reversed(net.nodes):
-        if isinstance(part, Sum):
+        if isinstance(part, Branching):
             pairs = [_widened(branch, factor, stays) for branch in part.branches]
-            part, stays = Sum(*(branch for branch, _ in pairs), weights=part.weights), any(stay for _, stay in pairs)
-        elif isinstance(part, Dense):
+            part, stays = part.with_branches(branch for branch, _ in pairs), any(stay for _, stay in pairs)
+        elif isinstance(part, Affine):
             part, stays = part if stays else _wider(part, factor), False
         nodes.append(part)
     return Serial(tuple(reversed(nodes))), stays
 
 
-def _wider(layer: Dense, factor: Fraction) -> Dense:
-    width = layer.width * factor
+def _wider(layer: Affine, factor: Fraction) -> Affine:
+    width = layer.fan_out * factor
     if width.denominator != 1 or width < 1:
-        raise InputError("factor", str(factor), f"a factor that makes the width {layer.width} a whole number >= 1")
-    return Dense(int(width), layer.C_W, layer.C_b)
+        raise InputError("factor", str(factor), f"a factor that makes the width {layer.fan_out} a whole number >= 1")
+    return replace(layer, **{layer.size: int(width)})

@@ -9,7 +9,7 @@ from jax.core import Tracer
 
 from largen import door
 from largen.activations.activation import Activation
-from largen.architecture.branches import Sum
+from largen.architecture.branches import Branching, Sum
 from largen.architecture.nodes import NODES, Node, Serial, network
 from largen.errors import InputError
 from largen.types import is_traced
@@ -19,11 +19,11 @@ FORMAT, VERSION = "largen-network", 1
 
 def as_code(net: Node) -> str:
     """The code that builds the network (with `import largen as lg`); broken into lines beyond 100 characters."""
-    if isinstance(net, Sum):
+    if isinstance(net, Branching):
         arguments = [as_code(branch.nodes[0] if len(branch.nodes) == 1 else branch) for branch in net.branches]
-        if any(isinstance(w, Tracer) or w != 1 for w in net.weights):
+        if isinstance(net, Sum) and any(isinstance(w, Tracer) or w != 1 for w in net.weights):
             arguments.append(f"weights={net.weights!r}")
-        return f"lg.Sum({', '.join(arguments)})"
+        return f"lg.{type(net).__name__}({', '.join(arguments)})"
     if not isinstance(net, Serial):
         arguments = []
         for f in dataclasses.fields(net):  # type: ignore[arg-type]
@@ -94,11 +94,14 @@ def _toml(value: Any, deep: bool = False) -> str:
 
 
 def _encode(part: Node) -> dict[str, Any]:
-    if isinstance(part, Sum):
-        if is_traced(part.weights):
-            raise InputError("net", f"weights = {part.weights!r}", "concrete values (not inside jit or grad)")
+    if isinstance(part, Branching):
         branches = [[_encode(inner) for inner in branch.nodes] for branch in part.branches]
-        return {"node": "Sum", "branches": branches, "weights": list(part.weights)}
+        made = {"node": type(part).__name__, "branches": branches}
+        if isinstance(part, Sum):
+            if is_traced(part.weights):
+                raise InputError("net", f"weights = {part.weights!r}", "concrete values (not inside jit or grad)")
+            made["weights"] = list(part.weights)
+        return made
     entry: dict[str, Any] = {"node": type(part).__name__}
     for f in dataclasses.fields(part):  # type: ignore[arg-type]
         value = getattr(part, f.name)
@@ -107,7 +110,11 @@ def _encode(part: Node) -> dict[str, Any]:
                 need = "a registered activation (a callable cannot be written as text)"
                 raise InputError("net", repr(value), need, f"Register it: lg.activation(fn, name={value.name!r}, kinks=...).")
             value = value.name
-        if isinstance(value, Tracer) or not isinstance(value, (int, float, str)):
+        if isinstance(value, tuple):
+            value = list(value)
+        if value is None:  # left out: the default
+            continue
+        if isinstance(value, Tracer) or not isinstance(value, (int, float, str, list)):
             raise InputError("net", f"{f.name} = {value!r}", "concrete values (not inside jit or grad)")
         entry[f.name] = value
     return entry
@@ -155,14 +162,14 @@ def _decode(entry: Any, where: str) -> Node:
     if not isinstance(entry, dict) or entry.get("node") not in known:
         raise InputError(where, repr(entry), f"a table whose `node` is one of {', '.join(known)}")
     kind: Any = NODES[entry["node"]]
-    names = [f.name for f in dataclasses.fields(kind)]
+    names = [f.name for f in dataclasses.fields(kind) if f.name != "widths"]
     given = {k: v for k, v in entry.items() if k != "node"}
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     if set(given) - set(names) or required - set(given):
         raise InputError(where, f"fields {sorted(given)}", f"the fields {', '.join(names)} of {entry['node']}")
-    if kind is Sum:
+    if issubclass(kind, Branching):
         branches = given.pop("branches")
         if not isinstance(branches, list):
             raise InputError(where, f"branches = {branches!r}", "a list of branches, each a list of nodes")
-        return Sum(*(_serial(branch, f"{where}, branch {i}") for i, branch in enumerate(branches, 1)), **given)
-    return kind(**given)
+        return kind(*(_serial(branch, f"{where}, branch {i}") for i, branch in enumerate(branches, 1)), **given)
+    return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

@@ -5,8 +5,8 @@ the one before it given what is wanted of its output; `step(node, carrier, extra
 The walk owns order, paths, recursion into branches, `lax.scan` over repeated blocks (so that tracing and compiling do not
 grow with depth), and `UnsupportedError` for a node without a rule. Adding a node edits no theory; adding a theory edits no node.
 
-Paths name a node by its type and its place among its kind: `dense1`, `act1`, `dense2`, ...; inside a sum they go on with the
-number of the branch: `sum1/2/dense1`. The rule of a sum gets for `extra` a tuple of functions, one per branch, that send a
+Paths name a node by its type and its place among its kind: `dense1`, `act1`, `dense2`, ...; inside a node with branches they go on with the
+number of the branch: `sum1/2/dense1`. The rule of such a node gets for `extra` a tuple of functions, one per branch, that send a
 carrier through the branch.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen.architecture.branches import Sum
+from largen.architecture.branches import Branching
 from largen.architecture.nodes import Node, Serial
 from largen.errors import UnsupportedError
 
@@ -29,10 +29,12 @@ Observer = Callable[[str, Any, Any], None]
 @dataclass(frozen=True)
 class Theory:
     """A named registry of rules. `signature(node)` is what the rules read of a node besides its leaves: consecutive
-    blocks with equal signatures are scanned. None means never scan (blocks may change the carrier's shape)."""
+    blocks with equal signatures are scanned. None means never scan (blocks may change the carrier's shape). `join`: what branches that
+    want different things of their common input get; without it they are refused."""
 
     name: str
     signature: Callable[[Any], Hashable] | None = None
+    join: Callable[[list[Any]], Any] | None = field(default=None, compare=False)
     rules: dict[type, tuple[Needs, Step]] = field(default_factory=dict, hash=False, compare=False)
 
     def rule(self, kind: type[Node], needs: Needs = lambda node, need: need) -> Callable[[Step], Step]:
@@ -62,17 +64,17 @@ def paths(net: Serial, prefix: str = "") -> Iterator[tuple[str, Node]]:
         yield f"{prefix}{kind}{seen[kind]}", part
 
 
-def branch_paths(part: Sum, path: str) -> Iterator[tuple[str, Serial]]:
-    """(prefix of the paths inside, branch) of every branch of a sum at `path`."""
+def branch_paths(part: Branching, path: str) -> Iterator[tuple[str, Serial]]:
+    """(prefix of the paths inside, branch) of every branch of a node at `path`."""
     for number, branch in enumerate(part.branches, 1):
         yield f"{path}/{number}/", branch
 
 
 def everything(net: Serial, prefix: str = "") -> Iterator[tuple[str, Node]]:
-    """(path, node) of every node, in order; a sum comes before the nodes of its branches."""
+    """(path, node) of every node, in order; a node with branches comes before those inside."""
     for path, part in paths(net, prefix):
         yield path, part
-        if isinstance(part, Sum):
+        if isinstance(part, Branching):
             for inside, branch in branch_paths(part, path):
                 yield from everything(branch, inside)
 
@@ -92,7 +94,7 @@ class Job:
 
     def run(self, part: Any, carrier: Any, extra: Any, observe: Observer | None = None) -> Any:
         """The next carrier, with the node and the extra given."""
-        if isinstance(part, Sum):
+        if isinstance(part, Branching):
             rows = zip(self.branches, part.branches, extra, strict=True)
             extra = tuple(_through(jobs, branch, slices, observe) for jobs, branch, slices in rows)
         after = self.step(part, carrier, extra, self.need)
@@ -117,16 +119,24 @@ def _jobs(net: Serial, theory: Theory, extras: Mapping[str, Any], need: Any, kee
         needs, step = theory.of(part, path)
         extra, before, branches = extras.get(path), needs(part, need), ()
         mark = (type(part), theory.signature(part) if theory.signature else None, need, path in keep)
-        if isinstance(part, Sum):
+        if isinstance(part, Branching):
             made = [_jobs(branch, theory, extras, before, keep, inside) for inside, branch in branch_paths(part, path)]
             branches, wanted = tuple(row for row, _ in made), [want for _, want in made]
-            if any(want != wanted[0] for want in wanted):
-                raise UnsupportedError(repr(part), path, theory.name, "its branches need different things of their common input")
-            extra, before = tuple(tuple(job.extra for job in row) for row in branches), wanted[0]
+            before = wanted[0]
+            if any(want != before for want in wanted):
+                if theory.join is None:
+                    raise UnsupportedError(repr(part), path, theory.name, "its branches need different things of their common input")
+                before = theory.join(wanted)
+            extra = tuple(tuple(job.extra for job in row) for row in branches)
             mark = (*mark, tuple(tuple(job.mark for job in row) for row in branches))
         jobs.append(Job(path, part, extra, need, step, mark, branches))
         need = before
     return tuple(reversed(jobs)), need
+
+
+def needed(net: Serial, theory: Theory, need: Any = None) -> Any:
+    """What a theory needs of the inputs of a network, given what is wanted of its output."""
+    return _jobs(net, theory, {}, need, ())[1]
 
 
 def walk(

@@ -119,6 +119,35 @@ def plus(one: Pair, other: Pair) -> Pair:
     return Pair(q1, q2, k, safe_divide(near, size, 1.0), safe_divide(far, size, 1.0))
 
 
+def times(one: Pair, other: Pair) -> Pair:
+    """The pair of the products z y of independent z and y: moments multiply, and so do cosines,
+
+    1 - c_z c_y = n_z + n_y - n_z n_y with n = 1 - c (f_z + f_y - f_z f_y with f = 1 + c, the better one where both are small).
+    """
+    z, y = jax.lax.stop_gradient((one, other))
+    acute = z.near <= z.far
+    near = jnp.where(acute, z.near + y.near - z.near * y.near, z.far + y.far - z.far * y.far)
+    far = jnp.where(acute, z.near + y.far - z.near * y.far, z.far + y.near - z.far * y.near)
+    return Pair(one.q1 * other.q1, one.q2 * other.q2, one.k * other.k, near, far)
+
+
+def mean(pair: Pair, axes: tuple[int, ...]) -> Pair:
+    """The pair of (z_1, ..., z_m)/sqrt(m), the z of the entries along `axes`: moments are means; A = sqrt(Q1 Q2), t = (Q2/Q1)^(1/4),
+
+    A (1 -+ C) = <r1 r2 (1 -+ c)> + <(r1 t - r2/t)^2>/2, a sum of positive terms.
+    """
+    Q1, Q2, k = pair.q1.mean(axes), pair.q2.mean(axes), pair.k.mean(axes)
+    p = jax.lax.stop_gradient(pair)
+    r1, r2 = jnp.sqrt(p.q1), jnp.sqrt(p.q2)
+    S1, S2 = p.q1.mean(axes, keepdims=True), p.q2.mean(axes, keepdims=True)
+    t = jnp.sqrt(jnp.sqrt(safe_divide(S2, S1, 1.0)))
+    size = jnp.sqrt(S1 * S2)
+    rest = 0.5 * (r1 * t - safe_divide(r2, t)) ** 2
+    near, far = ((r1 * r2 * v + rest).mean(axes, keepdims=True) for v in (p.near, p.far))
+    near, far = (safe_divide(v, size, 1.0).squeeze(axes) for v in (near, far))
+    return Pair(Q1, Q2, k, near, far)
+
+
 def normalised(pair: Pair, eps: Any) -> Pair:
     """The pair after z1 -> z1/sqrt(q1 + eps), and likewise z2: the cosine stays."""
     s1, s2 = pair.q1 + eps, pair.q2 + eps

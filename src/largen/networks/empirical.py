@@ -5,10 +5,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.branches import Concat, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.spatial import AvgPool, Conv, Flatten, GlobalAvgPool, SumPool
 from largen.architecture.walk import Theory, walk
-from largen.networks.outputs import carriers
+from largen.networks.outputs import carriers, patches
 from largen.networks.parameters import dtype_of, fitting, pair
 from largen.scaling.rates import resolve
 from largen.types import Array, Params, hand_back, island
@@ -22,6 +23,8 @@ EMPIRICAL = Theory("lg.empirical_ntk")
 @EMPIRICAL.rule(Dense)
 def _dense(node: Any, total: Any, extra: Any, need: bool) -> Any:
     (a1, B1), (a2, B2), (bias, weight) = extra
+    if a1.ndim > 2:
+        return _shared(total, (a1, B1), (a2, B2), (bias, weight), need)
     (o, n1, width), n2 = B1.shape, B2.shape[1]
     gain = bias + weight / a1.shape[1] * (a1 @ a2.T)
     if need:
@@ -30,14 +33,44 @@ def _dense(node: Any, total: Any, extra: Any, need: bool) -> Any:
     return total + jnp.einsum("iaj,icj->iac", B1, B2).mean(0) * gain
 
 
+@EMPIRICAL.rule(Conv)
+def _conv(node: Conv, total: Any, extra: Any, need: bool) -> Any:
+    one, two, rates = extra
+    return _shared(total, (patches(node, one[0]), one[1]), (patches(node, two[0]), two[1]), rates, need)
+
+
+def _shared(total: Any, one: Any, two: Any, rates: Any, need: bool) -> Any:
+    """A layer whose weights act at every position: its gradients, sums over positions, are formed for every point and output."""
+    bias, weight = rates
+
+    def gradients(a: Any, B: Any) -> tuple[Any, Any]:
+        n, fan_in, (o, width) = len(a), a.shape[-1], (B.shape[0], B.shape[-1])
+        a, B = a.reshape(n, -1, fan_in), B.reshape(o, n, -1, width)
+        return jnp.einsum("nsa,onsj->onaj", a, B).reshape(o, n, -1), B.sum(2)
+
+    (W1, b1), (W2, b2) = gradients(*one), gradients(*two)
+    fan_in = one[0].shape[-1]
+    if need:
+        return total + weight / fan_in * jnp.einsum("iap,jcp->iajc", W1, W2) + bias * jnp.einsum("iap,jcp->iajc", b1, b2)
+    mean = weight / fan_in * jnp.einsum("iap,icp->ac", W1, W2) + bias * jnp.einsum("iap,icp->ac", b1, b2)
+    return total + mean / len(W1)
+
+
 @EMPIRICAL.rule(Act)
 @EMPIRICAL.rule(Identity)
 @EMPIRICAL.rule(LayerNorm)
+@EMPIRICAL.rule(RMSNorm)
+@EMPIRICAL.rule(AvgPool)
+@EMPIRICAL.rule(SumPool)
+@EMPIRICAL.rule(GlobalAvgPool)
+@EMPIRICAL.rule(Flatten)
 def _none(node: Any, total: Any, extra: Any, need: bool) -> Any:
     return total
 
 
 @EMPIRICAL.rule(Sum)
+@EMPIRICAL.rule(Product)
+@EMPIRICAL.rule(Concat)
 def _sum(node: Any, total: Any, through: Any, need: bool) -> Any:
     for send in through:  # weights and cross terms are in the factors, so the branches' layers are summed like all others
         total = send(total)
@@ -45,12 +78,14 @@ def _sum(node: Any, total: Any, through: Any, need: bool) -> Any:
 
 
 def backward_factors(net: Serial, params: Params, X: Any) -> dict[str, tuple[jax.Array, jax.Array]]:
-    """{path: (a, B)} of every affine layer: its input a (n, fan_in) and B[i, x, j] = dz^(L)_i(x)/dz^(l)_j(x), (o, n, width).
+    """{path: (a, B)} of every affine layer: its input a (n, fan_in) and B[i, x, j] = dz^(L)_i(x)/dz^(l)_j(x), (o, n, width); with positions
+    (n, *positions, channels) and (o, n, *positions, channels).
 
     The factor is the gradient with respect to a bias of its own for every point, so any node that can be applied and
     differentiated will do, and the backward rule (PDLT 8.17) need not be written down a second time.
     """
-    own = {path: jnp.broadcast_to(p["b"], (X.shape[0], *p["b"].shape)) for path, p in params.items()}
+    after = {path: shape for path, (_, shape) in jax.eval_shape(lambda p: carriers(net, p, X)[1], params).items()}
+    own = {path: jnp.broadcast_to(p["b"], after[path].shape) for path, p in params.items()}
 
     def forward(biases: Any) -> Any:
         z, seen = carriers(net, {path: {**p, "b": biases[path]} for path, p in params.items()}, X)

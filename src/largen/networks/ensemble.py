@@ -18,7 +18,7 @@ from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.networks.empirical import tangent_kernel
 from largen.networks.outputs import in_order, layers, outputs
-from largen.networks.parameters import a_dtype, a_key, draw_parameters, dtype_of, fitting, pair
+from largen.networks.parameters import a_dtype, a_key, a_shape, draw_parameters, dtype_of, fitting, pair
 from largen.networks.training import History, descend, finite, prepare
 from largen.scaling.rates import resolve
 from largen.types import Array, Params, hand_back, island
@@ -42,7 +42,7 @@ def _stacked(net: Serial, params: Any, X: Array) -> Params:
     return fitting(net, params, X, lead=(np.shape(leaves[0])[0],))
 
 
-def init_ensemble(net: Any, key: Any, n_in: int, networks: int, dtype: Any = None) -> Params:
+def init_ensemble(net: Any, key: Any, n_in: int | tuple[int, ...], networks: int, dtype: Any = None) -> Params:
     """Parameters of `networks` independent networks: network k is `lg.init(net, jax.random.split(key, networks)[k], n_in)`.
 
     Returns {path: {"W": (networks, fan_in, fan_out), "b": (networks, fan_out)}}. Parameters and errors as in `lg.init`.
@@ -53,9 +53,9 @@ def init_ensemble(net: Any, key: Any, n_in: int, networks: int, dtype: Any = Non
     (5, 3, 64)
     """
     whole, one, kind = network(net), a_key(key), a_dtype(dtype)
-    features, many = door.count(n_in, "n_in"), door.count(networks, "networks")
+    shape, many = a_shape(n_in), door.count(networks, "networks")
     with island(np.empty(0, kind)):
-        return jax.vmap(lambda k: draw_parameters(whole, k, features, kind))(jax.random.split(one, many))
+        return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind))(jax.random.split(one, many))
 
 
 def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
@@ -83,7 +83,7 @@ def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) ->
 
 def over(core: Callable[..., Any], net: Any, params: Params, X: Any, chunk: int, *more: Any) -> Any:
     """`core(net, params, X, *more)` of every network of an ensemble: what `apply_ensemble` and its like share."""
-    whole, x = network(net), door.points(X)
+    whole, x = network(net), door.inputs(X)
     fit = _stacked(whole, params, x)
     with island(fit):
         return hand_back(each(core, whole, fit, (jnp.asarray(x, dtype_of(fit)), *more), chunk=door.count(chunk, "chunk")), X)
@@ -114,7 +114,7 @@ def train_ensemble(
     >>> history.loss.shape, history.outputs.shape
     ((5, 21), (5, 3, 3, 1))
     """
-    whole, x = network(net), door.points(X)
+    whole, x = network(net), door.inputs(X)
     fit = _stacked(whole, params, x)
     with island(fit):
         job = prepare(whole, fit, x, y, eta, steps, rates, loss, optimizer, record)

@@ -28,7 +28,7 @@ def jacobian_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any =
     with island(fit):
         kind = dtype_of(fit)
         two = None if x2 is None else jnp.asarray(x2, kind)
-        return hand_back(_contracted(whole, fit, jnp.asarray(x1, kind), two, rate_tensor(whole, x1.shape[1], resolve(whole, rates))), X1)
+        return hand_back(_contracted(whole, fit, jnp.asarray(x1, kind), two, rate_tensor(whole, x1.shape[1:], resolve(whole, rates))), X1)
 
 
 @jax.jit

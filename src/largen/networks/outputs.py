@@ -1,25 +1,83 @@
 """What a real network computes: its outputs, and the preactivations of every layer."""
 
+import math
+from functools import reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from largen import door
-from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.branches import Concat, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.spatial import AvgPool, Axis, Conv, Flatten, GlobalAvgPool, SumPool
 from largen.architecture.walk import Theory, walk
 from largen.networks.parameters import dtype_of, fitting
 from largen.types import Array, Params, hand_back, island
 
-# The carrier is the array (n, features) after the node; the extra of a node is its parameters.
+# The carrier is the array (n, features) or (n, *positions, channels) after the node; the extra of a node is its parameters.
 FORWARD = Theory("lg.apply")
 
 
 @FORWARD.rule(Dense)
 def _dense(node: Any, x: Any, extra: Any, need: Any) -> Any:
     return x @ extra["W"] + extra["b"]
+
+
+@FORWARD.rule(Conv)
+def _conv(node: Conv, x: Any, extra: Any, need: Any) -> Any:
+    axes = node.axes(x.shape[1:-1])
+    strides, dilations = [a.stride for a in axes], [a.dilation for a in axes]
+    z = jax.lax.conv_general_dilated(
+        padded(x, axes), extra["W"], strides, "VALID", rhs_dilation=dilations, dimension_numbers=layout(len(axes))
+    )
+    return z + extra["b"]
+
+
+def layout(rank: int) -> tuple[str, str, str]:
+    """Points first, channels last, for JAX's convolutions in any number of spatial axes."""
+    letters = "abcdefgh"[:rank]
+    return f"N{letters}C", f"{letters}IO", f"N{letters}C"
+
+
+def patches(node: Conv, x: Any) -> Any:
+    """What every output position of a convolution sees: (n, *positions, channels x window)."""
+    axes = node.axes(x.shape[1:-1])
+    windows, strides, dilations = ([getattr(a, name) for a in axes] for name in ("window", "stride", "dilation"))
+    return jax.lax.conv_general_dilated_patches(
+        padded(x, axes), windows, strides, "VALID", rhs_dilation=dilations, dimension_numbers=layout(len(axes))
+    )
+
+
+def padded(x: Any, axes: tuple[Axis, ...]) -> Any:
+    """(n, *positions, channels) with the padding of every axis."""
+    for i, axis in enumerate(axes, 1):
+        pads = [(0, 0)] * x.ndim
+        pads[i] = (axis.low, axis.high)
+        x = jnp.pad(x, pads, mode="wrap") if axis.wrap else jnp.pad(x, pads)
+    return x
+
+
+@FORWARD.rule(AvgPool)
+@FORWARD.rule(SumPool)
+def _pool(node: Any, x: Any, extra: Any, need: Any) -> Any:
+    axes = node.axes(x.shape[1:-1])
+    windows, strides = ((1, *(getattr(a, name) for a in axes), 1) for name in ("window", "stride"))
+    zero = np.zeros((), x.dtype)  # a constant, by which JAX knows the sum and its derivative
+    total = jax.lax.reduce_window(padded(x, axes), zero, jax.lax.add, windows, strides, "VALID")
+    return total / math.prod(windows) if node.mean else total
+
+
+@FORWARD.rule(GlobalAvgPool)
+def _global(node: Any, x: Any, extra: Any, need: Any) -> Any:
+    return x.mean(tuple(range(1, x.ndim - 1)))
+
+
+@FORWARD.rule(Flatten)
+def _flatten(node: Any, x: Any, extra: Any, need: Any) -> Any:
+    return x.reshape(len(x), -1)
 
 
 @FORWARD.rule(Act)
@@ -36,6 +94,21 @@ def _identity(node: Any, x: Any, extra: Any, need: Any) -> Any:
 def _layer_norm(node: Any, x: Any, extra: Any, need: Any) -> Any:
     centred = x - x.mean(-1, keepdims=True)
     return centred / jnp.sqrt((centred**2).mean(-1, keepdims=True) + node.eps)
+
+
+@FORWARD.rule(RMSNorm)
+def _rms_norm(node: Any, x: Any, extra: Any, need: Any) -> Any:
+    return x / jnp.sqrt((x**2).mean(-1, keepdims=True) + node.eps)
+
+
+@FORWARD.rule(Product)
+def _product(node: Any, x: Any, through: Any, need: Any) -> Any:
+    return reduce(jnp.multiply, [send(x) for send in through])
+
+
+@FORWARD.rule(Concat)
+def _concat(node: Any, x: Any, through: Any, need: Any) -> Any:
+    return jnp.concatenate([send(x) for send in through], -1)
 
 
 @FORWARD.rule(Sum)
@@ -76,18 +149,19 @@ _layers = jax.jit(layers)
 def apply(net: Any, params: Params, X: Any) -> Array:
     """The outputs of a real network, z^(1) = b + x W, z^(l+1) = b + phi(z^(l)) W, no final activation (PDLT 2.5).
 
-    Parameters: `params` as from `lg.init`; `X` (n, features). Returns (n, out) in the dtype of the parameters, numpy for
-    numpy X. May be jitted, differentiated and vmapped in `params` and `X`; compiled once per architecture and shape.
+    Parameters: `params` as from `lg.init`; `X` (n, features), or (n, *positions, channels). Returns (n, out) in the dtype
+    of the parameters, numpy for numpy X. May be jitted, differentiated and vmapped in `params` and `X`; compiled once per
+    architecture and shape.
 
     Raises `InputError` for parameters that do not fit the network and X (naming path and shapes), and for X that is not
-    a finite real array of rank 2.
+    a finite real array of shape (n, features) or (n, *positions, channels).
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
     >>> lg.apply(net, lg.init(net, jax.random.key(0), n_in=3), np.ones((5, 3))).shape
     (5, 2)
     """
-    whole, x = network(net), door.points(X)
+    whole, x = network(net), door.inputs(X)
     fit = fitting(whole, params, x)
     with island(fit):
         return hand_back(_outputs(whole, fit, jnp.asarray(x, dtype_of(fit))), X)
@@ -105,7 +179,7 @@ def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
     >>> {path: values.shape for path, values in z.items()}
     {'dense1': (5, 64), 'dense2': (5, 2)}
     """
-    whole, x = network(net), door.points(X)
+    whole, x = network(net), door.inputs(X)
     fit = fitting(whole, params, x)
     with island(fit):
         return in_order(whole, hand_back(_layers(whole, fit, jnp.asarray(x, dtype_of(fit))), X))

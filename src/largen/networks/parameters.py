@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
-from largen.architecture.branches import Identity, LayerNorm, Sum
-from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.branches import Branching, Concat, Identity, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.nodes import Act, Dense, Node, Serial, network
+from largen.architecture.spatial import AvgPool, Conv, Flatten, GlobalAvgPool, SumPool, outputs_of
 from largen.architecture.walk import Theory, everything, walk
 from largen.errors import InputError
 from largen.types import Array, Params, island
 
-# The carrier is (features, {path: blanks so far}); the extra of a node is its path. Drawing and checking both start from the
-# blanks, so one rule per node serves both.
+# The carrier is (shape of one point, {path: blanks so far}); the extra of a node is its path. Drawing and checking both start from
+# the blanks, so one rule per node serves both.
 PARAMETERS = Theory("lg.init")
 
 
@@ -30,48 +31,62 @@ class Blank:
 
 
 @PARAMETERS.rule(Dense)
-def _dense(node: Any, carrier: Any, path: Any, need: Any) -> Any:
-    fan_in, found = carrier
-    blanks = {"W": Blank((fan_in, node.width), node.C_W / fan_in), "b": Blank((node.width,), node.C_b)}
-    return node.width, {**found, path: blanks}
+def _dense(node: Dense, carrier: Any, path: Any, need: Any) -> Any:
+    shape, found = carrier
+    blanks = {"W": Blank((shape[-1], node.width), node.C_W / node.fan_in(shape)), "b": Blank((node.width,), node.C_b)}
+    return node.shape(shape), {**found, path: blanks}
+
+
+@PARAMETERS.rule(Conv)
+def _conv(node: Conv, carrier: Any, path: Any, need: Any) -> Any:
+    shape, found = carrier
+    window = tuple(axis.window for axis in node.axes(shape[:-1]))
+    blanks = {"W": Blank((*window, shape[-1], node.channels), node.C_W / node.fan_in(shape)), "b": Blank((node.channels,), node.C_b)}
+    return node.shape(shape), {**found, path: blanks}
 
 
 @PARAMETERS.rule(Act)
 @PARAMETERS.rule(Identity)
 @PARAMETERS.rule(LayerNorm)
-def _none(node: Any, carrier: Any, path: Any, need: Any) -> Any:
-    return carrier
+@PARAMETERS.rule(RMSNorm)
+@PARAMETERS.rule(AvgPool)
+@PARAMETERS.rule(SumPool)
+@PARAMETERS.rule(GlobalAvgPool)
+@PARAMETERS.rule(Flatten)
+def _none(node: Node, carrier: Any, path: Any, need: Any) -> Any:
+    shape, found = carrier
+    return node.shape(shape), found
 
 
 @PARAMETERS.rule(Sum)
-def _sum(node: Any, carrier: Any, through: Any, need: Any) -> Any:
+@PARAMETERS.rule(Product)
+@PARAMETERS.rule(Concat)
+def _branches(node: Branching, carrier: Any, through: Any, need: Any) -> Any:
     ends = [send(carrier) for send in through]
-    widths = sorted({width for width, _ in ends})
-    if len(widths) > 1:
-        raise InputError("net", f"branches of widths {' and '.join(map(str, widths))} in {node!r}", "branches of equal widths")
-    return widths[0], {path: entry for _, found in ends for path, entry in found.items()}
+    return node.shape(carrier[0]), {path: entry for _, found in ends for path, entry in found.items()}
 
 
-def blanks(net: Serial, n_in: int) -> tuple[int, dict[str, dict[str, Blank]]]:
-    """The number of outputs, and {path: {"W": blank, "b": blank}}."""
-    return walk(net, PARAMETERS, (n_in, {}), {path: path for path, _ in everything(net)})[0]
+def blanks(net: Serial, shape: tuple[int, ...]) -> tuple[int, dict[str, dict[str, Blank]]]:
+    """The number of outputs, and {path: {"W": blank, "b": blank}}, for points of a shape."""
+    out = outputs_of(net, shape, "X")  # errors name the node at fault before anything is made
+    return out, walk(net, PARAMETERS, (shape, {}), {path: path for path, _ in everything(net)})[0][1]
 
 
-def draw_parameters(net: Serial, key: Any, n_in: int, dtype: Any) -> Params:
+def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any) -> Params:
     """The pure core of `init`: may be jitted and vmapped over keys.
 
     All layers are cut from one vector of standard normals whose length is a power of two: compiling a generator is what
     takes time in a first call, and networks of similar size then share one.
     """
-    total = sum(math.prod(blank.shape) for entry in blanks(net, n_in)[1].values() for blank in entry.values())
-    return _cut(net, jax.random.normal(key, (1 << max(total - 1, 0).bit_length(),), dtype), n_in)
+    total = sum(math.prod(blank.shape) for entry in blanks(net, shape)[1].values() for blank in entry.values())
+    return _cut(net, jax.random.normal(key, (1 << max(total - 1, 0).bit_length(),), dtype), shape)
 
 
-@partial(jax.jit, static_argnames=("n_in",))
-def _cut(net: Serial, normals: jax.Array, n_in: int) -> Params:
+@partial(jax.jit, static_argnames=("shape",))
+def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
     drawn: Params = {}
     at = 0
-    for path, entry in blanks(net, n_in)[1].items():
+    for path, entry in blanks(net, shape)[1].items():
         drawn[path] = {}
         for name, blank in entry.items():
             size = math.prod(blank.shape)
@@ -81,15 +96,16 @@ def _cut(net: Serial, normals: jax.Array, n_in: int) -> Params:
     return drawn
 
 
-def init(net: Any, key: Any, n_in: int, dtype: Any = None) -> Params:
+def init(net: Any, key: Any, n_in: int | tuple[int, ...], dtype: Any = None) -> Params:
     """Parameters of a network at initialisation, W ~ N(0, C_W/fan_in), b ~ N(0, C_b), the first layer too (PDLT 2.19-2.20).
 
-    Parameters: `key`, a JAX random key, `jax.random.key(0)`; `n_in`, the number of input features; `dtype`, float32 or
-    float64 (default: JAX's default float). float64 is honoured with JAX's 64-bit flag off too; then use the result in
-    largen's functions, since plain JAX arithmetic would fall back to float32.
+    Parameters: `key`, a JAX random key, `jax.random.key(0)`; `n_in`, the number of input features, or the shape
+    (*positions, channels) of one input; `dtype`, float32 or float64 (default: JAX's default float). float64 is honoured with
+    JAX's 64-bit flag off too; then use the result in largen's functions, since plain JAX arithmetic would fall back to float32.
 
-    Returns {path: {"W": (fan_in, fan_out), "b": (fan_out,)}}, one entry per affine layer, keyed by its path. The same key
-    gives the same parameters. May be jitted and vmapped over `key`, and differentiated in C_W and C_b.
+    Returns {path: {"W": (fan_in, fan_out), "b": (fan_out,)}}, one entry per affine layer, keyed by its path; W of a convolution
+    is (*window, channels in, channels out). The same key gives the same parameters. May be jitted and vmapped over `key`, and
+    differentiated in C_W and C_b.
 
     Raises `InputError` for anything but one JAX key (an integer seed too), n_in < 1, a dtype that is not a real float.
 
@@ -99,9 +115,16 @@ def init(net: Any, key: Any, n_in: int, dtype: Any = None) -> Params:
     {'dense1': ((3, 64), (64,)), 'dense2': ((64, 2), (2,))}
     """
     whole, one, kind = network(net), a_key(key), a_dtype(dtype)
-    features = door.count(n_in, "n_in")
+    shape = a_shape(n_in)
     with island(np.empty(0, kind)):
-        return draw_parameters(whole, one, features, kind)
+        return draw_parameters(whole, one, shape, kind)
+
+
+def a_shape(n_in: Any) -> tuple[int, ...]:
+    """The shape of one input, given it or the number of its features."""
+    if isinstance(n_in, (tuple, list)) and n_in:
+        return tuple(door.count(n, "n_in") for n in n_in)
+    return (door.count(n_in, "n_in"),)
 
 
 def a_key(key: Any) -> Any:
@@ -134,7 +157,7 @@ def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> P
 
     Shapes and dtypes only, so traced parameters pass. Raises `InputError` naming the path and both shapes.
     """
-    wanted = blanks(net, X.shape[1])[1]
+    wanted = blanks(net, X.shape[1:])[1]
     if not wanted:
         raise InputError("net", "a network without an affine layer", "at least one, such as lg.Dense(10)")
     if not isinstance(params, dict):
@@ -152,7 +175,7 @@ def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> P
                 got = f"a {type(value).__name__}" if kind is None else f"entries of type {kind}"
                 raise InputError(where, got, "an array of real floats")
             if value.shape != lead + blank.shape:
-                need = f"shape {lead + blank.shape}, by the network and the {X.shape[1]} columns of X"
+                need = f"shape {lead + blank.shape}, by the network and {'the' if X.ndim == 2 else 'points of shape'} {_size(X)} of X"
                 raise InputError(where, f"shape {value.shape}", need)
             kinds.add(kind)
     if len(kinds) > 1:
@@ -161,14 +184,18 @@ def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> P
         return jax.tree_util.tree_map(jnp.asarray, params)
 
 
+def _size(X: Array) -> str:
+    return f"{X.shape[1]} columns" if X.ndim == 2 else str(X.shape[1:])
+
+
 def _listed(names: Any) -> str:
     return ", ".join(map(str, names)) if isinstance(names, dict) and names else f"a {type(names).__name__}" if names else "none"
 
 
 def pair(X1: Any, X2: Any) -> tuple[Array, Array | None]:
-    """Two sets of points with equally many columns; the second may be None (the first again)."""
-    one = door.points(X1, "X1")
-    return one, None if X2 is None else door.points(X2, "X2", columns=one.shape[1], other="X1")
+    """Two sets of points of one shape; the second may be None (the first again)."""
+    one = door.inputs(X1, "X1")
+    return one, None if X2 is None else door.inputs(X2, "X2", one.shape[1:], "X1")
 
 
 def dtype_of(params: Params) -> Any:
@@ -176,7 +203,7 @@ def dtype_of(params: Params) -> Any:
     return jax.tree_util.tree_leaves(params)[0].dtype
 
 
-def rate_tensor(net: Serial, n_in: int, rates: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
+def rate_tensor(net: Serial, shape: tuple[int, ...], rates: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
     """The learning-rate tensor, one number per parameter array: lambda_b for b, lambda_W/fan_in for W (PDLT 8.6)."""
-    arrays = blanks(net, n_in)[1]
+    arrays = blanks(net, shape)[1]
     return {path: {"W": weight / math.prod(arrays[path]["W"].shape[:-1]), "b": bias} for path, (bias, weight) in rates.items()}

@@ -119,7 +119,7 @@ def train(
     >>> bool(history.loss[-1] < 1e-3 * history.loss[0]), float(history.time[-1])
     (True, 50.0)
     """
-    whole, x = network(net), door.points(X)
+    whole, x = network(net), door.inputs(X)
     fit = fitting(whole, params, x)
     with island(fit):
         job = prepare(whole, fit, x, y, eta, steps, rates, loss, optimizer, record)
@@ -140,7 +140,7 @@ class Job:
 
 def prepare(net: Serial, params: Params, X: Array, y: Any, eta: Any, steps: int, rates: Any, loss: str, optimizer: Any, record: Any) -> Job:
     """Check the arguments of a training run (door of `train` and of ensembles); `params` fits one network, or one per row."""
-    kind, (out, _) = dtype_of(params), blanks(net, X.shape[1])
+    kind, (out, _) = dtype_of(params), blanks(net, X.shape[1:])
     steps = door.count(steps, "steps", low=0)
     aims = _aims(y, X.shape[0], out, door.choice(loss, "loss", tuple(LOSSES)))
     pace = time = None
@@ -149,7 +149,7 @@ def prepare(net: Serial, params: Params, X: Array, y: Any, eta: Any, steps: int,
         if eta is None:
             raise InputError("eta", "None", need, fix)
         eta = door.number(eta, "eta", low=0.0, strict=True)
-        tensor = rate_tensor(net, X.shape[1], resolve(net, rates))
+        tensor = rate_tensor(net, X.shape[1:], resolve(net, rates))
         pace = jax.tree_util.tree_map(lambda rate: jnp.asarray(eta * rate, kind), tensor)
         time = jnp.asarray(eta, kind) * jnp.arange(steps + 1, dtype=kind)
     else:
@@ -159,7 +159,7 @@ def prepare(net: Serial, params: Params, X: Array, y: Any, eta: Any, steps: int,
             raise InputError("eta", f"{eta!r} together with an optimizer", "None: the optimizer has a learning rate of its own")
         if not (isinstance(rates, str) and rates == "ntk"):
             raise InputError("rates", f"{rates!r} together with an optimizer", "the default: the optimizer gets plain gradients")
-    operands = (jnp.asarray(X, kind), jnp.asarray(aims, kind), pace, _record(record, steps, X.shape[1], kind))
+    operands = (jnp.asarray(X, kind), jnp.asarray(aims, kind), pace, _record(record, steps, X.shape[1:], kind))
     return Job(operands, {"steps": steps, "loss": loss, "optimizer": optimizer}, time)
 
 
@@ -187,13 +187,13 @@ def _aims(y: Any, n: int, out: int, loss: str) -> Array:
     return aims
 
 
-def _record(record: Any, steps: int, columns: int, kind: Any) -> Any:
+def _record(record: Any, steps: int, shape: tuple[int, ...], kind: Any) -> Any:
     """(points, steps) to record at, as arrays."""
     if record is None:
         return None
     if not isinstance(record, (tuple, list)) or len(record) != 2:
         raise InputError("record", f"a {type(record).__name__}", "a pair (X_record, at): points, and the numbers of steps to record after")
-    where, at = door.points(record[0], "record[0]", columns), np.asarray(record[1])
+    where, at = door.inputs(record[0], "record[0]", shape, "X"), np.asarray(record[1])
     whole = at.ndim == 1 and at.size > 0 and np.issubdtype(at.dtype, np.integer)
     if not whole or at[0] < 0 or at[-1] > steps or (np.diff(at) <= 0).any():
         raise InputError("record[1]", repr(record[1]), f"increasing whole numbers of steps between 0 and {steps}")

@@ -1,8 +1,8 @@
-"""Where theory holds: activations and normalisations act on Gaussian units, branches that are added are uncorrelated."""
+"""Where theory holds: activations and normalisations act on Gaussian units, branches that are added or multiplied are uncorrelated."""
 
-from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.branches import Branching, Concat, Identity, LayerNorm, Product, RMSNorm
 from largen.architecture.levels import GAUSSIAN, INPUTS, MOMENTS, kind_after
-from largen.architecture.nodes import Act, Dense, Node, Serial
+from largen.architecture.nodes import Act, Affine, Node, Serial
 from largen.architecture.walk import branch_paths, paths
 from largen.errors import UnsupportedError
 
@@ -13,7 +13,7 @@ def check_gaussian(net: Serial) -> None:
     """Raise `UnsupportedError` where kernels would not be those of the network: see the reasons."""
     kind = _checked(net, INPUTS, "")
     path, node = next((p for p in reversed(list(paths(net))) if not isinstance(p[1], Identity)), ("", net))
-    if isinstance(node, LayerNorm):
+    if isinstance(node, (LayerNorm, RMSNorm)):
         raise UnsupportedError(repr(node), path, NAME, "it normalises over the outputs, whose number stays finite")
     if kind != GAUSSIAN:
         raise UnsupportedError(repr(node), path, NAME, "outputs must be preactivations: end with >> lg.Dense(...)")
@@ -26,11 +26,12 @@ def _checked(net: Serial, kind: str, prefix: str) -> str:
             what = "an activation" if isinstance(node, Act) else "layer normalisation"
             reason = f"{what} needs Gaussian preactivations: put an affine node, lg.Dense(...), before it"
             raise UnsupportedError(repr(node), path, NAME, reason)
-        if isinstance(node, Sum):
+        if isinstance(node, Branching):
             inside = list(branch_paths(node, path))
             for start, branch in inside:
                 _checked(branch, kind, start)
-            _uncorrelated(node, path, [start.rstrip("/") for start, _ in inside])
+            if not isinstance(node, Concat):  # units of different branches never meet in second moments
+                _uncorrelated(node, path, [start.rstrip("/") for start, _ in inside])
             if kind == INPUTS and kind_after(node, kind) == MOMENTS:
                 reason = "a branch passes the inputs on, whose number stays finite: put an affine node, lg.Dense(...), before the sum"
                 raise UnsupportedError(repr(node), path, NAME, reason)
@@ -38,7 +39,7 @@ def _checked(net: Serial, kind: str, prefix: str) -> str:
     return kind
 
 
-def _uncorrelated(node: Sum, path: str, names: list[str]) -> None:
+def _uncorrelated(node: Branching, path: str, names: list[str]) -> None:
     """Branches add as kernels only if all but one are odd in weights of their own."""
     shared = [name for name, branch in zip(names, node.branches, strict=True) if not _fresh(branch)]
     if len(shared) > 1:
@@ -52,6 +53,7 @@ def _fresh(part: Node, before: bool = False) -> bool:
         for inner in part.nodes:
             before = _fresh(inner, before)
         return before
-    if isinstance(part, Sum):
-        return all(_fresh(branch, before) for branch in part.branches)
-    return isinstance(part, Dense) or (before and not isinstance(part, Act))
+    if isinstance(part, Branching):
+        fresh = [_fresh(branch, before) for branch in part.branches]
+        return any(fresh) if isinstance(part, Product) else all(fresh)
+    return isinstance(part, Affine) or (before and not isinstance(part, Act))

@@ -13,12 +13,16 @@ those of the NTK, such as dz_i/dtheta dz_j/dtheta phi'(z_j) W_ij = O(1/sqrt n) w
 Layer normalisation of Gaussian units divides by s = sqrt(K_aa + eps), the mean over the units being 0: K_ab/(s_a s_b), and
 Theta_ab/(s_a s_b): its Jacobian is (1/s)(I - (1 1' + u u')/n), u the normalised units, and the rank-one parts change the NTK
 of two units i, j, Theta delta_ij, by terms of order 1/n in every entry. The next layer's sum over W_ki W_kj is over the diagonal,
-plus (W.u)^2/n: of order 1/n too, for parallel points as for all others.
+plus (W.u)^2/n: of order 1/n too, for parallel points as for all others. RMS normalisation is the same without the mean, and
+holds after an activation too.
+
+Convolutions and pooling: see `largen.theory.positions`. Concatenated units: second moments are means weighted by widths. Products
+of independent f_i: K = prod K_i, Theta = sum_i Theta_i prod_(j != i) K_j.
 """
 
 import operator
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any
 
@@ -27,16 +31,18 @@ import jax.numpy as jnp
 
 from largen import door
 from largen.activations.dual import dual
-from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.branches import Concat, Identity, LayerNorm, Product, RMSNorm, Sum, with_widths
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.architecture.walk import Theory, walk
+from largen.architecture.spatial import AvgPool, Conv, Flatten, GlobalAvgPool, SumPool, outputs_of
+from largen.architecture.walk import Theory, needed, walk
 from largen.data import warn_if_unscaled
 from largen.errors import AccuracyWarning, InputError
 from largen.gaussian import pair as pairs
-from largen.gaussian.pair import Pair
 from largen.scaling.rates import resolve
+from largen.theory import positions
 from largen.theory.gaussian_units import check_gaussian
+from largen.theory.positions import Carrier
 from largen.types import Array, hand_back, is_traced, island
 
 
@@ -54,35 +60,44 @@ class Kernel:
     error: Array
 
 
-@jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Carrier:
-    """On the way: second moments of the inputs, preactivations or activations; the NTK; the worst error so far."""
-
-    pair: Pair
-    theta: Any
-    error: Any
-
-
 def _signature(node: Any) -> Any:
-    """Widths do not matter at infinite width."""
-    return node.activation if isinstance(node, Act) else node.eps if isinstance(node, LayerNorm) else None
+    """Widths do not matter at infinite width, but for concatenations; nodes that change positions are never scanned."""
+    if isinstance(node, Act):
+        return node.activation
+    if isinstance(node, (LayerNorm, RMSNorm)):
+        return node.eps
+    if isinstance(node, Conv):
+        return (node.window, node.dilation, node.padding) if node.keeps() else object()
+    if isinstance(node, Concat):
+        return node.widths
+    return object() if isinstance(node, (AvgPool, SumPool, GlobalAvgPool, Flatten)) else None
 
 
-KERNELS = Theory("the infinite-width kernel", _signature)
+KERNELS = Theory("the infinite-width kernel", _signature, positions.join)
 
 
 @KERNELS.rule(Dense)
 def _dense(node: Dense, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
+    return _weighted(node, carrier, rates)
+
+
+@KERNELS.rule(Conv)
+def _conv(node: Conv, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
+    return _weighted(node, positions.window_mean(carrier, node.axes(carrier.space)), rates)
+
+
+def _weighted(node: Any, carrier: Carrier, rates: tuple[Any, Any]) -> Carrier:
+    """b + W x, for moments that are means over the fan-in."""
     lambda_b, lambda_W = rates
     theta = lambda_b + lambda_W * carrier.pair.k + node.C_W * carrier.theta
-    return Carrier(pairs.affine(carrier.pair, node.C_W, node.C_b), theta, carrier.error)
+    return carrier.moved(lambda pair: pairs.affine(pair, node.C_W, node.C_b), theta)
 
 
 @KERNELS.rule(Act)
 def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     out = dual(node.activation, carrier.pair)
-    return Carrier(out.phi, out.kdot * carrier.theta, jnp.maximum(carrier.error, out.error))
+    after = carrier.moved(lambda pair: out.phi if pair is carrier.pair else dual(node.activation, pair).phi, out.kdot * carrier.theta)
+    return replace(after, error=jnp.maximum(carrier.error, out.error))
 
 
 @KERNELS.rule(Identity)
@@ -91,29 +106,67 @@ def _identity(node: Identity, carrier: Carrier, extra: Any, need: Any) -> Carrie
 
 
 @KERNELS.rule(LayerNorm)
-def _layer_norm(node: LayerNorm, carrier: Carrier, extra: Any, need: Any) -> Carrier:
+@KERNELS.rule(RMSNorm)
+def _norm(node: Any, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     q1, q2 = carrier.pair.q1 + node.eps, carrier.pair.q2 + node.eps
     theta = carrier.theta / (jnp.sqrt(q1) * jnp.sqrt(q2))
-    return Carrier(pairs.normalised(carrier.pair, node.eps), theta, carrier.error)
+    return carrier.moved(lambda pair: pairs.normalised(pair, node.eps), theta)
 
 
 @KERNELS.rule(Sum)
 def _sum(node: Sum, carrier: Carrier, through: Any, need: Any) -> Carrier:
-    ends = [send(carrier) for send in through]
-    squares = [w**2 for w in node.weights]
-    pair = reduce(pairs.plus, [pairs.scaled(end.pair, w) for end, w in zip(ends, squares, strict=True)])
-    theta = reduce(operator.add, [w * end.theta for end, w in zip(ends, squares, strict=True)])
-    return Carrier(pair, theta, reduce(jnp.maximum, [end.error for end in ends]))
+    return _added([send(carrier) for send in through], [w**2 for w in node.weights], need)
+
+
+@KERNELS.rule(Concat)
+def _concat(node: Concat, carrier: Carrier, through: Any, need: Any) -> Carrier:
+    widths: Any = node.widths
+    return _added([send(carrier) for send in through], [width / sum(widths) for width in widths], need)
+
+
+def _added(ends: list[Carrier], weights: list[Any], need: Any) -> Carrier:
+    """The weighted sum of moments."""
+    ends = [positions.reduced(end, need) for end in ends]
+    theta = reduce(operator.add, [w * end.theta for end, w in zip(ends, weights, strict=True)])
+    return positions.combined(
+        ends, lambda parts: reduce(pairs.plus, [pairs.scaled(part, w) for part, w in zip(parts, weights, strict=True)]), theta
+    )
+
+
+@KERNELS.rule(Product)
+def _product(node: Product, carrier: Carrier, through: Any, need: Any) -> Carrier:
+    ends = [positions.reduced(send(carrier), need) for send in through]
+    theta, k = ends[0].theta, ends[0].pair.k
+    for end in ends[1:]:
+        theta, k = theta * end.pair.k + k * end.theta, k * end.pair.k
+    return positions.combined(ends, lambda parts: reduce(pairs.times, parts), theta)
+
+
+@KERNELS.rule(AvgPool, needs=lambda node, need: positions.PAIRS)
+@KERNELS.rule(SumPool, needs=lambda node, need: positions.PAIRS)
+def _pool(node: Any, carrier: Carrier, extra: Any, need: Any) -> Carrier:
+    return positions.reduced(positions.pooled(carrier, node.axes(carrier.space), mean=node.mean), need)
+
+
+@KERNELS.rule(GlobalAvgPool, needs=lambda node, need: positions.PAIRS)
+def _global(node: GlobalAvgPool, carrier: Carrier, extra: Any, need: Any) -> Carrier:
+    return positions.averaged(carrier)
+
+
+@KERNELS.rule(Flatten, needs=lambda node, need: positions.PIXELS)
+def _flatten(node: Flatten, carrier: Carrier, extra: Any, need: Any) -> Carrier:
+    return positions.flattened(carrier)
 
 
 def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | str | None = None) -> Kernel:
     r"""NNGP and NTK of a network at infinite width, exact at order n^0.
 
-    Parameters: `net`; `X1` (n1, features), `X2` (n2, features) or None for X1 with itself; `rates`, "ntk"
+    Parameters: `net`; `X1` (n1, features) or (n1, *positions, channels) (images are NHWC), `X2` likewise or None for X1 with
+    itself; `rates`, "ntk"
     (lambda_b = C_b, lambda_W = C_W) or a pair (lambda_b, lambda_W) of numbers or one per affine layer (those of branches in
     their place), the learning rates inside the NTK (weight rate lambda_W/fan_in); `layer`, None for the output, a level's
     number 1..L or path ("dense2", "sum1"), or "all" (stacked first). Levels are the affine layers of a plain network, and the
-    sums of a residual one.
+    sums of a residual one; of a level with positions the kernel is that at equal positions, (n1, n2, *positions).
 
     Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2) ((L, n1, n2) for "all") and `.error`, in the dtype of X1 (numpy
     in, numpy out). Differentiable in X1, X2, in C_W, C_b and rates; works under `jit` and `vmap`. At coincident points the
@@ -137,18 +190,19 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
            [0.63662, 4.     ]])
     """
     whole = network(net)
-    X1 = door.points(X1, "X1")
+    X1 = door.inputs(X1, "X1")
     if X2 is not None:
-        X2 = door.points(X2, "X2", X1.shape[1], "X1")
+        X2 = door.inputs(X2, "X2", X1.shape[1:], "X1")
     extras = resolve(whole, rates)
     check_gaussian(whole)
+    outputs_of(whole, X1.shape[1:], "X1")
     chosen = chosen_layer(layer, [path for path, _ in levels(whole)])
     warn_if_unscaled(X1)
     dtype = X1.dtype if X2 is None else jnp.promote_types(X1.dtype, X2.dtype)
     with island(X1, X2):
         work = jnp.promote_types(dtype, jnp.float32)
         arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
-        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (whole, extras))
+        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (with_widths(whole, X1.shape[-1]), extras))
         out = _kernel(whole, arrays[0], arrays[1], extras, chosen)
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
     warn_if_inaccurate(out.error, work)
@@ -168,16 +222,18 @@ def _kernel_jvp(layer: int | str, primals: Any, tangents: Any) -> Any:
 
 @partial(jax.jit, static_argnums=(4, 5))
 def _walk_kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, scan: bool) -> Kernel:
-    start = pairs.from_points(X1, X2)
-    first = Carrier(start, jnp.zeros_like(start.k), jnp.zeros((), X1.dtype))
-    last, kept = walk(net, KERNELS, first, extras, keep=() if layer == -1 else [path for path, _ in levels(net)], scan=scan)
+    names = [path for path, _ in levels(net)]
+    keep = [] if layer == -1 else names if layer == "all" else [names[int(layer)]]
+    first = positions.start(X1, X2, needed(net, KERNELS))
+    last, kept = walk(net, KERNELS, first, extras, keep=keep, scan=scan)
     if layer == -1:
         return Kernel(last.pair.k, last.theta, last.error)
+    kept = [positions.reduced(carrier, positions.PIXELS, lead=1) for carrier in kept]
+    if len({carrier.space for carrier in kept}) > 1:
+        raise InputError("layer", "'all', for levels of different positions", "one level: its number or path")
     K = jnp.concatenate([c.pair.k for c in kept])
     Theta = jnp.concatenate([c.theta for c in kept])
-    if layer == "all":
-        return Kernel(K, Theta, last.error)
-    return Kernel(K[layer], Theta[layer], last.error)
+    return Kernel(K, Theta, last.error) if layer == "all" else Kernel(K[0], Theta[0], last.error)
 
 
 def chosen_layer(layer: Any, names: list[str]) -> int | str:

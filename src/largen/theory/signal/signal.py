@@ -20,10 +20,11 @@ from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, like, marks, walk
 from largen.data import warn_if_unscaled
-from largen.gaussian import pair as pairs
 from largen.scaling.rates import resolve
+from largen.theory import positions
 from largen.theory.gaussian_units import check_gaussian
-from largen.theory.kernels import KERNELS, Carrier
+from largen.theory.kernels import KERNELS
+from largen.theory.positions import Carrier
 from largen.types import Array, hand_back, island
 
 
@@ -87,9 +88,7 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
 @partial(jax.jit, static_argnames=("scan",))
 def at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool = True) -> Carrier:
     """The kernel's carrier at every level, stacked first."""
-    start = pairs.from_points(X1, X2)
-    first = Carrier(start, jnp.zeros_like(start.k), jnp.zeros((), X1.dtype))
-    _, kept = walk(net, KERNELS, first, extras, keep=[path for path, _ in levels(net)], scan=scan)
+    _, kept = walk(net, KERNELS, positions.start(X1, X2, None), extras, keep=[path for path, _ in levels(net)], scan=scan)
     return jax.tree_util.tree_map(lambda *a: jnp.concatenate(a), *kept)
 
 

@@ -3,7 +3,7 @@
 Opponents, in the same run: a critical point against one evaluation of its moments at as many variances, written plainly with numpy's
 Gauss-Hermite rule; the diagram against `lg.fixed_points` cell by cell (a sample, scaled up). Absolute claims: 1 s and 5 s on two cores.
 
-    python benchmarks/signal.py
+    python benchmarks/signal_propagation.py
 """
 
 import sys

@@ -1,0 +1,93 @@
+"""Convolutional networks by one call."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from largen import door
+from largen.activations.activation import activation as as_activation
+from largen.architecture.branches import Identity, Sum
+from largen.architecture.nodes import Act, Dense, Node, Serial
+from largen.architecture.spatial import AvgPool, Conv, Flatten, GlobalAvgPool
+from largen.errors import InputError
+
+MYRTLE = {5: (2, 1, 1), 7: (2, 2, 2), 10: (3, 3, 3)}  # convolutions between the poolings
+
+
+def cnn(
+    channels: Sequence[int],
+    out: int = 1,
+    activation: Any = "relu",
+    window: Any = 3,
+    padding: str = "SAME",
+    pool: bool = False,
+    C_W: Any = 1.0,
+    C_b: Any = 0.0,
+) -> Serial:
+    """A convolutional network: one convolution and activation per entry of `channels`, all positions flattened (or, with `pool`,
+    averaged), then an affine readout.
+
+    Parameters: `window`, `padding` as in `lg.Conv`; `C_W`, `C_b`, a number or one per affine layer, the readout included.
+    Raises `InputError` for no channels, sizes < 1, an unknown activation or padding, wrong-length or negative C_W, C_b.
+
+    >>> import largen as lg
+    >>> lg.cnn([16, 16], out=10, pool=True, C_W=2.0)  # doctest: +NORMALIZE_WHITESPACE
+    (lg.Conv(16, 3, C_W=2.0)
+      >> lg.Act('relu')
+      >> lg.Conv(16, 3, C_W=2.0)
+      >> lg.Act('relu')
+      >> lg.GlobalAvgPool()
+      >> lg.Dense(10, C_W=2.0))
+    """
+    if isinstance(channels, (int, str)) or not np.iterable(channels) or not len(channels):
+        raise InputError("channels", repr(channels), "the channels of every convolution as a list, such as [64, 64]")
+    phi, L = Act(as_activation(activation)), len(channels) + 1
+    weights, biases = door.per_layer(C_W, L, "C_W"), door.per_layer(C_b, L, "C_b")
+    nodes: list[Node] = []
+    for size, w, b in zip(channels, weights, biases, strict=False):
+        nodes += [Conv(size, window, padding=padding, C_W=w, C_b=b), phi]
+    return Serial((*nodes, GlobalAvgPool() if pool else Flatten(), Dense(out, weights[-1], biases[-1])))
+
+
+def myrtle(depth: int, channels: int = 64, out: int = 10, activation: Any = "relu", C_W: Any = 2.0, C_b: Any = 0.0) -> Serial:
+    """The Myrtle networks of depth 5, 7 and 10 (Shankar et al. 2020): 3 x 3 convolutions in three groups, a 2 x 2 average pooling after
+    each, two more poolings and a readout. For images of 32 x 32.
+
+    Raises `InputError` for another depth and as `lg.cnn` does; `C_W`, `C_b` are numbers, the same in every layer.
+
+    >>> import largen as lg
+    >>> lg.myrtle(5).shape((32, 32, 3))
+    (10,)
+    """
+    if isinstance(depth, bool) or depth not in MYRTLE:
+        raise InputError("depth", repr(depth), "5, 7 or 10")
+    phi = Act(as_activation(activation))
+    nodes: list[Node] = []
+    for many in MYRTLE[depth]:
+        nodes += [Conv(channels, 3, C_W=C_W, C_b=C_b), phi] * many + [AvgPool(2)]
+    return Serial((*nodes, AvgPool(2), AvgPool(2), Flatten(), Dense(out, C_W, C_b)))
+
+
+def resnet(channels: Sequence[int], blocks: int, out: int = 10, activation: Any = "relu", C_W: Any = 1.0, C_b: Any = 0.0) -> Serial:
+    """A pre-activation residual network of images: a 3 x 3 convolution, one group of `blocks` per entry of `channels`, activation, mean
+    over positions, readout. A block adds [activation, convolution, activation, convolution] to its input; the first block of
+    every group but the first has stride 2, and the first block of every group a 1 x 1 convolution in place of the identity.
+
+    `C_W`, `C_b` are numbers, the same in every layer. Raises `InputError` for no channels, sizes < 1, an unknown activation,
+    negative C_W, C_b.
+
+    >>> import largen as lg
+    >>> lg.resnet([16, 32, 64], blocks=2).shape((32, 32, 3))
+    (10,)
+    """
+    if isinstance(channels, (int, str)) or not np.iterable(channels) or not len(channels):
+        raise InputError("channels", repr(channels), "the channels of every group as a list, such as [16, 32, 64]")
+    phi = Act(as_activation(activation))
+    made: list[Node] = [Conv(channels[0], 3, C_W=C_W, C_b=C_b)]
+    for group, size in enumerate(channels):
+        for block in range(door.count(blocks, "blocks")):
+            stride = 2 if group and not block else 1
+            inner = phi >> Conv(size, 3, stride, C_W=C_W, C_b=C_b) >> phi >> Conv(size, 3, C_W=C_W, C_b=C_b)
+            made.append(Sum(Identity() if block else Conv(size, 1, stride, C_W=C_W, C_b=C_b), inner))
+    return Serial((*made, phi, GlobalAvgPool(), Dense(out, C_W, C_b)))

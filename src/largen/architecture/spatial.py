@@ -1,0 +1,222 @@
+"""Nodes that know positions: convolutions, pooling, flattening. Values are (n, *positions, channels): images are NHWC, and any number
+of spatial axes will do."""
+
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from largen import door
+from largen.architecture.nodes import Affine, Node, node, variance
+from largen.errors import InputError
+
+PADDINGS = ("SAME", "VALID", "CIRCULAR")
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A window that slides along one spatial axis: output j sees the inputs j stride + d dilation - low, d = 0..window-1."""
+
+    size: int  # of the output
+    window: int
+    stride: int
+    dilation: int
+    low: int  # padding before and after, with zeros or, if `wrap`, periodic
+    high: int
+    wrap: bool
+
+
+def _sizes(value: Any, name: str) -> Any:
+    """An integer >= 1, or a tuple of them, one per spatial axis."""
+    if isinstance(value, (tuple, list)):
+        if not value:
+            raise InputError(name, repr(value), "an integer >= 1, or one per spatial axis")
+        return tuple(door.count(v, name) for v in value)
+    return door.count(value, name)
+
+
+def _per_axis(value: Any, rank: int, name: str, part: Node) -> tuple[int, ...]:
+    values = value if isinstance(value, tuple) else (value,) * rank
+    if len(values) != rank:
+        raise InputError(
+            name, f"{value!r} in {part!r}, for inputs with {rank} spatial axes", f"an integer, or one per spatial axis ({rank})"
+        )
+    return values
+
+
+def space_of(before: tuple[int, ...], part: Node) -> tuple[int, ...]:
+    """The spatial axes of a shape (*positions, channels), or `InputError` if there is none."""
+    if len(before) < 2:
+        got = f"inputs of shape {before} for {part!r}"
+        raise InputError(
+            "X", got, "images or sequences, (*positions, channels) for each point, such as X of shape (n, height, width, channels)"
+        )
+    return before[:-1]
+
+
+def outputs_of(net: Node, shape: tuple[int, ...], name: str) -> int:
+    """The number of outputs for points of a shape. Raises `InputError`, naming the argument, if outputs have positions of their own."""
+    *places, out = net.shape(shape)
+    if places:
+        got = f"points of shape {shape}, for which the outputs have positions, shape {(*places, out)}"
+        fix = f"Flatten images with `{name}.reshape(len({name}), -1)`, or end the network with >> lg.Flatten() >> lg.Dense(...)."
+        raise InputError(name, got, "one vector of outputs per point", fix)
+    return out
+
+
+class Windowed(Node):
+    """A node with a sliding window."""
+
+    window: Any
+    strides: Any
+    padding: str
+
+    def axes(self, space: tuple[int, ...]) -> tuple[Axis, ...]:
+        """The window along every spatial axis. Raises `InputError` for a wrong number of axes, and where nothing is left."""
+        rank = len(space)
+        dilation = getattr(self, "dilation", 1)
+        strides = self.window if self.strides is None else self.strides
+        found = [_per_axis(v, rank, name, self) for name, v in (("window", self.window), ("strides", strides), ("dilation", dilation))]
+        made = []
+        for n, window, stride, step in zip(space, *found, strict=True):
+            reach = (window - 1) * step + 1
+            if self.padding == "VALID":
+                size, low, high = (n - reach) // stride + 1, 0, 0
+                if size < 1:
+                    got = f"a window that spans {reach} of {n} positions in {self!r}"
+                    raise InputError("net", got, "something left of the image", 'Use padding="SAME", a smaller window, or fewer poolings.')
+            else:
+                size = -(-n // stride)
+                pad = max((size - 1) * stride + reach - n, 0)
+                low, high = pad // 2, pad - pad // 2
+            made.append(Axis(size, window, stride, step, low, high, self.padding == "CIRCULAR"))
+        return tuple(made)
+
+    def keeps(self) -> bool:
+        """Whether the positions stay what they are, whatever the input."""
+        strides = self.window if self.strides is None else self.strides
+        plain = (1, (1,) * len(strides)) if isinstance(strides, tuple) else (1,)
+        ones = all(v == 1 for v in (self.window if isinstance(self.window, tuple) else (self.window,)))
+        return strides in plain and (self.padding != "VALID" or ones)
+
+
+@node
+class Conv(Affine, Windowed):
+    """A convolution with `channels` outputs and a window, any number of spatial axes: z_s = b + sum_d W_d x_{s + d}.
+
+    b ~ N(0, C_b), one per channel; W ~ N(0, C_W/fan_in), fan_in = window positions x input channels. `window`, `strides`, `dilation`:
+    an integer, or one per spatial axis. `padding`: "SAME" (zeros, output of size ceil(n/stride)), "VALID" (none), "CIRCULAR" (periodic).
+
+    Raises `InputError` for sizes < 1, an unknown padding, negative C_W, C_b; and, given inputs, where their rank does not fit the
+    window or nothing is left of them.
+
+    >>> import largen as lg
+    >>> lg.Conv(16, 3, C_W=2.0).shape((32, 32, 3))
+    (32, 32, 16)
+    """
+
+    channels: int
+    window: Any
+    strides: Any = 1
+    padding: str = "SAME"
+    dilation: Any = 1
+    C_W: Any = 1.0
+    C_b: Any = 0.0
+    size: ClassVar[str] = "channels"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", door.count(self.channels, "channels"))
+        for name in ("window", "strides", "dilation"):
+            object.__setattr__(self, name, _sizes(getattr(self, name), name))
+        door.choice(self.padding, "padding", PADDINGS)
+        object.__setattr__(self, "C_W", variance(self.C_W, "C_W"))
+        object.__setattr__(self, "C_b", variance(self.C_b, "C_b"))
+
+    def units(self, before: int | None) -> int | None:
+        return self.channels
+
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        return (*(axis.size for axis in self.axes(space_of(before, self))), self.channels)
+
+    def fan_in(self, before: tuple[int, ...]) -> int:
+        return math.prod(axis.window for axis in self.axes(space_of(before, self))) * before[-1]
+
+
+class _Pool(Windowed):
+    mean: ClassVar[bool]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "window", _sizes(self.window, "window"))
+        if self.strides is not None:
+            object.__setattr__(self, "strides", _sizes(self.strides, "strides"))
+        door.choice(self.padding, "padding", PADDINGS)
+
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        return (*(axis.size for axis in self.axes(space_of(before, self))), before[-1])
+
+
+@node
+class AvgPool(_Pool):
+    """The mean over a window of positions, channel by channel; `strides` default to the window. Padding counts as zeros.
+
+    Raises `InputError` as `lg.Conv` does.
+
+    >>> import largen as lg
+    >>> lg.AvgPool(2).shape((32, 32, 3))
+    (16, 16, 3)
+    """
+
+    window: Any
+    strides: Any = None
+    padding: str = "VALID"
+    mean: ClassVar[bool] = True
+
+
+@node
+class SumPool(_Pool):
+    """The sum over a window of positions, channel by channel; `strides` default to the window.
+
+    Raises `InputError` as `lg.Conv` does.
+
+    >>> import largen as lg
+    >>> lg.SumPool((2, 1)).shape((4, 4, 3))
+    (2, 4, 3)
+    """
+
+    window: Any
+    strides: Any = None
+    padding: str = "VALID"
+    mean: ClassVar[bool] = False
+
+
+@node
+class GlobalAvgPool(Node):
+    """The mean over all positions, channel by channel.
+
+    Raises `InputError`, given inputs, if they have no positions.
+
+    >>> import largen as lg
+    >>> lg.GlobalAvgPool().shape((32, 32, 3))
+    (3,)
+    """
+
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        space_of(before, self)
+        return before[-1:]
+
+
+@node
+class Flatten(Node):
+    """All positions and channels as one vector of features.
+
+    >>> import largen as lg
+    >>> lg.Flatten().shape((32, 32, 3))
+    (3072,)
+    """
+
+    def units(self, before: int | None) -> int | None:
+        return None
+
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        return (int(np.prod(before)),)
