@@ -75,6 +75,7 @@ def test_printed_two_point_kernels_with_rates_per_layer():
         np.testing.assert_allclose([out.ntk[0, 0], out.ntk[0, 1]], Theta, atol=2e-6)
 
 
+@pytest.mark.slow
 def test_layers_and_paths():
     net = lg.mlp(widths=[4, 4], out=1, activation="tanh", C_W=[1.0, 1.2, 1.4], C_b=0.1)
     X = np.random.default_rng(0).normal(size=(3, 5))
