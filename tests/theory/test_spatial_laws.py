@@ -98,3 +98,13 @@ def test_outputs_with_positions_and_correlated_factors_are_refused() -> None:
         lg.kernel(lg.Conv(1, 3) >> lg.Product(lg.Act("relu"), lg.Act("tanh")) >> lg.Flatten() >> lg.Dense(1), X)
     with pytest.raises(UnsupportedError, match="Gaussian"):
         lg.kernel(lg.Conv(1, 3) >> lg.Flatten() >> lg.Act("relu") >> lg.Dense(1), X)
+
+
+def test_concatenated_units_count_by_their_number_after_flattening_too() -> None:
+    """Of 25 x 2 flattened values and 10 units of a branch, the values weigh 5/6."""
+    first, branch = lg.Conv(2, 1, C_W=1.7), lg.Dense(10, C_W=1.7, C_b=0.1)
+    K = lg.kernel(first >> lg.Flatten() >> lg.Concat(lg.Identity(), branch) >> lg.Dense(1), X).nngp
+    moments = 1.7 * X.reshape(3, -1) @ X.reshape(3, -1).T / 50
+    np.testing.assert_allclose(K, 5 / 6 * moments + (0.1 + 1.7 * moments) / 6, rtol=1e-12)
+    with pytest.raises(UnsupportedError, match="Concat"):
+        lg.signal(branch >> lg.Concat(lg.Identity(), lg.Act("tanh")) >> lg.Dense(1), X.reshape(3, -1))

@@ -173,18 +173,18 @@ class Concat(Branching):
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
 
-def with_widths(net: Serial, units: int) -> Serial:
-    """The network with the widths of the branches of every `Concat`, given the units of its inputs: theories weigh moments by them."""
+def with_widths(net: Serial, shape: tuple[int, ...]) -> Serial:
+    """The network with the widths of the branches of every `Concat`, given the shape of one input: theories weigh moments by them."""
     nodes: list[Node] = []
     for part in net.nodes:
         if isinstance(part, Branching):
-            new = part.with_branches(with_widths(branch, units) for branch in part.branches)
+            new = part.with_branches(with_widths(branch, shape) for branch in part.branches)
             if isinstance(part, Concat):
-                object.__setattr__(new, "widths", tuple(branch.units(units) for branch in part.branches))
+                object.__setattr__(new, "widths", tuple(branch.shape(shape)[-1] for branch in part.branches))
             nodes.append(new)
         else:
             nodes.append(part)
-        units = part.units(units) or units
+        shape = part.shape(shape)
     return Serial(tuple(nodes))
 
 

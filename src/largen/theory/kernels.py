@@ -202,7 +202,7 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     with island(X1, X2):
         work = jnp.promote_types(dtype, jnp.float32)
         arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
-        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (with_widths(whole, X1.shape[-1]), extras))
+        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (with_widths(whole, X1.shape[1:]), extras))
         out = _kernel(whole, arrays[0], arrays[1], extras, chosen)
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
     warn_if_inaccurate(out.error, work)
