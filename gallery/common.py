@@ -1,4 +1,4 @@
-"""What several scripts of the gallery share: MNIST, fits in 1/n, ranks, and how a run ends."""
+"""What several scripts of the gallery share: MNIST, CIFAR-10, fits in 1/n, ranks, and how a run ends."""
 
 import argparse
 import os
@@ -20,12 +20,25 @@ class Judged(Protocol):
     def holds(self) -> bool: ...
 
 
+MNIST, CIFAR10 = "mnist/mnist.npz", "cifar10/cifar10_lossless_first4k.npz"
+
+
+def data_folder() -> Path:
+    """Where the data lie: LARGEN_DATA, or shared/data beside the repository."""
+    return Path(os.environ.get("LARGEN_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+
+
 def mnist(train: int, test: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The first train and test images of MNIST as they are, (points, 784) in [0, 1], float64, each with its labels."""
-    folder = Path(os.environ.get("LARGEN_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
-    file = np.load(folder / "mnist" / "mnist.npz")
+    file = np.load(data_folder() / MNIST)
     images = [file[f"x_{part}"][:most].reshape(most, -1) / 255.0 for part, most in (("train", train), ("test", test))]
     return images[0], file["y_train"][:train].astype(np.int32), images[1], file["y_test"][:test].astype(np.int32)
+
+
+def cifar10() -> tuple[np.ndarray, np.ndarray]:
+    """The first 4,000 train images of CIFAR-10 as they are, (4000, 32, 32, 3) in [0, 1], float64, and their labels."""
+    file = np.load(data_folder() / CIFAR10)
+    return file["x_train"] / 255.0, file["y_train"].astype(np.int32)
 
 
 def at_infinity(widths: tuple[int, ...], means: np.ndarray, errors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -43,7 +56,7 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
 
 
-def run(doc: str | None, name: str, study: Callable[[], Any], figure: Callable[[Any], go.Figure]) -> int:
+def run(doc: str | None, name: str, study: Callable[[], Any], figure: Callable[[Any], go.Figure], data: str = MNIST) -> int:
     """The main() of a script: study, draw into --out, say the verdict. Exit code 0, 1 (the claim fails) or 2 (no data)."""
     parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder of the figure")
@@ -52,7 +65,7 @@ def run(doc: str | None, name: str, study: Callable[[], Any], figure: Callable[[
     try:
         out: Judged = study()
     except FileNotFoundError as missing:
-        print(f"No data: {missing.filename} is not there. Set LARGEN_DATA to the folder that holds mnist/mnist.npz.", file=sys.stderr)
+        print(f"No data: {missing.filename} is not there. Set LARGEN_DATA to the folder that holds {data}.", file=sys.stderr)
         return 2
     arguments.out.mkdir(parents=True, exist_ok=True)
     figure(out).write_html(arguments.out / f"{name}.html", include_plotlyjs=True)

@@ -1,8 +1,10 @@
 """What all tests share: where real data lie, and how hypothesis draws."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import jax
 import pytest
 from hypothesis import settings
 
@@ -18,6 +20,13 @@ def data_folder() -> Path | None:
     named = os.environ.get("LARGEN_DATA")
     folder = Path(named) if named else ROOT.parent / "shared" / "data"
     return folder if folder.is_dir() else None
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _compiled_programs_are_dropped() -> Iterator[None]:
+    """Drop what JAX compiled after every file: thousands of programs exhaust the memory maps a process may have (65,530)."""
+    yield
+    jax.clear_caches()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

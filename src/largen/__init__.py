@@ -15,8 +15,10 @@ from largen.agreement.corrections import (
     check_corrections as check_corrections,
 )
 from largen.agreement.signals import SignalCheck as SignalCheck, check_signal as check_signal
+from largen.architecture.attention import Attention as Attention, PositionalEmbedding as PositionalEmbedding
 from largen.architecture.branches import (
     Concat as Concat,
+    Dropout as Dropout,
     Identity as Identity,
     LayerNorm as LayerNorm,
     Product as Product,
@@ -27,12 +29,16 @@ from largen.architecture.branches import (
 from largen.architecture.chain import chain as chain
 from largen.architecture.image_presets import cnn as cnn, myrtle as myrtle, resnet as resnet
 from largen.architecture.nodes import Act as Act, Dense as Dense, Serial as Serial
-from largen.architecture.presets import mlp as mlp, resnet_mlp as resnet_mlp, widen as widen
+from largen.architecture.presets import mlp as mlp, resnet_mlp as resnet_mlp, transformer as transformer, widen as widen
 from largen.architecture.spatial import (
+    Aggregate as Aggregate,
     AvgPool as AvgPool,
     Conv as Conv,
+    ConvLocal as ConvLocal,
+    ConvTranspose as ConvTranspose,
     Flatten as Flatten,
     GlobalAvgPool as GlobalAvgPool,
+    MaxPool as MaxPool,
     SumPool as SumPool,
 )
 from largen.architecture.text import dumps as dumps, loads as loads
@@ -55,6 +61,7 @@ from largen.prediction.gram.gram import gram as gram
 from largen.prediction.predict import Prediction as Prediction, predict as predict
 from largen.prediction.sample import sample as sample
 from largen.prediction.spectrum import max_learning_rate as max_learning_rate
+from largen.questions.explain import Explanation as Explanation, explain as explain
 from largen.report.figure import figure as figure
 from largen.scaling.rates import rates_of_sgd as rates_of_sgd
 from largen.theory.corrections.corrections import Corrections as Corrections, corrections as corrections

@@ -45,3 +45,7 @@ class SingularKernelError(LargenError, ArithmeticError):
 
 class AccuracyWarning(UserWarning):
     """A Gaussian expectation whose estimated error is above the tolerance; the message says by how much and why."""
+
+
+class StoreWarning(UserWarning):
+    """Blocks of a store that were no longer as they were written, and are computed again; the message says which."""

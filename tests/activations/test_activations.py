@@ -36,6 +36,7 @@ FORMULAS = {
     "hardtanh": np.clip(Z, -1, 1),
     "exp": np.exp(Z),
     "gaussian": np.exp(-(Z**2)),
+    "gaussian(2, 0.5)": 2 * np.exp(-0.5 * Z**2),
     "gabor": np.exp(-(Z**2)) * np.sin(Z),
     "quadratic": Z**2,
     "monomial(3)": Z**3,
@@ -50,6 +51,25 @@ FORMULAS = {
 def test_formula(name):
     with island():
         np.testing.assert_allclose(lg.activation(name)(jnp.asarray(Z)), FORMULAS[name], rtol=1e-13, atol=1e-15)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 3.0])
+def test_exp_normalized_has_its_kernel_on_units_of_variance_one(gamma):
+    X = np.random.default_rng(0).normal(size=(5, 3))
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    net = lg.Dense(1) >> lg.RMSNorm() >> lg.Act(f"exp_normalized({gamma})") >> lg.Dense(1)
+    np.testing.assert_allclose(lg.kernel(net, X).nngp, np.exp(gamma * (unit @ unit.T - 1)), rtol=1e-8)
+    with pytest.raises(InputError, match="exp_normalized"):
+        lg.activation("exp_normalized(9)")
+
+
+def test_scaled_gaussians_have_their_closed_form():
+    X = np.random.default_rng(0).normal(size=(4, 3))
+    K = X @ X.T / 3
+    q = np.diag(K)
+    wanted = 4 / np.sqrt((1 + q[:, None]) * (1 + q) - K**2)  # 2 exp(-z^2/2)
+    np.testing.assert_allclose(lg.kernel(lg.mlp(widths=[1], activation="gaussian(2, 0.5)"), X).nngp, wanted, rtol=1e-13)
+    assert lg.activation("gaussian(1, 1)") == lg.activation("gaussian")
 
 
 def test_erf_and_gelu_are_exact():

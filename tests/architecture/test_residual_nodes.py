@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 import largen as lg
 from largen.architecture.levels import affine, levels
-from largen.architecture.nodes import Affine, Dense
+from largen.architecture.nodes import Affine, Dense, Parametric
 from largen.architecture.walk import Theory, everything, walk
 from largen.errors import InputError, UnsupportedError
 
@@ -30,6 +30,13 @@ spatial = st.one_of(
     st.builds(lg.SumPool, st.tuples(st.integers(1, 3)), padding=st.sampled_from(["SAME", "VALID"])),
     st.builds(lg.GlobalAvgPool),
     st.builds(lg.Flatten),
+    st.builds(lg.ConvLocal, st.just(WIDTH), st.integers(1, 5), dilation=st.integers(1, 3)),
+    st.builds(lg.ConvTranspose, st.just(WIDTH), st.integers(1, 5), strides=st.integers(1, 3), padding=st.sampled_from(["SAME", "VALID"])),
+    st.builds(lg.MaxPool, st.integers(1, 3)),
+    st.builds(lg.Aggregate, st.lists(st.lists(st.floats(-9, 9), min_size=2, max_size=2), min_size=1, max_size=3)),
+    st.builds(lg.Dropout, st.floats(0, 0.99)),
+    st.builds(lg.PositionalEmbedding, st.floats(0, 9)),
+    st.builds(lg.Attention, st.sampled_from(["identity", "softmax"]), st.sampled_from(["1/d", "1/sqrt(d)"]), st.none() | st.floats(0, 9)),
 )
 
 
@@ -64,7 +71,9 @@ def test_law_text_round_trips(net: lg.Serial) -> None:
 def test_law_paths_are_distinct_and_name_every_affine_layer(net: lg.Serial) -> None:
     named = dict(everything(net))
     assert len(named) == len(list(everything(net)))
-    assert [(path, layer) for path, layer, _ in affine(net)] == [(path, part) for path, part in named.items() if isinstance(part, Affine)]
+    assert [(path, layer) for path, layer, _ in affine(net)] == [
+        (path, part) for path, part in named.items() if isinstance(part, Parametric)
+    ]
 
 
 def test_sums_are_pytrees_with_weights_as_leaves() -> None:
@@ -90,7 +99,7 @@ def test_widen_reaches_into_branches_and_keeps_the_outputs() -> None:
     assert lg.widen(lg.resnet_mlp(16, 2, out=3, norm=True), 2) == lg.resnet_mlp(32, 2, out=3, norm=True)
     last = lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(5) >> lg.Act("relu") >> lg.Dense(2))
     wide = lg.widen(lg.Dense(4) >> lg.Act("relu") >> lg.Dense(2) >> last, 3)
-    assert wide.units(None) == 2 and [layer.fan_out for _, layer, _ in affine(wide)] == [12, 2, 15, 2]
+    assert wide.units(None) == 2 and [layer.fan_out for _, layer, _ in affine(wide) if isinstance(layer, Affine)] == [12, 2, 15, 2]
     with pytest.raises(InputError, match="whole number"):
         lg.widen(lg.resnet_mlp(5, 1), 0.5)
 

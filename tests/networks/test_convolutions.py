@@ -59,6 +59,8 @@ NETS = {
     >> lg.GlobalAvgPool()
     >> lg.Dense(2, C_b=0.1),
     "pixels": lg.Dense(4) >> lg.Act("erf") >> lg.Dense(3, C_b=0.2) >> lg.RMSNorm() >> lg.Flatten() >> lg.Dense(2),
+    "transposed": lg.ConvTranspose(4, 3, strides=2, C_b=0.1) >> lg.Act("gelu") >> lg.MaxPool(2) >> lg.GlobalAvgPool() >> lg.Dense(2),
+    "local": lg.ConvLocal(4, 2, strides=2, C_b=0.3) >> lg.Act("erf") >> lg.ConvLocal(2, 2, padding="VALID") >> lg.Flatten() >> lg.Dense(2),
     "branches": lg.Conv(4, 3)
     >> lg.Concat(lg.Identity(), lg.Act("tanh") >> lg.Conv(2, 3))
     >> lg.Product(lg.Conv(3, 1), lg.Act("sigmoid") >> lg.Conv(3, 1, C_b=1.0))
@@ -77,6 +79,83 @@ def test_backward_factors_give_the_ntk_of_jacobians(name: str) -> None:
     mean = lg.empirical_ntk(net, params, IMAGES, full=False)
     both = np.asarray(lg.empirical_ntk(net, params, IMAGES))
     np.testing.assert_allclose(mean, np.trace(both, axis1=2, axis2=3) / 2, atol=1e-12 * np.abs(both).max())
+
+
+SEQUENCE = IMAGES[:, :, 0]
+ATTENTIVE = {
+    "identity": lg.Attention(positions=0.5, heads=2, width=3, C_b=0.1),
+    "softmax": lg.Attention("softmax", "1/d", C_key=2.0, heads=3, width=2),
+    "true softmax": lg.Attention("softmax", "1/sqrt(d)", heads=2, width=2, channels=5),
+    "graph": lg.Aggregate(np.eye(5)[:4] + 0.5) >> lg.Dropout(0.5),
+}
+
+
+@pytest.mark.parametrize("name", ATTENTIVE)
+def test_ntks_of_attention_and_graphs(name: str) -> None:
+    net = lg.Dense(4) >> lg.PositionalEmbedding(0.3) >> ATTENTIVE[name] >> lg.GlobalAvgPool() >> lg.Dense(2)
+    params = lg.init(net, jax.random.key(1), (5, 3), np.float64)
+    found, wanted = lg.empirical_ntk(net, params, SEQUENCE), np.asarray(jacobian_ntk(net, params, SEQUENCE))
+    np.testing.assert_allclose(found, wanted, atol=1e-12 * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize(("mechanism", "scaling"), [("identity", "1/sqrt(d)"), ("softmax", "1/d"), ("abs", "1/sqrt(d)"), ("relu", "1/d")])
+def test_attention_is_its_definition(mechanism: str, scaling: str) -> None:
+    part = lg.Attention(mechanism, scaling, C_key=2.0, C_query=0.5, C_b=0.4, heads=2, width=3)
+    net = part >> lg.Flatten() >> lg.Dense(1)
+    params = lg.init(net, jax.random.key(2), (5, 3), np.float64)
+    *scores, values, out = (
+        jax.tree_util.tree_map(np.asarray, params[f"attention1/{i}/dense1"]) for i in range(1, 5 if scaling == "1/sqrt(d)" else 4)
+    )
+    zeta = {"identity": lambda g: g, "abs": np.abs, "relu": lambda g: np.maximum(g, 0)}
+    zeta["softmax"] = lambda g: np.exp(g) / np.exp(g).sum(-1, keepdims=True)
+    x, heads = SEQUENCE[0], []
+    for h in range(2):
+        q, k, v = (x @ p["W"][:, 3 * h : 3 * h + 3] for p in (scores[0], scores[-1], values))
+        G = q @ k.T / np.sqrt(3) if scaling == "1/sqrt(d)" else 0.5 * k @ k.T / 3  # sqrt(C_query/C_key) = 1/2
+        heads.append(zeta[mechanism](G) @ v)
+    wanted = np.concatenate(heads, 1) @ out["W"] + out["b"]
+    np.testing.assert_allclose(lg.preactivations(net, params, SEQUENCE)["attention1"][0], wanted, atol=1e-12)
+
+
+def test_transposed_and_local_convolutions_are_their_definitions() -> None:
+    """Zeros between the inputs, then a plain convolution; weights of their own at every position."""
+    for padding, low, size in (("SAME", 2, 10), ("VALID", 2, 11), ("CIRCULAR", 2, 10)):
+        net = lg.ConvTranspose(4, 3, strides=2, padding=padding) >> lg.Flatten() >> lg.Dense(1)
+        params = lg.init(net, jax.random.key(0), (5, 3), np.float64)
+        W, z = np.asarray(params["convtranspose1"]["W"]), np.zeros((2, size, 4))
+        for out, place, source in itertools.product(range(size), range(3), range(5)):
+            at = 2 * source + low - place  # where input `source` lands through this place of the window
+            if out == at or (padding == "CIRCULAR" and out == at % size):
+                z[:, out] += SEQUENCE[:, source] @ W[place]
+        # the layer sees inputs at out + place - low
+        np.testing.assert_allclose(lg.preactivations(net, params, SEQUENCE)["convtranspose1"], z, atol=1e-12)
+    net = lg.ConvLocal(4, 2, padding="VALID", C_b=0.3) >> lg.Flatten() >> lg.Dense(1)
+    params = lg.init(net, jax.random.key(0), (5, 3), np.float64)
+    W, b = (np.asarray(params["convlocal1"][name]) for name in "Wb")
+    wanted = np.stack([sum(SEQUENCE[:, s + d] @ W[s, d] for d in range(2)) + b[s] for s in range(4)], 1)
+    np.testing.assert_allclose(lg.preactivations(net, params, SEQUENCE)["convlocal1"], wanted, atol=1e-12)
+
+
+def test_dropout_draws_masks_with_a_key_only() -> None:
+    net = lg.Dense(2000) >> lg.Dropout(0.25)
+    params = lg.init(net, jax.random.key(0), 3, np.float64)
+    plain, one, two = (np.asarray(lg.apply(net, params, SEQUENCE[0], key)) for key in (None, jax.random.key(1), jax.random.key(2)))
+    np.testing.assert_allclose(plain, lg.apply(lg.Serial(net.nodes[:1]), params, SEQUENCE[0]))
+    kept = one != 0
+    np.testing.assert_allclose(one[kept], plain[kept] / 0.75)
+    assert abs(kept.mean() - 0.75) < 5 * np.sqrt(0.75 * 0.25 / kept.size)
+    assert (kept[0] != kept[1]).any() and (kept != (two != 0)).any()
+    with pytest.raises(InputError, match="key"):
+        lg.apply(net, params, SEQUENCE[0], 3)
+
+
+def test_max_pooling_takes_maxima() -> None:
+    net = lg.MaxPool(2, padding="SAME") >> lg.Flatten() >> lg.Dense(3 * 2 * 3)
+    params = lg.init(net, jax.random.key(0), (5, 4, 3), np.float64)
+    identity = {"dense1": {"W": np.eye(18), "b": np.zeros(18)}}
+    padded = np.pad(IMAGES, ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=-np.inf).reshape(2, 3, 2, 2, 2, 3).max((2, 4))
+    assert params["dense1"]["W"].shape == (18, 18)
+    np.testing.assert_allclose(lg.apply(net, identity, IMAGES), padded.reshape(2, -1))
 
 
 @pytest.mark.slow
@@ -101,6 +180,16 @@ def test_any_number_of_spatial_axes() -> None:
         (lambda: lg.kernel(NETS["pooled"], IMAGES, IMAGES[:, :3]), "points of shape"),
         (lambda: lg.init(NETS["pooled"], jax.random.key(0), 5), "images"),
         (lambda: lg.init(lg.Conv(4, 3), jax.random.key(0), (5, 4, 3)), "positions"),
+        (lambda: lg.ConvTranspose(4, 3).shape((3,)), "images"),
+        (lambda: lg.Aggregate([[1.0, 2.0], [3.0]]), "adjacency"),
+        (lambda: lg.Aggregate(np.eye(3)).shape((4, 2)), "3 nodes"),
+        (lambda: lg.Dropout(1.0), "rate"),
+        (lambda: lg.Attention("sigmoid"), "mechanism"),
+        (lambda: lg.Attention(scaling="1"), "scaling"),
+        (lambda: lg.Attention(C_key=-1.0), "C_key"),
+        (lambda: lg.Attention(heads=0), "heads"),
+        (lambda: lg.Attention().shape((3,)), "images or sequences"),
+        (lambda: lg.widen(lg.Dense(4) >> lg.Attention(heads=3) >> lg.Flatten() >> lg.Dense(1), 0.5), "heads"),
         (lambda: lg.Concat(lg.AvgPool(2) >> lg.Conv(2, 1), lg.Conv(2, 1)).shape((4, 4, 3)), "positions"),
     ],
 )

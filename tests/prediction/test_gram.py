@@ -11,7 +11,8 @@ import largen as lg
 from largen.architecture.nodes import network
 from largen.errors import InputError, UnsupportedError
 from largen.prediction.gram import gram as room
-from largen.prediction.gram.curve import build, evaluate
+from largen.prediction.gram.angles import Rows
+from largen.prediction.gram.curve import CLOSE, arcsine, at_end, at_middle, build
 from largen.prediction.gram.one_variable import one_variable
 from largen.prediction.gram.powers import powers, split
 from largen.prediction.gram.separable import separable
@@ -40,8 +41,8 @@ def worst(got: Any, wanted: Any) -> float:
 
 
 def tabulated(net: Any, X: np.ndarray, rates: Any = "ntk", work: str = "float64") -> Any:
-    whole = network(net)
-    return one_variable(whole, resolve(whole, rates), X, None, work)
+    whole, rows = network(net), Rows(X, work)
+    return one_variable(whole, resolve(whole, rates), rows, rows)
 
 
 def net(activation: str, depth: int, C_W: float, C_b: float = 0.0) -> Any:
@@ -92,11 +93,11 @@ def test_it_agrees_with_the_recursion(equal: bool, name: str) -> None:
     assert worst(lg.gram(what, rough), lg.kernel(what, rough.astype(np.float64))) <= 1e-5
 
 
-def test_chaotic_and_deep_networks_take_octaves() -> None:
+def test_chaotic_networks_take_the_logarithm_of_the_angle() -> None:
     X = points(equal=True)
-    for what, kind in ((EQUAL["erf 50"], "octave"), (EQUAL["gelu 50"], "angle"), (EQUAL["relu 10"], "angle")):
+    for what, low, high in ((EQUAL["erf 50"], 0, 1e-2), (EQUAL["gelu 50"], 1, 1), (EQUAL["relu 10"], 1, 1)):
         found = tabulated(what, X, work="float32")
-        assert found is not None and found.curve.kind == kind
+        assert found is not None and low <= found.curve.u0 <= high and found.error <= 5e-7
 
 
 @pytest.mark.parametrize("rates", [(1.0, 0.5), (0.0, 1.0), ((0.3, 0.0, 0.2), (1.0, 2.0, 0.0))])
@@ -147,10 +148,11 @@ def apart(n: int) -> np.ndarray:
 
 @pytest.mark.parametrize("activation", ["gelu", "erf", pytest.param("tanh", marks=pytest.mark.slow)])
 def test_smooth_networks_on_unlike_norms_have_a_separable_table(activation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "DEEP", 1)
+    monkeypatch.setattr(room, "DEEP", {"float32": 1, "float64": 1})
     monkeypatch.setattr(room, "kernel", lambda *_: pytest.fail("went through the recursion"))
     what, X = net(activation, 4, 1.96, 0.1), apart(750)
-    assert separable(network(what), resolve(network(what)), X, None) is not None
+    rows = Rows(X, "float32")
+    assert separable(network(what), resolve(network(what)), rows, rows) is not None
     out, wanted = lg.gram(what, X), lg.kernel(what, X[:40].astype(np.float64), X.astype(np.float64))
     assert out.error <= 2e-6 and (out.ntk == out.ntk.T).all() and (out.nngp == out.nngp.T).all()
     for got, true in ((out.nngp, wanted.nngp), (out.ntk, wanted.ntk)):
@@ -162,7 +164,8 @@ def test_smooth_networks_on_unlike_norms_have_a_separable_table(activation: str,
 
 @pytest.mark.parametrize("what", [net("erf", 50, 2.0, 0.01), net("relu", 3, 2.0, 0.1)])
 def test_chaos_and_kinks_have_no_separable_table(what: Any) -> None:
-    assert separable(network(what), resolve(network(what)), apart(100), None) is None
+    rows = Rows(apart(100), "float32")
+    assert separable(network(what), resolve(network(what)), rows, rows) is None
 
 
 def test_few_points_go_through_the_recursion() -> None:
@@ -218,16 +221,22 @@ def test_a_function_no_table_follows_has_none() -> None:
     assert build(ask, "float32") is None and build(lambda v, sign: (np.full((1, len(v)), np.nan), 0.0), "float32") is None
 
 
-def test_evaluation_is_the_same_in_both_libraries() -> None:
+def test_both_parts_of_a_curve_follow_the_function() -> None:
     def ask(v: np.ndarray, sign: np.ndarray) -> tuple[np.ndarray, float]:
-        return np.stack([np.exp(-np.sqrt(v)) * sign, v]), 0.0
+        angle = 2 * np.arcsin(np.sqrt(v / 2))
+        angle = np.where(sign > 0, angle, np.pi - angle)
+        return np.stack([np.exp(-angle), np.cos(3 * angle)]), 0.0
 
     curve = build(ask, "float64")
-    v, positive = np.geomspace(1e-9, 1, 50), np.arange(50) % 2 == 0
     assert curve is not None
+    sign, v = np.resize([1.0, -1.0], 50), np.geomspace(1e-12, CLOSE, 50)
+    np.testing.assert_allclose(at_end(curve, v, sign > 0), ask(v, sign)[0], atol=1e-13)
+    v = np.linspace(CLOSE, 1, 50)
+    np.testing.assert_allclose(at_middle(curve, sign * (1 - v)), ask(v, sign)[0], atol=1e-13)
     with jax.enable_x64(True):
-        for a, b in zip(evaluate(curve, v, positive, np), evaluate(curve, jnp.asarray(v), jnp.asarray(positive)), strict=True):
-            np.testing.assert_allclose(a, b, atol=1e-14)
+        for c in (np.linspace(-1, 1, 101), np.array([1e-9, 1 - 1e-9, 1e-9 - 1])):
+            np.testing.assert_allclose(arcsine(jnp.asarray(c)), np.arcsin(c), atol=4e-16)
+            np.testing.assert_allclose(arcsine(jnp.asarray(c, jnp.float32)), np.arcsin(c.astype(np.float32)), atol=2e-7)
 
 
 def test_dtypes_and_libraries() -> None:
@@ -275,4 +284,4 @@ def test_what_does_not_fit_is_refused_before_any_work(monkeypatch: pytest.Monkey
 
 def test_progress_counts_tiles(capsys: pytest.CaptureFixture[str]) -> None:
     lg.gram(net("relu", 3, 2.0), points(), progress=True)
-    assert "6 of 6 tiles" in capsys.readouterr().err
+    assert "10 of 10 tiles" in capsys.readouterr().err

@@ -27,6 +27,10 @@ NETS = {
     "cnn-circular-gap": conv(padding="CIRCULAR") >> ERF >> conv(padding="CIRCULAR") >> ERF >> lg.GlobalAvgPool() >> dense(),
     "myrtle": conv() >> RELU >> POOL >> conv() >> RELU >> POOL >> lg.GlobalAvgPool() >> dense(),
     "resnet": conv() >> lg.Repeat(lg.Sum(lg.Identity(), RELU >> conv() >> RELU >> conv()), 2) >> RELU >> lg.GlobalAvgPool() >> dense(),
+    "attention-linear-identity": dense()
+    >> lg.Attention(C_key=1.44, C_value=1.21, C_query=1.0, C_out=0.81, C_b=0.01)
+    >> lg.GlobalAvgPool()
+    >> dense(),
     "mlp-layernorm": dense() >> lg.LayerNorm() >> RELU >> dense() >> lg.LayerNorm() >> RELU >> dense(),
     "mlp-resid-gelu": dense() >> lg.Repeat(lg.Sum(lg.Identity(), GELU >> dense()), 3) >> GELU >> dense(),
 }

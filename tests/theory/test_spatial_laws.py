@@ -100,6 +100,89 @@ def test_outputs_with_positions_and_correlated_factors_are_refused() -> None:
         lg.kernel(lg.Conv(1, 3) >> lg.Flatten() >> lg.Act("relu") >> lg.Dense(1), X)
 
 
+TOKENS = X[:, :, 0]  # (3, 5, 2)
+MIX = lg.Dense(1, C_W=1.3) >> lg.PositionalEmbedding(0.2)
+
+
+def test_transposed_convolutions_are_convolutions_of_images_with_gaps() -> None:
+    apart = np.zeros((3, 9, 2))
+    apart[:, ::2] = TOKENS
+    apart = np.pad(apart, ((0, 0), (2, 2), (0, 0)))
+    end = lg.Act("relu") >> lg.Conv(1, 2) >> lg.GlobalAvgPool() >> lg.Dense(1)
+    for padding, images in (("VALID", apart), ("SAME", apart[:, :-1])):
+        wide = both(lg.ConvTranspose(1, 3, 2, padding, C_W=1.7, C_b=0.1) >> end, TOKENS)
+        np.testing.assert_allclose(wide, both(lg.Conv(1, 3, padding="VALID", C_W=1.7, C_b=0.1) >> end, images), rtol=1e-12)
+
+
+def test_local_weights_matter_where_positions_are_pooled_only() -> None:
+    layer, own = lg.Conv(1, 3, C_W=1.7, C_b=0.1), lg.ConvLocal(1, 3, C_W=1.7, C_b=0.1)
+    first = layer >> lg.Act("relu")
+    flat = both(first >> layer >> lg.Act("erf") >> lg.Flatten() >> lg.Dense(1), X)
+    np.testing.assert_allclose(both(first >> own >> lg.Act("erf") >> lg.Flatten() >> lg.Dense(1), X), flat, rtol=1e-12)
+    plain = both(first >> layer >> lg.Flatten() >> lg.Dense(1), X)
+    pooled = both(first >> own >> lg.GlobalAvgPool() >> lg.Dense(1), X)
+    np.testing.assert_allclose(pooled, plain / 25, rtol=1e-12)  # a mean of 25 uncorrelated values
+
+
+def test_dropout_divides_what_a_point_shares_with_itself() -> None:
+    def of(rate: float) -> np.ndarray:
+        return both(lg.Dense(1, C_W=1.3) >> lg.Act("relu") >> lg.Dropout(rate) >> lg.Dense(1), X[:, 0, 0])
+
+    same = np.eye(3, dtype=bool)
+    np.testing.assert_allclose(of(0.2)[0], np.where(same, of(0.0)[0] / 0.8, of(0.0)[0]), rtol=1e-12)
+    np.testing.assert_allclose(of(0.2)[1], np.where(same, of(0.0)[1] / 0.8, of(0.0)[1]), rtol=1e-12)
+    flat = MIX >> lg.Act("relu") >> lg.Dropout(0.2) >> lg.Conv(1, 3) >> lg.Act("relu") >> lg.Flatten() >> lg.Dense(1)
+    pair = MIX >> lg.Act("relu") >> lg.Dropout(0.2) >> lg.Conv(1, 3) >> lg.Act("relu") >> lg.Aggregate(np.eye(5)) >> lg.Flatten()
+    np.testing.assert_allclose(both(flat, TOKENS), both(pair >> lg.Dense(1), TOKENS), rtol=1e-11)  # both layouts
+
+
+def test_aggregation_over_a_complete_graph_is_global_pooling() -> None:
+    body = lg.Dense(1, C_W=1.3) >> lg.Act("relu")
+    pooled = both(body >> lg.GlobalAvgPool() >> lg.Dense(1), TOKENS)
+    np.testing.assert_allclose(both(body >> lg.Aggregate(np.full((1, 5), 0.2)) >> lg.Flatten() >> lg.Dense(1), TOKENS), pooled, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("mechanism", "scaling"), [("identity", "1/sqrt(d)"), ("softmax", "1/d"), ("abs", "1/d")])
+def test_attention_sees_order_by_positional_embeddings_only(mechanism: str, scaling: str) -> None:
+    order = np.array([3, 0, 4, 1, 2])
+
+    def of(positions: float | None, front: Any = lg.Identity()) -> Any:  # noqa: B008
+        part = lg.Attention(mechanism, scaling, positions, C_key=1.2, C_query=0.7, C_b=0.1)
+        return lg.Dense(1, C_W=1.3) >> front >> part >> lg.Act("gelu") >> lg.GlobalAvgPool() >> lg.Dense(1)
+
+    plain, other = both(of(None), TOKENS, TOKENS), both(of(None), TOKENS, TOKENS[:, order])
+    np.testing.assert_allclose(other, plain, rtol=1e-10)
+    for layout in (plain, both(of(0.5), TOKENS)):
+        np.testing.assert_allclose(layout, layout.swapaxes(1, 2), rtol=1e-12)
+        assert np.linalg.eigvalsh(layout).min() > -1e-12 * layout.max()
+    seen = [of(None, lg.PositionalEmbedding(0.5)), of(0.5)]
+    moved = [np.abs(both(net, TOKENS, TOKENS[:, order]) - both(net, TOKENS, TOKENS)).max() / plain.max() for net in seen]
+    # embeddings of tied scores only, +C for a position with itself, do not tell one position from another
+    assert moved[0] > 1e-4 and (moved[1] > 1e-4 if scaling == "1/sqrt(d)" else moved[1] < 1e-12), moved
+
+
+def test_relu_scores_of_positive_covariances_are_identity_scores() -> None:
+    tokens = np.abs(TOKENS)
+    of = [lg.Dense(1) >> lg.Attention(name, "1/d", C_key=2.0) >> lg.Flatten() >> lg.Dense(1) for name in ("identity", "relu", "abs")]
+    for other in of[1:]:
+        np.testing.assert_allclose(both(other, tokens), both(of[0], tokens), rtol=1e-13)
+
+
+@pytest.mark.parametrize(
+    ("net", "says"),
+    [
+        (lg.Conv(1, 3) >> lg.MaxPool(2) >> lg.Flatten() >> lg.Dense(1), "maximum of correlated units has no closed form"),
+        (lg.Dense(1) >> lg.Attention("softmax") >> lg.Flatten() >> lg.Dense(1), "scores scaled by 1/sqrt.d. stay random"),
+        (lg.Attention() >> lg.Flatten() >> lg.Dense(1), "acts on the inputs"),
+        (lg.PositionalEmbedding() >> lg.Flatten() >> lg.Dense(1), "acts on the inputs"),
+        (lg.Dense(1) >> lg.Dropout(0.1) >> lg.Act("relu") >> lg.Flatten() >> lg.Dense(1), "Gaussian"),
+    ],
+)
+def test_what_has_no_infinite_width_form_says_why(net: Any, says: str) -> None:
+    with pytest.raises(UnsupportedError, match=says):
+        lg.kernel(net, X if isinstance(net.nodes[0], lg.Conv) else TOKENS)
+
+
 def test_concatenated_units_count_by_their_number_after_flattening_too() -> None:
     """Of 25 x 2 flattened values and 10 units of a branch, the values weigh 5/6."""
     first, branch = lg.Conv(2, 1, C_W=1.7), lg.Dense(10, C_W=1.7, C_b=0.1)

@@ -70,21 +70,22 @@ def _angle(near: Any, far: Any) -> Any:
     return 2 * jnp.arctan2(jnp.sqrt(near), jnp.sqrt(far))
 
 
-def _sine_minus(theta: Any) -> Any:
-    """sin t - t cos t without cancellation at small t: t^3/3 - t^5/30 + ..."""
+def _sine_minus(near: Any, far: Any) -> Any:
+    """sin t - t cos t of the angle t, without cancellation at small t: t^3/3 - t^5/30 + ..."""
+    theta = _angle(near, far)
     t2 = theta * theta
     small = theta * t2 * (1 / 3 - t2 * (1 / 30 - t2 * (1 / 840 - t2 * (1 / 45360 - t2 / 3991680))))
-    return jnp.where(theta < 0.7, small, jnp.sin(theta) - theta * jnp.cos(theta))
+    return jnp.where(theta < 0.7, small, jnp.sqrt(near * far) - theta * jnp.where(near <= far, 1 - near, far - 1))
 
 
 def _homogeneous(form: Homogeneous, pair: Pair) -> Dual:
     A2 = (form.a_plus**2 + form.a_minus**2) / 2
     k, kdot = _homogeneous_moments(form, pair.q1, pair.q2, pair.k, pair.near, pair.far)
     rho = (form.a_plus - form.a_minus) ** 2 / (2 * np.pi * A2) if A2 else 0.0
-    bend = rho * _sine_minus(_angle(pair.near, pair.far))
+    bend = rho * _sine_minus(pair.near, pair.far)
     near, far = pair.near - bend, pair.far + bend
     if form.a_plus == -form.a_minus:  # |z|: opposite points become equal, near' comes from the other side
-        mirrored = pair.far - rho * _sine_minus(_angle(pair.far, pair.near))
+        mirrored = pair.far - rho * _sine_minus(pair.far, pair.near)
         near, far = jnp.where(pair.near <= pair.far, near, mirrored), jnp.where(pair.near <= pair.far, far, 2 - mirrored)
     both = pair.q1 * pair.q2 > 0
     near, far = jnp.where(both, jnp.maximum(near, 0), 1.0), jnp.where(both, far, 1.0)
@@ -98,9 +99,9 @@ def _homogeneous_moments(form: Homogeneous, q1: Any, q2: Any, k: Any, near: Any,
     r = jnp.sqrt(q1) * jnp.sqrt(q2)
     c = jnp.where(near <= far, 1 - near, far - 1)
     # from the opposite end the sum A2 c + J2/(2 pi)(...) cancels (ReLU: to order (pi - theta)^3): use the reflected form
-    plain = A2 * c + J2 / (2 * np.pi) * _sine_minus(theta)
+    plain = A2 * c + J2 / (2 * np.pi) * _sine_minus(near, far)
     product = form.a_plus * form.a_minus
-    reflected = product * c + J2 / (2 * np.pi) * _sine_minus(_angle(far, near))
+    reflected = product * c + J2 / (2 * np.pi) * _sine_minus(far, near)
     value = r * jnp.where(near <= far, plain, reflected)
     kdot = jnp.where(near <= far, A2 - J2 * theta / (2 * np.pi), product + J2 * _angle(far, near) / (2 * np.pi))
     return value, kdot

@@ -53,7 +53,6 @@ _fixed("arctan", jnp.arctan)
 _fixed("softsign", lambda z: z / (1 + jnp.abs(z)), (0.0,))
 _fixed("hardtanh", lambda z: jnp.clip(z, -1, 1), (-1.0, 1.0))
 _fixed("exp", jnp.exp, form=Analytic(closed.exp))
-_fixed("gaussian", lambda z: jnp.exp(-z * z), form=Analytic(closed.gaussian, "even"))
 _fixed("gabor", lambda z: jnp.exp(-z * z) * jnp.sin(z))
 
 
@@ -126,6 +125,39 @@ def hermite(k: int = 1) -> Activation:
         previous, current = current, [(s - math.sqrt(m) * b) / math.sqrt(m + 1) for s, b in zip(shifted, lower, strict=True)]
     base = polynomial(*current)
     return Activation(f"hermite({degree})", base.fn, (), base.closed)
+
+
+@family
+def gaussian(a: float = 1.0, b: float = 1.0) -> Activation:
+    """a exp(-b z^2), b > 0."""
+    size, rate = _finite((a, b), "gaussian(a, b)")
+    if rate <= 0:
+        raise InputError("gaussian(a, b)", f"b = {b!r}", "b > 0")
+    name = "gaussian" if (size, rate) == (1.0, 1.0) else f"gaussian({size!r}, {rate!r})"
+    form = Analytic(lambda q1, q2, k: size**2 * closed.gaussian(rate * q1, rate * q2, rate * k), "even")
+    return Activation(name, lambda z: size * jnp.exp(-rate * z * z), (), form)
+
+
+@family
+def exp_normalized(gamma: float = 1.0) -> Activation:
+    """exp(-gamma/2) sum_k sqrt(gamma^k/k!) h_k(z), h_k the normalised Hermite polynomials: on units of variance 1, as after a
+    normalisation, its kernel is exp(gamma (c - 1)), c the cosine (Shankar et al. 2020). 0 < gamma <= 4."""
+    (g,) = _finite((gamma,), "exp_normalized(gamma)")
+    if not 0 < g <= 4:
+        raise InputError("exp_normalized(gamma)", repr(gamma), "a number in (0, 4]")
+    weights, k = [math.exp(-g / 2)], 0
+    while weights[-1] > 1e-9 or k < g:  # squares of the rest are below 1e-18
+        k += 1
+        weights.append(weights[-1] * math.sqrt(g / k))
+
+    def fn(z: jax.Array) -> jax.Array:
+        before, now, total = jnp.zeros_like(z), jnp.ones_like(z), weights[0] * jnp.ones_like(z)
+        for m, w in enumerate(weights[1:]):
+            before, now = now, (z * now - math.sqrt(m) * before) / math.sqrt(m + 1)
+            total = total + w * now
+        return total
+
+    return Activation(f"exp_normalized({g!r})", fn)
 
 
 @family

@@ -167,7 +167,7 @@ def _measured(net: Serial, X: np.ndarray, key: Any, count: int) -> Look:
     last = net.nodes[-1]
     if isinstance(last, Dense) and last.width < OUTPUTS:
         net = with_outputs(net, OUTPUTS)
-    total = sum(int(np.prod(blank.shape)) for entry in blanks(net, X.shape[1])[1].values() for blank in entry.values())
+    total = sum(int(np.prod(blank.shape)) for entry in blanks(net, X.shape[1:])[1].values() for blank in entry.values())
     batches = -(-count // max(1, int(BATCH / (4 * total))))
     size = -(-count // batches)
     direction, *keys = jax.random.split(key, batches + 1)

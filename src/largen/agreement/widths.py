@@ -7,7 +7,7 @@ import numpy as np
 
 from largen import door
 from largen.architecture.levels import affine
-from largen.architecture.nodes import Serial
+from largen.architecture.nodes import Affine, Serial
 from largen.architecture.presets import widen
 from largen.errors import InputError
 
@@ -17,7 +17,7 @@ def widened(net: Serial, widths: Any) -> dict[int, Serial]:
 
     Raises `InputError` for fewer than four widths or less than a factor of 8 between them, for widths that are not in proportion,
     and for a network without a hidden layer."""
-    layers = [layer for _, layer, _ in affine(net)]
+    layers = [layer for _, layer, _ in affine(net) if isinstance(layer, Affine)]
     if len(layers) < 2 or _first(widen(net, 2)) == _first(net):
         raise InputError("net", repr(net), "a network with at least one hidden layer")
     need = "at least four widths over a factor of 8 or more, such as (8, 16, 32, 64)"
@@ -37,4 +37,4 @@ def widened(net: Serial, widths: Any) -> dict[int, Serial]:
 
 
 def _first(net: Serial) -> int:
-    return next(affine(net))[1].fan_out
+    return next(layer for _, layer, _ in affine(net) if isinstance(layer, Affine)).fan_out

@@ -60,6 +60,29 @@ class RMSNorm(Node):
         object.__setattr__(self, "eps", door.number(self.eps, "eps", low=0.0, strict=True))
 
 
+@node
+class Dropout(Node):
+    """Every unit is set to zero with probability `rate`, the others divided by 1 - rate; masks are drawn anew for every point.
+
+    Theory is that of networks with masks: a point with itself is one pass, with one mask; two points (and the same point in `X2`) have
+    masks of their own. `lg.apply` draws masks if it gets a key, else units pass unchanged, as after training.
+
+    Raises `InputError` for a rate outside [0, 1).
+
+    >>> import largen as lg
+    >>> lg.Dense(64) >> lg.Act("relu") >> lg.Dropout(0.1) >> lg.Dense(1)
+    lg.Dense(64) >> lg.Act('relu') >> lg.Dropout(0.1) >> lg.Dense(1)
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        rate = door.number(self.rate, "rate", low=0.0)
+        if rate >= 1:
+            raise InputError("rate", repr(self.rate), "a number in [0, 1)")
+        object.__setattr__(self, "rate", float(rate))
+
+
 class Branching(Node):
     """A node with branches that all see the same input. Nodes inside have the path of the node, the number of the branch and their
     own: `sum1/2/dense1`."""
@@ -78,6 +101,14 @@ class Branching(Node):
         new = copy.copy(self)
         object.__setattr__(new, "branches", tuple(branches))
         return new
+
+    def entering(self, before: Any) -> tuple[Any, ...]:
+        """What enters every branch (shapes, or numbers of units), given what enters the node."""
+        return (before,) * len(self.branches)
+
+    def settled(self, before: tuple[int, ...]) -> Self:
+        """The node with all that depends on the shape of its inputs filled in."""
+        return self.with_branches(settled(branch, shape) for branch, shape in zip(self.branches, self.entering(before), strict=True))
 
     def units(self, before: int | None) -> int | None:
         known = {width for branch in self.branches if (width := branch.units(before)) is not None}
@@ -152,7 +183,7 @@ class Concat(Branching):
     """
 
     branches: tuple[Serial, ...]
-    widths: tuple[int | None, ...] = ()  # of the branches, where known; `with_widths` fills in the rest
+    widths: tuple[int | None, ...] = ()  # of the branches, where known; `settled` fills in the rest
 
     def __init__(self, *branches: Node) -> None:
         super().__init__(*branches)
@@ -160,6 +191,11 @@ class Concat(Branching):
 
     def with_branches(self, branches: Iterable[Serial]) -> Self:
         return type(self)(*branches)
+
+    def settled(self, before: tuple[int, ...]) -> Self:
+        new = super().settled(before)
+        object.__setattr__(new, "widths", tuple(branch.shape(before)[-1] for branch in self.branches))
+        return new
 
     def units(self, before: int | None) -> int | None:
         found = [branch.units(before) for branch in self.branches]
@@ -173,17 +209,12 @@ class Concat(Branching):
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
 
-def with_widths(net: Serial, shape: tuple[int, ...]) -> Serial:
-    """The network with the widths of the branches of every `Concat`, given the shape of one input: theories weigh moments by them."""
+def settled(net: Serial, shape: tuple[int, ...]) -> Serial:
+    """The network with all filled in that depends on the shape of one input: the widths by which a `Concat` weighs moments, the
+    outputs of an attention."""
     nodes: list[Node] = []
     for part in net.nodes:
-        if isinstance(part, Branching):
-            new = part.with_branches(with_widths(branch, shape) for branch in part.branches)
-            if isinstance(part, Concat):
-                object.__setattr__(new, "widths", tuple(branch.shape(shape)[-1] for branch in part.branches))
-            nodes.append(new)
-        else:
-            nodes.append(part)
+        nodes.append(part.settled(shape) if isinstance(part, Branching) else part)
         shape = part.shape(shape)
     return Serial(tuple(nodes))
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from typing import Any
 
-from largen.architecture.branches import Branching, Concat, Product, Sum
-from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
+from largen.architecture.attention import Attention
+from largen.architecture.branches import Branching, Concat, Dropout, Product, Sum
+from largen.architecture.nodes import Act, Affine, Dense, Node, Parametric, Serial, network
 from largen.architecture.spatial import Flatten
 from largen.architecture.walk import branch_paths, paths
 
@@ -15,9 +16,9 @@ INPUTS, GAUSSIAN, MOMENTS = "inputs", "gaussian", "moments"
 
 def kind_after(part: Node, before: str) -> str:
     """What the values are after a node, given what they are before it."""
-    if isinstance(part, Affine):
+    if isinstance(part, (Affine, Attention)):
         return GAUSSIAN
-    if isinstance(part, (Act, Product, Concat)):
+    if isinstance(part, (Act, Product, Concat, Dropout)):
         return MOMENTS
     if isinstance(part, Flatten):  # units of different positions have different variances
         return INPUTS if before == INPUTS else MOMENTS
@@ -47,28 +48,29 @@ def levels(net: Any) -> tuple[tuple[str, tuple[Node, ...]], ...]:
     for i, (path, part) in enumerate(paths(whole), 1):
         stage.append(part)
         kind = kind_after(part, kind)
-        if kind == GAUSSIAN and (isinstance(part, (Affine, Sum)) or i == len(whole.nodes)):
+        if kind == GAUSSIAN and (isinstance(part, (Affine, Sum, Attention)) or i == len(whole.nodes)):
             found.append((path, tuple(stage)))
             stage = []
     return tuple(found)
 
 
-def affine(net: Serial, n_in: int | tuple[int, ...] | None = None) -> Iterator[tuple[str, Affine, int | None]]:
-    """(path, node, fan-in) of every affine layer, in order, those of branches too, branch after branch. `n_in`: the number of input
-    features, or the shape of one input; fan-ins that depend on it are None without."""
+def affine(net: Serial, n_in: int | tuple[int, ...] | None = None) -> Iterator[tuple[str, Parametric, int | None]]:
+    """(path, node, fan-in) of every layer with parameters, in order, those of branches too, branch after branch. `n_in`: the number
+    of input features, or the shape of one input; fan-ins that depend on it are None without."""
     shape = n_in if isinstance(n_in, tuple) or n_in is None else (n_in,)
     yield from _affine(net, shape, None, "")
 
 
-def _affine(net: Serial, shape: tuple[int, ...] | None, units: int | None, prefix: str) -> Iterator[tuple[str, Affine, int | None]]:
+def _affine(net: Serial, shape: tuple[int, ...] | None, units: int | None, prefix: str) -> Iterator[tuple[str, Parametric, int | None]]:
     """As `affine`, with the units of the last axis where the whole shape is not known."""
     for path, part in paths(net, prefix):
-        if isinstance(part, Affine):
+        if isinstance(part, Parametric):
             at = shape if shape is not None else (units,) if isinstance(part, Dense) and units is not None else None
             yield path, part, None if at is None else part.fan_in(at)
         elif isinstance(part, Branching):
-            for inside, branch in branch_paths(part, path):
-                yield from _affine(branch, shape, units, inside)
+            shapes = part.entering(shape) if shape is not None else (None,) * len(part.branches)
+            for (inside, branch), at, many in zip(branch_paths(part, path), shapes, part.entering(units), strict=True):
+                yield from _affine(branch, at, many, inside)
         units = part.units(units)
         shape = None if shape is None else part.shape(shape)
 

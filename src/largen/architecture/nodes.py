@@ -73,22 +73,27 @@ def variance(value: Any, name: str) -> Any:
     return checked if isinstance(checked, Tracer) else float(checked)
 
 
-class Affine(Node):
-    """A node z = b + W x with parameters of its own, b ~ N(0, C_b) and W ~ N(0, C_W/fan_in)."""
+class Parametric(Node):
+    """A node with parameters of its own: biases b ~ N(0, C_b), weights W ~ N(0, C_W/fan_in)."""
 
     C_W: Any
     C_b: Any
     leaves: ClassVar[tuple[str, ...]] = ("C_W", "C_b")
+
+    def fan_in(self, before: tuple[int, ...]) -> int:
+        """The number of inputs that one unit sums over."""
+        raise NotImplementedError
+
+
+class Affine(Parametric):
+    """A node z = b + W x."""
+
     size: ClassVar[str] = "width"  # the field that says how many outputs
 
     @property
     def fan_out(self) -> int:
         """The number of outputs (at every position)."""
         return getattr(self, self.size)
-
-    def fan_in(self, before: tuple[int, ...]) -> int:
-        """The number of inputs that one unit sums over."""
-        raise NotImplementedError
 
 
 @node

@@ -10,8 +10,10 @@ import numpy as np
 from largen import door
 from largen.activations.activation import activation as as_activation
 from largen.activations.critical import critical
-from largen.architecture.branches import Branching, Identity, LayerNorm, Sum
+from largen.architecture.attention import Attention, PositionalEmbedding
+from largen.architecture.branches import Branching, Identity, LayerNorm, Repeat, Sum
 from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
+from largen.architecture.spatial import GlobalAvgPool
 from largen.errors import InputError, UnsupportedError
 
 
@@ -101,6 +103,41 @@ def resnet_mlp(
     return Serial((layers[0], *middle, bend, layers[-1]))
 
 
+def transformer(
+    width: int,
+    blocks: int,
+    out: int = 1,
+    heads: int = 8,
+    mechanism: str = "identity",
+    scaling: str = "1/sqrt(d)",
+    positions: Any = 1.0,
+    activation: Any = "gelu",
+    C_W: Any = 1.0,
+    C_b: Any = 0.0,
+) -> Serial:
+    """A pre-normalised transformer for sequences (tokens, features): a dense layer and a positional embedding, `blocks` times attention
+    and a hidden layer, each added to what came in, then layer normalisation, the mean over tokens and a readout.
+
+    A block is z -> z + Attention(LayerNorm(z)), then z -> z + W' phi(W LayerNorm(z)), W to `width` units too. Parameters: `heads`, each of
+    width/heads units; `mechanism`, `scaling` as in `lg.Attention`; `positions`, the variance of the embedding; `C_W`, `C_b`, numbers,
+    the same in every layer.
+
+    Raises `InputError` for sizes < 1, heads that do not divide the width, an unknown activation or mechanism, negative variances.
+
+    >>> import largen as lg
+    >>> lg.transformer(64, blocks=2, out=10).shape((12, 5))
+    (10,)
+    """
+    size, many, phi = door.count(width, "width"), door.count(heads, "heads"), Act(as_activation(activation))
+    if size % many:
+        raise InputError("heads", repr(heads), f"a divisor of the width {size}")
+    layer = Dense(size, C_W, C_b)
+    mix = Attention(mechanism, scaling, None, C_W, C_W, C_W, C_W, C_b, many, size // many)
+    block = Sum(Identity(), LayerNorm() >> mix) >> Sum(Identity(), LayerNorm() >> layer >> phi >> layer)
+    end = LayerNorm() >> GlobalAvgPool() >> Dense(out, C_W, C_b)
+    return layer >> PositionalEmbedding(positions) >> Repeat(block, blocks) >> end
+
+
 def widen(net: Any, factor: float | Fraction) -> Serial:
     """The network with every hidden width multiplied by `factor`, those inside branches too; the outputs stay.
 
@@ -117,7 +154,9 @@ def _widened(net: Serial, factor: Fraction, stays: bool) -> tuple[Serial, bool]:
     """The network wider; `stays`: whether the number of its outputs stays, returned for its inputs."""
     nodes: list[Node] = []
     for part in reversed(net.nodes):
-        if isinstance(part, Branching):
+        if isinstance(part, Attention):
+            part, stays = part.wider(factor, stays), stays and part.channels is None
+        elif isinstance(part, Branching):
             pairs = [_widened(branch, factor, stays) for branch in part.branches]
             part, stays = part.with_branches(branch for branch, _ in pairs), any(stay for _, stay in pairs)
         elif isinstance(part, Affine):

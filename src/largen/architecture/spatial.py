@@ -25,6 +25,7 @@ class Axis:
     low: int  # padding before and after, with zeros or, if `wrap`, periodic
     high: int
     wrap: bool
+    spread: int = 1  # the inputs stand `spread` apart, zeros between them (transposed convolutions)
 
 
 def _sizes(value: Any, name: str) -> Any:
@@ -101,28 +102,14 @@ class Windowed(Node):
         return strides in plain and (self.padding != "VALID" or ones)
 
 
-@node
-class Conv(Affine, Windowed):
-    """A convolution with `channels` outputs and a window, any number of spatial axes: z_s = b + sum_d W_d x_{s + d}.
-
-    b ~ N(0, C_b), one per channel; W ~ N(0, C_W/fan_in), fan_in = window positions x input channels. `window`, `strides`, `dilation`:
-    an integer, or one per spatial axis. `padding`: "SAME" (zeros, output of size ceil(n/stride)), "VALID" (none), "CIRCULAR" (periodic).
-
-    Raises `InputError` for sizes < 1, an unknown padding, negative C_W, C_b; and, given inputs, where their rank does not fit the
-    window or nothing is left of them.
-
-    >>> import largen as lg
-    >>> lg.Conv(16, 3, C_W=2.0).shape((32, 32, 3))
-    (32, 32, 16)
-    """
+class Convolution(Affine, Windowed):
+    """What convolutions share: their fields, and the checks of these."""
 
     channels: int
     window: Any
-    strides: Any = 1
-    padding: str = "SAME"
-    dilation: Any = 1
-    C_W: Any = 1.0
-    C_b: Any = 0.0
+    strides: Any
+    padding: str
+    dilation: Any
     size: ClassVar[str] = "channels"
 
     def __post_init__(self) -> None:
@@ -143,7 +130,87 @@ class Conv(Affine, Windowed):
         return math.prod(axis.window for axis in self.axes(space_of(before, self))) * before[-1]
 
 
+@node
+class Conv(Convolution):
+    """A convolution with `channels` outputs and a window, any number of spatial axes: z_s = b + sum_d W_d x_{s + d}.
+
+    b ~ N(0, C_b), one per channel; W ~ N(0, C_W/fan_in), fan_in = window positions x input channels. `window`, `strides`, `dilation`:
+    an integer, or one per spatial axis. `padding`: "SAME" (zeros, output of size ceil(n/stride)), "VALID" (none), "CIRCULAR" (periodic).
+
+    Raises `InputError` for sizes < 1, an unknown padding, negative C_W, C_b; and, given inputs, where their rank does not fit the
+    window or nothing is left of them.
+
+    >>> import largen as lg
+    >>> lg.Conv(16, 3, C_W=2.0).shape((32, 32, 3))
+    (32, 32, 16)
+    """
+
+    channels: int
+    window: Any
+    strides: Any = 1
+    padding: str = "SAME"
+    dilation: Any = 1
+    C_W: Any = 1.0
+    C_b: Any = 0.0
+
+
+@node
+class ConvLocal(Convolution):
+    """A locally connected layer: a convolution whose weights and biases are drawn anew at every position.
+
+    Fields and errors as `lg.Conv`. Its values at different positions are uncorrelated.
+
+    >>> import largen as lg
+    >>> lg.ConvLocal(16, 3).shape((32, 32, 3))
+    (32, 32, 16)
+    """
+
+    channels: int
+    window: Any
+    strides: Any = 1
+    padding: str = "SAME"
+    dilation: Any = 1
+    C_W: Any = 1.0
+    C_b: Any = 0.0
+
+
+@node
+class ConvTranspose(Convolution):
+    """A transposed convolution: a convolution with stride 1 over the inputs `strides` apart, zeros between them.
+
+    Along an axis of n positions "SAME" and "CIRCULAR" give n x stride, "VALID" (n - 1) stride + max(span, stride), span the reach of
+    the window. W ~ N(0, C_W/fan_in) with fan_in = window positions x input channels, as in `lg.Conv`: an output sees only every
+    stride-th input of its window, so at stride s its variance is C_b + about C_W/s per axis. Fields and errors as `lg.Conv`.
+
+    >>> import largen as lg
+    >>> lg.ConvTranspose(16, 4, strides=2).shape((8, 8, 3))
+    (16, 16, 16)
+    """
+
+    channels: int
+    window: Any
+    strides: Any = 1
+    padding: str = "SAME"
+    dilation: Any = 1
+    C_W: Any = 1.0
+    C_b: Any = 0.0
+
+    def axes(self, space: tuple[int, ...]) -> tuple[Axis, ...]:
+        given = [_per_axis(getattr(self, name), len(space), name, self) for name in ("window", "strides", "dilation")]
+        made = []
+        for n, window, stride, step in zip(space, *given, strict=True):
+            reach = (window - 1) * step + 1
+            pads = reach + stride - 2 + (max(reach - stride, 0) if self.padding == "VALID" else 0)
+            low = reach - 1 if self.padding == "VALID" or stride > reach - 1 else -(-pads // 2)
+            wrap = self.padding == "CIRCULAR"
+            size = (n - 1) * stride + pads + 2 - reach
+            made.append(Axis(size, window, 1, step, low, (reach - 1 if wrap else pads) - low, wrap, stride))
+        return tuple(made)
+
+
 class _Pool(Windowed):
+    strides: Any
+    padding: str
     mean: ClassVar[bool]
 
     def __post_init__(self) -> None:
@@ -188,6 +255,52 @@ class SumPool(_Pool):
     strides: Any = None
     padding: str = "VALID"
     mean: ClassVar[bool] = False
+
+
+@node
+class MaxPool(_Pool):
+    """The maximum over a window of positions, channel by channel; `strides` default to the window. Padding counts as -infinity.
+
+    Real networks only: a maximum of correlated units has no closed form at infinite width. Raises `InputError` as `lg.Conv` does.
+
+    >>> import largen as lg
+    >>> lg.MaxPool(2).shape((32, 32, 3))
+    (16, 16, 3)
+    """
+
+    window: Any
+    strides: Any = None
+    padding: str = "VALID"
+    mean: ClassVar[bool] = False
+
+
+@node
+class Aggregate(Node):
+    """Values summed over a graph, z_s = sum_t A_st x_t, the same matrix for all points and channels.
+
+    `adjacency`: A, (positions out, positions in), real numbers; for inputs with one axis of positions, (nodes, channels).
+    Raises `InputError` for what is no finite matrix and, given inputs, where the number of nodes does not fit.
+
+    >>> import largen as lg
+    >>> ring = [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
+    >>> (lg.Dense(8) >> lg.Aggregate(ring)).shape((3, 2))
+    (3, 8)
+    """
+
+    adjacency: Any  # held as a tuple of rows, so that equal nodes are equal
+
+    def __post_init__(self) -> None:
+        need = "a matrix of finite real numbers (positions out, positions in)"
+        A = np.asarray(door.array(self.adjacency, "adjacency", need), dtype=float)
+        if A.ndim != 2 or 0 in A.shape:
+            raise InputError("adjacency", f"an array of shape {A.shape}", need)
+        object.__setattr__(self, "adjacency", tuple(map(tuple, A.tolist())))
+
+    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        if len(before) != 2 or before[0] != len(self.adjacency[0]):
+            need = f"({len(self.adjacency[0])} nodes, channels) for each point, by the columns of the adjacency matrix"
+            raise InputError("X", f"inputs of shape {before} for lg.Aggregate", need)
+        return (len(self.adjacency), before[1])
 
 
 @node

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import tomllib
-from typing import Any
+from typing import Any, TypeGuard
 
 from jax.core import Tracer
 
@@ -19,7 +19,7 @@ FORMAT, VERSION = "largen-network", 1
 
 def as_code(net: Node) -> str:
     """The code that builds the network (with `import largen as lg`); broken into lines beyond 100 characters."""
-    if isinstance(net, Branching):
+    if _given_branches(net):
         arguments = [as_code(branch.nodes[0] if len(branch.nodes) == 1 else branch) for branch in net.branches]
         if isinstance(net, Sum) and any(isinstance(w, Tracer) or w != 1 for w in net.weights):
             arguments.append(f"weights={net.weights!r}")
@@ -38,6 +38,11 @@ def as_code(net: Node) -> str:
         return f"lg.Serial(({parts[0]},))"
     line = " >> ".join(parts)
     return line if len(line) <= 100 else "(" + "\n >> ".join(parts) + ")"
+
+
+def _given_branches(part: Any) -> TypeGuard[Branching]:
+    """Whether a node is made from branches."""
+    return "branches" in (f.name for f in dataclasses.fields(part))
 
 
 def _code(value: Any) -> str:
@@ -94,7 +99,7 @@ def _toml(value: Any, deep: bool = False) -> str:
 
 
 def _encode(part: Node) -> dict[str, Any]:
-    if isinstance(part, Branching):
+    if _given_branches(part):
         branches = [[_encode(inner) for inner in branch.nodes] for branch in part.branches]
         made = {"node": type(part).__name__, "branches": branches}
         if isinstance(part, Sum):
@@ -167,7 +172,7 @@ def _decode(entry: Any, where: str) -> Node:
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     if set(given) - set(names) or required - set(given):
         raise InputError(where, f"fields {sorted(given)}", f"the fields {', '.join(names)} of {entry['node']}")
-    if issubclass(kind, Branching):
+    if "branches" in names:
         branches = given.pop("branches")
         if not isinstance(branches, list):
             raise InputError(where, f"branches = {branches!r}", "a list of branches, each a list of nodes")

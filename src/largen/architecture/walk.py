@@ -36,6 +36,7 @@ class Theory:
     signature: Callable[[Any], Hashable] | None = None
     join: Callable[[list[Any]], Any] | None = field(default=None, compare=False)
     rules: dict[type, tuple[Needs, Step]] = field(default_factory=dict, hash=False, compare=False)
+    reasons: dict[type, str] = field(default_factory=dict, hash=False, compare=False)  # why a node has no rule
 
     def rule(self, kind: type[Node], needs: Needs = lambda node, need: need) -> Callable[[Step], Step]:
         """Decorator: register `step` (and `needs`) for a node type."""
@@ -51,7 +52,7 @@ class Theory:
         found = self.rules.get(type(node))
         if found is None:
             known = sorted(kind.__name__ for kind in self.rules)
-            raise UnsupportedError(repr(node), path, self.name, "it has no rule for this node", known)
+            raise UnsupportedError(repr(node), path, self.name, self.reasons.get(type(node), "it has no rule for this node"), known)
         return found
 
 

@@ -61,7 +61,8 @@ def warn_if_unscaled(X: Array) -> None:
     global _warned
     if _warned or is_traced(X):
         return
-    size = float(np.mean(np.square(np.asarray(X, dtype=np.float64))))
+    flat = np.asarray(X).reshape(-1)
+    size = float(np.einsum("i,i->", flat, flat, dtype=np.float64)) / flat.size
     if not 0.01 <= size <= 100:
         _warned = True
         message = f"|x|^2/n_0 is {size:.3g} on average; kernels assume about 1: lg.standardize(X) gives that."

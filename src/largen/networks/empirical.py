@@ -5,9 +5,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen.architecture.branches import Concat, Identity, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.attention import Attention, PositionalEmbedding
+from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.architecture.spatial import AvgPool, Conv, Flatten, GlobalAvgPool, SumPool
+from largen.architecture.spatial import (
+    Aggregate,
+    AvgPool,
+    Conv,
+    ConvLocal,
+    Convolution,
+    ConvTranspose,
+    Flatten,
+    GlobalAvgPool,
+    MaxPool,
+    SumPool,
+)
 from largen.architecture.walk import Theory, walk
 from largen.networks.outputs import carriers, patches
 from largen.networks.parameters import dtype_of, fitting, pair
@@ -34,9 +46,34 @@ def _dense(node: Any, total: Any, extra: Any, need: bool) -> Any:
 
 
 @EMPIRICAL.rule(Conv)
-def _conv(node: Conv, total: Any, extra: Any, need: bool) -> Any:
+@EMPIRICAL.rule(ConvTranspose)
+def _conv(node: Convolution, total: Any, extra: Any, need: bool) -> Any:
     one, two, rates = extra
     return _shared(total, (patches(node, one[0]), one[1]), (patches(node, two[0]), two[1]), rates, need)
+
+
+@EMPIRICAL.rule(ConvLocal)
+def _local(node: ConvLocal, total: Any, extra: Any, need: bool) -> Any:
+    (x1, B1), (x2, B2), (bias, weight) = extra
+    (a1, a2), (B1, B2) = ([_flat(patches(node, x), 1) for x in (x1, x2)], [_flat(B, 2) for B in (B1, B2)])
+    gain = bias + weight / a1.shape[-1] * jnp.einsum("asf,csf->acs", a1, a2)
+    if need:
+        return total + jnp.einsum("iask,jcsk,acs->iajc", B1, B2, gain)
+    return total + jnp.einsum("iask,icsk,acs->ac", B1, B2, gain) / len(B1)
+
+
+@EMPIRICAL.rule(PositionalEmbedding)
+def _embedding(node: PositionalEmbedding, total: Any, extra: Any, need: bool) -> Any:
+    (_, B1), (_, B2), (bias, _) = extra
+    B1, B2 = (B.reshape(*B.shape[:2], -1) for B in (B1, B2))
+    if need:
+        return total + bias * jnp.einsum("iak,jck->iajc", B1, B2)
+    return total + bias * jnp.einsum("iak,ick->ac", B1, B2) / len(B1)
+
+
+def _flat(a: Any, lead: int) -> Any:
+    """All positions in one axis, after `lead` others."""
+    return a.reshape(*a.shape[:lead], -1, a.shape[-1])
 
 
 def _shared(total: Any, one: Any, two: Any, rates: Any, need: bool) -> Any:
@@ -57,11 +94,14 @@ def _shared(total: Any, one: Any, two: Any, rates: Any, need: bool) -> Any:
 
 
 @EMPIRICAL.rule(Act)
+@EMPIRICAL.rule(Aggregate)
+@EMPIRICAL.rule(Dropout)
 @EMPIRICAL.rule(Identity)
 @EMPIRICAL.rule(LayerNorm)
 @EMPIRICAL.rule(RMSNorm)
 @EMPIRICAL.rule(AvgPool)
 @EMPIRICAL.rule(SumPool)
+@EMPIRICAL.rule(MaxPool)
 @EMPIRICAL.rule(GlobalAvgPool)
 @EMPIRICAL.rule(Flatten)
 def _none(node: Any, total: Any, extra: Any, need: bool) -> Any:
@@ -71,6 +111,7 @@ def _none(node: Any, total: Any, extra: Any, need: bool) -> Any:
 @EMPIRICAL.rule(Sum)
 @EMPIRICAL.rule(Product)
 @EMPIRICAL.rule(Concat)
+@EMPIRICAL.rule(Attention)
 def _sum(node: Any, total: Any, through: Any, need: bool) -> Any:
     for send in through:  # weights and cross terms are in the factors, so the branches' layers are summed like all others
         total = send(total)

@@ -9,16 +9,30 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
-from largen.architecture.branches import Concat, Identity, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.attention import Attention, PositionalEmbedding
+from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.architecture.spatial import AvgPool, Axis, Conv, Flatten, GlobalAvgPool, SumPool
-from largen.architecture.walk import Theory, walk
-from largen.networks.parameters import dtype_of, fitting
+from largen.architecture.spatial import (
+    Aggregate,
+    AvgPool,
+    Axis,
+    Conv,
+    ConvLocal,
+    Convolution,
+    ConvTranspose,
+    Flatten,
+    GlobalAvgPool,
+    MaxPool,
+    SumPool,
+)
+from largen.architecture.walk import Theory, everything, walk
+from largen.networks.parameters import a_key, dtype_of, fitting
 from largen.types import Array, Params, hand_back, island
 
 # The carrier is the array (n, features) or (n, *positions, channels) after the node; the extra of a node is its parameters.
 FORWARD = Theory("lg.apply")
+SCORES = {"identity": lambda g: g, "relu": jax.nn.relu, "abs": jnp.abs, "softmax": lambda g: jax.nn.softmax(g, axis=-1)}
 
 
 @FORWARD.rule(Dense)
@@ -27,7 +41,8 @@ def _dense(node: Any, x: Any, extra: Any, need: Any) -> Any:
 
 
 @FORWARD.rule(Conv)
-def _conv(node: Conv, x: Any, extra: Any, need: Any) -> Any:
+@FORWARD.rule(ConvTranspose)
+def _conv(node: Convolution, x: Any, extra: Any, need: Any) -> Any:
     axes = node.axes(x.shape[1:-1])
     strides, dilations = [a.stride for a in axes], [a.dilation for a in axes]
     z = jax.lax.conv_general_dilated(
@@ -42,7 +57,20 @@ def layout(rank: int) -> tuple[str, str, str]:
     return f"N{letters}C", f"{letters}IO", f"N{letters}C"
 
 
-def patches(node: Conv, x: Any) -> Any:
+@FORWARD.rule(ConvLocal)
+def _local(node: ConvLocal, x: Any, extra: Any, need: Any) -> Any:
+    seen, W, d = patches(node, x), extra["W"], x.ndim - 2
+    W = jnp.moveaxis(W, 2 * d, d).reshape(-1, seen.shape[-1], node.channels)  # the order of patches
+    z = jnp.einsum("npf,pfc->npc", seen.reshape(len(x), -1, seen.shape[-1]), W)
+    return z.reshape(*seen.shape[:-1], node.channels) + extra["b"]
+
+
+@FORWARD.rule(PositionalEmbedding)
+def _embedding(node: PositionalEmbedding, x: Any, extra: Any, need: Any) -> Any:
+    return x + extra["b"]
+
+
+def patches(node: Convolution, x: Any) -> Any:
     """What every output position of a convolution sees: (n, *positions, channels x window)."""
     axes = node.axes(x.shape[1:-1])
     windows, strides, dilations = ([getattr(a, name) for a in axes] for name in ("window", "stride", "dilation"))
@@ -52,8 +80,12 @@ def patches(node: Conv, x: Any) -> Any:
 
 
 def padded(x: Any, axes: tuple[Axis, ...]) -> Any:
-    """(n, *positions, channels) with the padding of every axis."""
+    """(n, *positions, channels) with the gaps and the padding of every axis."""
     for i, axis in enumerate(axes, 1):
+        if axis.spread > 1:
+            gaps: list[Any] = [(0, 0, 0)] * x.ndim
+            gaps[i] = (0, axis.spread - 1 if axis.wrap else 0, axis.spread - 1)
+            x = jax.lax.pad(x, jnp.zeros((), x.dtype), gaps)
         pads = [(0, 0)] * x.ndim
         pads[i] = (axis.low, axis.high)
         x = jnp.pad(x, pads, mode="wrap") if axis.wrap else jnp.pad(x, pads)
@@ -70,6 +102,34 @@ def _pool(node: Any, x: Any, extra: Any, need: Any) -> Any:
     return total / math.prod(windows) if node.mean else total
 
 
+@FORWARD.rule(MaxPool)
+def _max(node: MaxPool, x: Any, extra: Any, need: Any) -> Any:
+    axes, least = node.axes(x.shape[1:-1]), np.array(-np.inf, x.dtype)
+    wrapped = padded(x, axes) if axes[0].wrap else x
+    pads = [(0, 0) if a.wrap else (a.low, a.high) for a in axes]
+    windows, strides = ((1, *(getattr(a, name) for a in axes), 1) for name in ("window", "stride"))
+    return jax.lax.reduce_window(wrapped, least, jax.lax.max, windows, strides, [(0, 0), *pads, (0, 0)])
+
+
+@FORWARD.rule(Aggregate)
+def _aggregate(node: Aggregate, x: Any, extra: Any, need: Any) -> Any:
+    return jnp.einsum("st,ntc->nsc", jnp.asarray(node.adjacency, x.dtype), x)
+
+
+@FORWARD.rule(Attention)
+def _attention(node: Attention, x: Any, through: Any, need: Any) -> Any:
+    *scores, values, out = through
+
+    def heads(send: Any) -> Any:
+        return send(x).reshape(len(x), -1, node.heads, node.width)  # positions of every axis in a row
+
+    keys = heads(scores[-1])
+    queries = jnp.asarray(node.ratio, x.dtype) * keys if node.tied else heads(scores[0])
+    G = jnp.einsum("nshd,nthd->nhst", queries, keys) / (node.width if node.tied else math.sqrt(node.width))
+    seen = jnp.einsum("nhst,nthd->nshd", SCORES[node.mechanism](G), heads(values))
+    return out(seen.reshape(*x.shape[:-1], -1))
+
+
 @FORWARD.rule(GlobalAvgPool)
 def _global(node: Any, x: Any, extra: Any, need: Any) -> Any:
     return x.mean(tuple(range(1, x.ndim - 1)))
@@ -83,6 +143,13 @@ def _flatten(node: Any, x: Any, extra: Any, need: Any) -> Any:
 @FORWARD.rule(Act)
 def _act(node: Any, x: Any, extra: Any, need: Any) -> Any:
     return node.activation(x)
+
+
+@FORWARD.rule(Dropout)
+def _dropout(node: Dropout, x: Any, key: Any, need: Any) -> Any:
+    if key is None or node.rate == 0:
+        return x
+    return jnp.where(jax.random.bernoulli(key, 1 - node.rate, x.shape), x / (1 - node.rate), 0)
 
 
 @FORWARD.rule(Identity)
@@ -116,9 +183,13 @@ def _sum(node: Any, x: Any, through: Any, need: Any) -> Any:
     return sum(jnp.asarray(w, x.dtype) * send(x) for w, send in zip(node.weights, through, strict=True))
 
 
-def outputs(net: Serial, params: Params, X: Any) -> jax.Array:
+def outputs(net: Serial, params: Params, X: Any, key: Any = None) -> jax.Array:
     """The pure core of `apply`: (n, features) to (n, out), for jit, grad and vmap."""
-    return walk(net, FORWARD, X, params)[0]
+    masks: dict[str, Any] = {}
+    if key is not None:
+        dropped = [path for path, part in everything(net) if isinstance(part, Dropout)]
+        masks = {path: jax.random.fold_in(key, i) for i, path in enumerate(dropped)}
+    return walk(net, FORWARD, X, {**params, **masks})[0]
 
 
 def carriers(net: Serial, params: Params, X: Any) -> tuple[jax.Array, dict[str, tuple[jax.Array, jax.Array]]]:
@@ -146,12 +217,12 @@ _outputs = jax.jit(outputs)
 _layers = jax.jit(layers)
 
 
-def apply(net: Any, params: Params, X: Any) -> Array:
+def apply(net: Any, params: Params, X: Any, key: Any = None) -> Array:
     """The outputs of a real network, z^(1) = b + x W, z^(l+1) = b + phi(z^(l)) W, no final activation (PDLT 2.5).
 
-    Parameters: `params` as from `lg.init`; `X` (n, features), or (n, *positions, channels). Returns (n, out) in the dtype
-    of the parameters, numpy for numpy X. May be jitted, differentiated and vmapped in `params` and `X`; compiled once per
-    architecture and shape.
+    Parameters: `params` as from `lg.init`; `X` (n, features), or (n, *positions, channels); `key`, a JAX random key for the masks
+    of `lg.Dropout`, None for none. Returns (n, out) in the dtype of the parameters, numpy for numpy X. May be jitted, differentiated
+    and vmapped in `params` and `X`; compiled once per architecture and shape.
 
     Raises `InputError` for parameters that do not fit the network and X (naming path and shapes), and for X that is not
     a finite real array of shape (n, features) or (n, *positions, channels).
@@ -164,7 +235,7 @@ def apply(net: Any, params: Params, X: Any) -> Array:
     whole, x = network(net), door.inputs(X)
     fit = fitting(whole, params, x)
     with island(fit):
-        return hand_back(_outputs(whole, fit, jnp.asarray(x, dtype_of(fit))), X)
+        return hand_back(_outputs(whole, fit, jnp.asarray(x, dtype_of(fit)), None if key is None else a_key(key)), X)
 
 
 def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:

@@ -10,9 +10,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
-from largen.architecture.branches import Branching, Concat, Identity, LayerNorm, Product, RMSNorm, Sum
-from largen.architecture.nodes import Act, Dense, Node, Serial, network
-from largen.architecture.spatial import AvgPool, Conv, Flatten, GlobalAvgPool, SumPool, outputs_of
+from largen.architecture.attention import Attention, PositionalEmbedding
+from largen.architecture.branches import Branching, Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
+from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
+from largen.architecture.spatial import (
+    Aggregate,
+    AvgPool,
+    Conv,
+    ConvLocal,
+    Convolution,
+    ConvTranspose,
+    Flatten,
+    GlobalAvgPool,
+    MaxPool,
+    SumPool,
+    outputs_of,
+)
 from largen.architecture.walk import Theory, everything, walk
 from largen.errors import InputError
 from largen.types import Array, Params, island
@@ -24,33 +37,56 @@ PARAMETERS = Theory("lg.init")
 
 @dataclass(frozen=True)
 class Blank:
-    """One parameter array before it is drawn: its shape, and the variance of its entries."""
+    """One parameter array before it is drawn: its shape, and C and the fan-in, by which the variance of its entries is C/fan_in."""
 
     shape: tuple[int, ...]
-    variance: Any
+    C: Any
+    fan_in: int = 1
 
 
 @PARAMETERS.rule(Dense)
 def _dense(node: Dense, carrier: Any, path: Any, need: Any) -> Any:
-    shape, found = carrier
-    blanks = {"W": Blank((shape[-1], node.width), node.C_W / node.fan_in(shape)), "b": Blank((node.width,), node.C_b)}
-    return node.shape(shape), {**found, path: blanks}
+    shape, _ = carrier
+    return _affine(node, carrier, path, (shape[-1], node.width), (node.width,))
 
 
 @PARAMETERS.rule(Conv)
-def _conv(node: Conv, carrier: Any, path: Any, need: Any) -> Any:
+@PARAMETERS.rule(ConvTranspose)
+def _conv(node: Convolution, carrier: Any, path: Any, need: Any) -> Any:
+    return _affine(node, carrier, path, _window(node, carrier[0]), (node.channels,))
+
+
+@PARAMETERS.rule(ConvLocal)
+def _local(node: ConvLocal, carrier: Any, path: Any, need: Any) -> Any:
+    *space, channels = node.shape(carrier[0])
+    return _affine(node, carrier, path, (*space, *_window(node, carrier[0])), (*space, channels))
+
+
+def _window(node: Convolution, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*(axis.window for axis in node.axes(shape[:-1])), shape[-1], node.channels)
+
+
+def _affine(node: Affine, carrier: Any, path: str, weights: tuple[int, ...], biases: tuple[int, ...]) -> Any:
     shape, found = carrier
-    window = tuple(axis.window for axis in node.axes(shape[:-1]))
-    blanks = {"W": Blank((*window, shape[-1], node.channels), node.C_W / node.fan_in(shape)), "b": Blank((node.channels,), node.C_b)}
+    blanks = {"W": Blank(weights, node.C_W, node.fan_in(shape)), "b": Blank(biases, node.C_b)}
     return node.shape(shape), {**found, path: blanks}
 
 
+@PARAMETERS.rule(PositionalEmbedding)
+def _embedding(node: PositionalEmbedding, carrier: Any, path: Any, need: Any) -> Any:
+    shape, found = carrier
+    return node.shape(shape), {**found, path: {"b": Blank(shape, node.C_b)}}
+
+
 @PARAMETERS.rule(Act)
+@PARAMETERS.rule(Aggregate)
+@PARAMETERS.rule(Dropout)
 @PARAMETERS.rule(Identity)
 @PARAMETERS.rule(LayerNorm)
 @PARAMETERS.rule(RMSNorm)
 @PARAMETERS.rule(AvgPool)
 @PARAMETERS.rule(SumPool)
+@PARAMETERS.rule(MaxPool)
 @PARAMETERS.rule(GlobalAvgPool)
 @PARAMETERS.rule(Flatten)
 def _none(node: Node, carrier: Any, path: Any, need: Any) -> Any:
@@ -66,10 +102,19 @@ def _branches(node: Branching, carrier: Any, through: Any, need: Any) -> Any:
     return node.shape(carrier[0]), {path: entry for _, found in ends for path, entry in found.items()}
 
 
+@PARAMETERS.rule(Attention)
+def _attention(node: Attention, carrier: Any, through: Any, need: Any) -> Any:
+    *inner, out = through
+    (shape, _), found = carrier, {}
+    for send in inner:
+        found = {**found, **send(carrier)[1]}
+    return out((node.entering(shape)[-1], found))
+
+
 def blanks(net: Serial, shape: tuple[int, ...]) -> tuple[int, dict[str, dict[str, Blank]]]:
     """The number of outputs, and {path: {"W": blank, "b": blank}}, for points of a shape."""
     out = outputs_of(net, shape, "X")  # errors name the node at fault before anything is made
-    return out, walk(net, PARAMETERS, (shape, {}), {path: path for path, _ in everything(net)})[0][1]
+    return out, walk(settled(net, shape), PARAMETERS, (shape, {}), {path: path for path, _ in everything(net)})[0][1]
 
 
 def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any) -> Params:
@@ -90,7 +135,7 @@ def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
         drawn[path] = {}
         for name, blank in entry.items():
             size = math.prod(blank.shape)
-            scale = jnp.sqrt(jnp.asarray(blank.variance, normals.dtype))
+            scale = jnp.sqrt(jnp.asarray(blank.C, normals.dtype) / blank.fan_in)
             drawn[path][name] = scale * normals[at : at + size].reshape(blank.shape)
             at += size
     return drawn
@@ -104,8 +149,8 @@ def init(net: Any, key: Any, n_in: int | tuple[int, ...], dtype: Any = None) -> 
     JAX's 64-bit flag off too; then use the result in largen's functions, since plain JAX arithmetic would fall back to float32.
 
     Returns {path: {"W": (fan_in, fan_out), "b": (fan_out,)}}, one entry per affine layer, keyed by its path; W of a convolution
-    is (*window, channels in, channels out). The same key gives the same parameters. May be jitted and vmapped over `key`, and
-    differentiated in C_W and C_b.
+    is (*window, channels in, channels out), of a locally connected layer (*positions, *window, channels in, channels out). The same
+    key gives the same parameters. May be jitted and vmapped over `key`, and differentiated in C_W and C_b.
 
     Raises `InputError` for anything but one JAX key (an integer seed too), n_in < 1, a dtype that is not a real float.
 
@@ -205,5 +250,7 @@ def dtype_of(params: Params) -> Any:
 
 def rate_tensor(net: Serial, shape: tuple[int, ...], rates: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
     """The learning-rate tensor, one number per parameter array: lambda_b for b, lambda_W/fan_in for W (PDLT 8.6)."""
-    arrays = blanks(net, shape)[1]
-    return {path: {"W": weight / math.prod(arrays[path]["W"].shape[:-1]), "b": bias} for path, (bias, weight) in rates.items()}
+    return {
+        path: {name: (rates[path][1] if name == "W" else rates[path][0]) / blank.fan_in for name, blank in entry.items()}
+        for path, entry in blanks(net, shape)[1].items()
+    }

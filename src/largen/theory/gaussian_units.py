@@ -1,6 +1,7 @@
 """Where theory holds: activations and normalisations act on Gaussian units, branches that are added or multiplied are uncorrelated."""
 
-from largen.architecture.branches import Branching, Concat, Identity, LayerNorm, Product, RMSNorm
+from largen.architecture.attention import Attention, PositionalEmbedding
+from largen.architecture.branches import Branching, Concat, Dropout, Identity, LayerNorm, Product, RMSNorm
 from largen.architecture.levels import GAUSSIAN, INPUTS, MOMENTS, kind_after
 from largen.architecture.nodes import Act, Affine, Node, Serial
 from largen.architecture.walk import branch_paths, paths
@@ -26,6 +27,12 @@ def _checked(net: Serial, kind: str, prefix: str) -> str:
             what = "an activation" if isinstance(node, Act) else "layer normalisation"
             reason = f"{what} needs Gaussian preactivations: put an affine node, lg.Dense(...), before it"
             raise UnsupportedError(repr(node), path, NAME, reason)
+        if isinstance(node, (Attention, PositionalEmbedding, Dropout)) and kind == INPUTS:
+            reason = "it acts on the inputs, whose number of features stays finite: put an affine node, lg.Dense(...), before it"
+            raise UnsupportedError(repr(node), path, NAME, reason)
+        if isinstance(node, Attention) and node.scaling == "1/sqrt(d)" and node.mechanism != "identity":
+            reason = f"scores scaled by 1/sqrt(d) stay random, and no closed form is known for {node.mechanism} of them"
+            raise UnsupportedError(repr(node), path, NAME, reason, ['scaling="1/d"', 'mechanism="identity"'])
         if isinstance(node, Branching):
             inside = list(branch_paths(node, path))
             for start, branch in inside:
@@ -53,7 +60,7 @@ def _fresh(part: Node, before: bool = False) -> bool:
         for inner in part.nodes:
             before = _fresh(inner, before)
         return before
-    if isinstance(part, Branching):
+    if isinstance(part, Branching) and not isinstance(part, Attention):
         fresh = [_fresh(branch, before) for branch in part.branches]
         return any(fresh) if isinstance(part, Product) else all(fresh)
-    return isinstance(part, Affine) or (before and not isinstance(part, Act))
+    return isinstance(part, (Affine, Attention)) or (before and not isinstance(part, Act))

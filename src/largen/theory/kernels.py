@@ -31,16 +31,30 @@ import jax.numpy as jnp
 
 from largen import door
 from largen.activations.dual import dual
-from largen.architecture.branches import Concat, Identity, LayerNorm, Product, RMSNorm, Sum, with_widths
+from largen.architecture.attention import Attention, PositionalEmbedding
+from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.architecture.spatial import AvgPool, Conv, Flatten, GlobalAvgPool, SumPool, outputs_of
+from largen.architecture.spatial import (
+    Aggregate,
+    AvgPool,
+    Conv,
+    ConvLocal,
+    Convolution,
+    ConvTranspose,
+    Flatten,
+    GlobalAvgPool,
+    MaxPool,
+    SumPool,
+    outputs_of,
+)
 from largen.architecture.walk import Theory, needed, walk
 from largen.data import warn_if_unscaled
 from largen.errors import AccuracyWarning, InputError
 from largen.gaussian import pair as pairs
 from largen.scaling.rates import resolve
 from largen.theory import positions
+from largen.theory.attention import attended
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.positions import Carrier
 from largen.types import Array, hand_back, is_traced, island
@@ -66,14 +80,19 @@ def _signature(node: Any) -> Any:
         return node.activation
     if isinstance(node, (LayerNorm, RMSNorm)):
         return node.eps
-    if isinstance(node, Conv):
+    if isinstance(node, Convolution):
         return (node.window, node.dilation, node.padding) if node.keeps() else object()
     if isinstance(node, Concat):
         return node.widths
-    return object() if isinstance(node, (AvgPool, SumPool, GlobalAvgPool, Flatten)) else None
+    if isinstance(node, Attention):
+        return node.mechanism, node.scaling
+    if isinstance(node, Dropout):
+        return node.rate
+    return object() if isinstance(node, (Aggregate, AvgPool, SumPool, GlobalAvgPool, Flatten)) else None
 
 
 KERNELS = Theory("the infinite-width kernel", _signature, positions.join)
+KERNELS.reasons[MaxPool] = "a maximum of correlated units has no closed form: use lg.AvgPool, or a convolution with strides"
 
 
 @KERNELS.rule(Dense)
@@ -82,8 +101,30 @@ def _dense(node: Dense, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> 
 
 
 @KERNELS.rule(Conv)
-def _conv(node: Conv, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
+@KERNELS.rule(ConvTranspose)
+def _conv(node: Any, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
     return _weighted(node, positions.window_mean(carrier, node.axes(carrier.space)), rates)
+
+
+@KERNELS.rule(ConvLocal, needs=lambda node, need: positions.PIXELS)
+def _local(node: ConvLocal, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
+    return positions.separate(_conv(node, carrier, rates, need), need)
+
+
+@KERNELS.rule(PositionalEmbedding)
+def _embedding(node: PositionalEmbedding, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
+    return positions.embedded(carrier, node.C_b, rates[0])
+
+
+@KERNELS.rule(Dropout)
+def _dropout(node: Dropout, carrier: Carrier, extra: Any, need: Any) -> Carrier:
+    return positions.masked(carrier, node.rate)
+
+
+@KERNELS.rule(Attention, needs=lambda node, need: positions.PAIRS)
+def _attention(node: Attention, carrier: Carrier, through: Any, need: Any) -> Carrier:
+    *inner, out = through
+    return positions.reduced(out(attended(node, [send(carrier) for send in inner])), need)
 
 
 def _weighted(node: Any, carrier: Carrier, rates: tuple[Any, Any]) -> Carrier:
@@ -148,6 +189,11 @@ def _pool(node: Any, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     return positions.reduced(positions.pooled(carrier, node.axes(carrier.space), mean=node.mean), need)
 
 
+@KERNELS.rule(Aggregate, needs=lambda node, need: positions.PAIRS)
+def _aggregate(node: Aggregate, carrier: Carrier, extra: Any, need: Any) -> Carrier:
+    return positions.reduced(positions.aggregated(carrier, node.adjacency), need)
+
+
 @KERNELS.rule(GlobalAvgPool, needs=lambda node, need: positions.PAIRS)
 def _global(node: GlobalAvgPool, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     return positions.averaged(carrier)
@@ -202,7 +248,7 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     with island(X1, X2):
         work = jnp.promote_types(dtype, jnp.float32)
         arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
-        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (with_widths(whole, X1.shape[1:]), extras))
+        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, X1.shape[1:]), extras))
         out = _kernel(whole, arrays[0], arrays[1], extras, chosen)
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
     warn_if_inaccurate(out.error, work)

@@ -130,6 +130,10 @@ def reduced(carrier: Carrier, need: Any, lead: int = 0) -> Carrier:
 def _slices(a: Any, at: list[int], axis: Axis, fill: float) -> list[Any]:
     """The array seen through every place of the window, along the array axes `at` together."""
     for i in at:
+        if axis.spread > 1:
+            gaps: list[Any] = [(0, 0, 0)] * a.ndim
+            gaps[i] = (0, axis.spread - 1 if axis.wrap else 0, axis.spread - 1)
+            a = jax.lax.pad(a, jnp.asarray(fill, a.dtype), gaps)
         pads = [(0, 0)] * a.ndim
         pads[i] = (axis.low, axis.high)
         a = jnp.pad(a, pads, mode="wrap") if axis.wrap else jnp.pad(a, pads, constant_values=fill)
@@ -163,6 +167,66 @@ def window_mean(carrier: Carrier, axes: tuple[Axis, ...]) -> Carrier:
     return after.moved(lambda p: pairs.scaled(p, share), share * theta)
 
 
+def separate(carrier: Carrier, need: Any) -> Carrier:
+    """Values that are uncorrelated at different positions, from the layout PIXELS to the one that is needed."""
+    if need != PAIRS or not carrier.space:
+        return carrier
+    space, d = carrier.space, len(carrier.space)
+    many = math.prod(space)
+    here = jnp.eye(many, dtype=carrier.theta.dtype).reshape(*space, *space)
+
+    def whole(p: Pair) -> Pair:
+        q1 = p.q1.reshape(*p.q1.shape[:2], *space, *(1,) * d)
+        q2 = p.q2.reshape(*p.q2.shape[:2], *(1,) * d, *space)
+        return Pair(q1, q2, square(p.k), 1 - square(1 - p.near), 1 - square(1 - p.far))
+
+    def square(a: Any) -> Any:
+        return a.reshape(*a.shape[:2], *space, *(1,) * d) * here
+
+    def itself(q: Any) -> Pair:
+        zero = jnp.where(q == 0, 1.0, 0.0).astype(q.dtype)  # a zero vector has no angle
+        return whole(Pair(q, q, q, zero, 2 - zero))
+
+    p = carrier.pair
+    return replace(carrier, pair=whole(p), theta=square(carrier.theta), own=(itself(p.q1), itself(p.q2)))
+
+
+def embedded(carrier: Carrier, C: Any, rate: Any) -> Carrier:
+    """Values with a random vector of variance C, learning rate `rate`, added at every position."""
+    here = jnp.ones((), carrier.theta.dtype)
+    if carrier.own is not None:
+        here = jnp.eye(math.prod(carrier.space), dtype=carrier.theta.dtype).reshape(carrier.space * 2)
+    noise = Pair(C, C, C * here, 1 - here, 1 + here)
+    return carrier.moved(lambda p: pairs.plus(p, noise), carrier.theta + rate * here)
+
+
+def masked(carrier: Carrier, rate: float) -> Carrier:
+    """Values of which a share `rate` is set to zero and the rest divided by keep = 1 - rate, masks anew for every point and position:
+    q' = q/keep, and c' = keep c for different ones."""
+    keep, d = 1 - rate, len(carrier.space)
+    n1, n2 = carrier.theta.shape[:2]
+    points = jnp.eye(n1, n2, dtype=bool) if carrier.same else jnp.zeros((n1, n2), bool)
+    places = (
+        jnp.eye(math.prod(carrier.space), dtype=bool).reshape(carrier.space * 2) if carrier.own is not None else jnp.ones((1,) * d, bool)
+    )
+
+    def thinned(p: Pair, itself: Any) -> Pair:
+        k = jnp.where(itself, p.k / keep, p.k)
+        near, far = (jnp.where(itself, v, rate + keep * v) for v in (p.near, p.far))
+        return Pair(p.q1 / keep, p.q2 / keep, k, near, far)
+
+    shared = points.reshape(n1, n2, *(1,) * places.ndim) & places
+    theta = jnp.where(shared, carrier.theta / keep, carrier.theta)
+    own = None if carrier.own is None else (thinned(carrier.own[0], places), thinned(carrier.own[1], places))
+    return replace(carrier, pair=thinned(carrier.pair, shared), theta=theta, own=own)
+
+
+def aggregated(carrier: Carrier, matrix: Any) -> Carrier:
+    """Sums over positions, at each of two by itself."""
+    A = jnp.asarray(matrix, carrier.theta.dtype)
+    return _from_covariances(carrier, lambda a: jnp.einsum("st,xytu,vu->xysv", A, a, A, precision="highest"), (len(A),))
+
+
 def pooled(carrier: Carrier, axes: tuple[Axis, ...], mean: bool) -> Carrier:
     """Means (or sums) over the window, at each of two positions by itself."""
     d = len(axes)
@@ -193,17 +257,22 @@ def flattened(carrier: Carrier) -> Carrier:
 
 
 def _from_covariances(carrier: Carrier, change: Callable[[Any], Any], space: tuple[int, ...]) -> Carrier:
-    """A linear map of the values over positions, given what it does to covariances. Variances are those of the points' own;
-    cosines are only as good as covariances are, but for identical values."""
+    """A linear map of the values over positions, given what it does to covariances."""
     assert carrier.own is not None
+    own1, own2, k = change(carrier.own[0].k), change(carrier.own[1].k), change(carrier.pair.k)
+    return from_covariances(carrier, own1, own2, k, change(carrier.theta), space)
+
+
+def from_covariances(carrier: Carrier, own1: Any, own2: Any, k: Any, theta: Any, space: tuple[int, ...]) -> Carrier:
+    """The carrier with other covariances, those of points with themselves given. Variances are those of the points' own;
+    cosines are only as good as covariances are, but for identical values."""
     d, many = len(space), math.prod(space)
-    k1, k2, k = change(carrier.own[0].k), change(carrier.own[1].k), change(carrier.pair.k)
 
     def variances(own: Any) -> Any:
         head = own.shape[:2]
         return jnp.diagonal(own.reshape(*head, many, many), axis1=2, axis2=3).reshape(*head, *space)
 
-    v1, v2 = variances(k1), variances(k2)
+    v1, v2 = variances(own1), variances(own2)
     wide, tall = (*space, *(1,) * d), (*(1,) * d, *space)
     itself = jnp.eye(many, dtype=bool).reshape(1, 1, *space, *space)
 
@@ -214,5 +283,5 @@ def _from_covariances(carrier: Carrier, change: Callable[[Any], Any], space: tup
 
     points = jnp.eye(k.shape[0], k.shape[1], dtype=bool).reshape(*k.shape[:2], *(1,) * (2 * d)) & itself
     pair = made(v1, v2, k, points if carrier.same else jnp.zeros_like(points))
-    own = (made(v1, v1, k1, itself), made(v2, v2, k2, itself)) if space else None
-    return replace(carrier, pair=pair, theta=change(carrier.theta), own=own, space=space)
+    own = (made(v1, v1, own1, itself), made(v2, v2, own2, itself)) if space else None
+    return replace(carrier, pair=pair, theta=theta, own=own, space=space)

@@ -4,86 +4,96 @@ A matrix product gives c to rounding, and where 1 - |c| is small few digits of t
 way and their versines recomputed from differences of the points in float64, so that near-duplicates and antipodes are right.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen.prediction.gram.curve import Curve, evaluate
-from largen.prediction.gram.tiles import Stretch, Values
+from largen.prediction.gram.curve import CLOSE, WINDOW, Curve, arcsine, at_end, clenshaw
+from largen.prediction.gram.tiles import Once, Stretch, Values, symmetric
 from largen.types import island
 
-CLOSE = {"float32": 1e-2, "float64": 1e-4}  # 1 - |c| below which a product has lost digits that matter
 GATHER = 2**23  # numbers gathered at a time for differences
 MANY = 64  # more than one pair in so many is many
-DOUBLE = 1e-8  # the versine that a float64 product gives to the digits of float32
+EXACT = {"float32": 1e-8, "float64": 1e-4}  # versines that a float64 product gives to the digits that matter
+ONCE = Once()
 
 
 class Rows:
-    """Points as tiles want them: `given` (n, d); `size` |x| in float64; `unit` x/|x| in the working precision; `factors` (functions, n),
-    what each function of the cosine is multiplied with."""
+    """Points as tiles want them: `given` (n, d); `size` |x| and `q` |x|^2/n_0 in float64; `unit` x/|x| in the working precision."""
 
-    def __init__(self, given: np.ndarray, powers: list[int], work: str) -> None:
+    def __init__(self, given: np.ndarray, work: str) -> None:
         self.given = given.astype(np.promote_types(given.dtype, work), copy=False)
-        self.size = np.sqrt(np.einsum("ij,ij->i", given, given, dtype=np.float64))
+        square = np.einsum("ij,ij->i", given, given, dtype=np.float64)
+        self.size, self.q = np.sqrt(square), square / given.shape[1]
         inverse = np.divide(1.0, self.size, out=np.zeros_like(self.size), where=self.size > 0)
         self.unit = (self.given * inverse[:, None].astype(self.given.dtype)).astype(work, copy=False)
-        self.factors = np.stack([(self.size / np.sqrt(given.shape[1])) ** p for p in powers]).astype(work)
+
+    def powers(self, exponents: list[int]) -> np.ndarray:
+        """(|x|^2/n_0)^(p/2) of every row, (exponents, n)."""
+        return np.stack([np.sqrt(self.q) ** p for p in exponents])
 
 
-@partial(jax.jit, static_argnames="same")
-def _tile(U1: Any, U2: Any, R1: Any, R2: Any, curve: Curve, close: Any, shift: Any, same: bool) -> tuple[Any, Any, Any]:
-    """K, Theta and the mask of close pairs; `shift` is the place of the diagonal if both sets of points are the same."""
+@jax.jit
+def _tile(U1: Any, U2: Any, R1: Any, R2: Any, table: Any) -> tuple[Any, Any, Any]:
+    """K, Theta and c."""
     c = jnp.matmul(U1, U2.T, precision="highest")
-    if same:  # a tile on the diagonal: one rounding for both ways of writing the same number
-        row, column = jax.lax.broadcasted_iota(jnp.int32, c.shape, 0), jax.lax.broadcasted_iota(jnp.int32, c.shape, 1)
-        c = jax.lax.cond(shift == 0, lambda c: jnp.where(row > column, c.T, c), lambda c: c, c)
-        itself = row + shift == column
-        c = jnp.where(itself, 1, c)
-        close = jnp.where(itself, -1, close)
-    v = jnp.maximum(1 - jnp.abs(c), 0)
-    values = evaluate(curve, v, c >= 0)
-    K, *shares = (R1[i][:, None] * R2[i] * value for i, value in enumerate(values))
-    return K, sum(shares[1:], shares[0]), v < close
+    x = arcsine(jnp.clip(c, CLOSE - 1, 1 - CLOSE)) / WINDOW
+    K, *shares = (R1[i][:, None] * R2[i] * clenshaw(x, lambda d, a=a: a[d], len(a) - 1) for i, a in enumerate(table))
+    return K, sum(shares[1:], shares[0]), c
 
 
 class Angles:
-    """Tiles of one Gram matrix of a network whose kernels are `curve`, times the factors of the rows."""
+    """Tiles of one Gram matrix of a network whose kernels are `curve`, times the powers `exponents` of the rows' norms."""
 
-    def __init__(self, first: Rows, second: Rows, curve: Curve, work: str, same: bool) -> None:
-        self.first, self.second, self.curve, self.work, self.same = first, second, curve, work, same
-        with island(first.unit):
-            self.cast = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), curve)
-            self.close = jnp.asarray(CLOSE[work], work)
+    def __init__(self, first: Rows, second: Rows, curve: Curve, exponents: list[int]) -> None:
+        self.first, self.second, self.curve, self.error = first, second, curve, curve.error
+        self.work, self.same = first.unit.dtype, first is second
+        self.powers = first.powers(exponents), second.powers(exponents)
+        self.left, self.right = (p.astype(self.work) for p in self.powers)
+        self.table = curve.middle.astype(self.work)
 
     def tile(self, rows: Stretch, columns: Stretch) -> Values:
         a, b = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
-        first, second = self.first, self.second
-        with island(first.unit):
-            arrays = (first.unit[a], second.unit[b], first.factors[:, a], second.factors[:, b])
-            K, Theta, mask = _tile(*arrays, self.cast, self.close, np.int32(rows.start - columns.start), self.same)
-            K, Theta, mask = np.asarray(K), np.asarray(Theta), np.asarray(mask)
-        if mask.any():
-            K, Theta = K.copy(), Theta.copy()
-            i, j = np.nonzero(mask)
-            v, positive = self.versines(a, b, i, j)
-            factors = first.factors[:, a][:, i].astype(np.float64) * second.factors[:, b][:, j]
-            value, *shares = factors * np.stack(evaluate(self.curve, v, positive, np))
-            K[i, j], Theta[i, j] = value, sum(shares)
+        with island(self.table):
+            arrays = (self.first.unit[a], self.second.unit[b], self.left[:, a], self.right[:, b], self.table)
+            out = ONCE.run((self.work, *(array.shape for array in arrays)), lambda: _tile(*arrays))
+            K, Theta, c = (np.asarray(part) for part in out)
+        own = self.same and rows == columns
+        if own:  # both ways of writing the same number alike; a point with itself
+            K, Theta, c = symmetric(K), symmetric(Theta), c.copy()
+            np.fill_diagonal(c, 0)
+            diagonal = self.powers[0][:, a] * self.powers[1][:, b] * self.curve.values[0][:, None]
+            np.fill_diagonal(K, diagonal[0])
+            np.fill_diagonal(Theta, diagonal[1:].sum(0))
+        if max(c.max(), -c.min()) >= 1 - CLOSE:
+            i, j = np.nonzero(np.abs(c) >= 1 - CLOSE)
+            if own:
+                i, j = i[i < j], j[i < j]
+            K, Theta = (K, Theta) if own else (K.copy(), Theta.copy())
+            K[i, j], Theta[i, j] = self.close(a, b, i, j, c[i, j])
+            if own:
+                K[j, i], Theta[j, i] = K[i, j], Theta[i, j]
         return K, Theta
 
-    def versines(self, a: slice, b: slice, i: np.ndarray, j: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def close(self, a: slice, b: slice, i: np.ndarray, j: np.ndarray, c: np.ndarray) -> Values:
+        """K and Theta of the pairs (i, j) of the rows a and b, whose cosines are near c."""
+        factors = self.powers[0][:, a][:, i] * self.powers[1][:, b][:, j]
+        K, *shares = factors * np.stack(at_end(self.curve, *self.versines(a, b, i, j, c)))
+        return K, np.sum(shares, 0)
+
+    def versines(self, a: slice, b: slice, i: np.ndarray, j: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """1 - |c| of the pairs (i, j) of the rows a and b, and whether c > 0, with all their digits."""
         first, second = self.first.given[a], self.second.given[b]
         r, s = self.first.size[a], self.second.size[b]
-        v, positive = np.zeros(len(i)), np.ones(len(i), bool)
         left = np.arange(len(i))
-        if self.work == "float32" and len(i) > len(first) * len(second) // MANY:  # one product is cheaper than so many differences
+        many = len(i) > len(first) * len(second) // MANY  # one product is cheaper than so many differences
+        if self.work == np.float32 and many:
             c = ((first / r[:, None]) @ (second / s[:, None]).T)[i, j]
-            v, positive = 1 - np.abs(c), c >= 0
-            left = np.flatnonzero(v < DOUBLE)
+        v, positive = np.maximum(1 - np.abs(c), 0), c >= 0
+        if self.work == np.float64 or many:
+            left = np.flatnonzero(v < EXACT[self.work.name])
         for at in range(0, len(left), step := max(1, GATHER // first.shape[1])):
             some = left[at : at + step]
             m, n = i[some], j[some]

@@ -15,7 +15,7 @@ from largen.gaussian.pair import Pair
 from largen.theory.kernels import KERNELS, Carrier
 from largen.types import island
 
-BATCH = 512  # pairs in one call, so that all calls share one compiled program
+BATCH = 192  # pairs in one call, so that all calls share one compiled program
 
 
 @jax.jit
@@ -30,7 +30,7 @@ def moments(
     net: Serial, rates: list[dict[str, Any]], q1: float, q2: float, v: np.ndarray, sign: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """(K, Theta of each set of rates, error): K (points,), Theta (sets, points) at c = sign (1 - v), for points of |x|^2/n_0 = q1, q2."""
-    count = -(-len(v) // BATCH) * BATCH
+    points, count = len(v), -(-len(v) // BATCH) * BATCH
     v, sign = np.resize(v, count).astype(np.float64), np.resize(sign, count)
     near, far = np.where(sign > 0, v, 2 - v), np.where(sign > 0, 2 - v, v)
     K, Theta, worst = np.empty(count), np.empty((len(rates), count)), 0.0
@@ -42,21 +42,4 @@ def moments(
                 out = _walk(net, one, np.float64(q1), np.float64(q2), near[some], far[some])
                 K[some], Theta[i, some], error = (np.asarray(part) for part in out)
                 worst = max(worst, float(error))
-    return K, Theta, worst
-
-
-def grid(net: Serial, rates: dict[str, Any], q: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, float]:
-    """(K and Theta (2, sizes, sizes, cosines), error) for every two points of sizes q and every cosine c."""
-    with island():
-        net, rates = jax.tree_util.tree_map(np.float64, (net, rates))
-        near, far = (np.tile(v, (len(q), len(q))) for v in (1 - c, 1 + c))  # second sizes and cosines share an axis
-        K, Theta, error = _grid(net, rates, q[:, None], np.repeat(q, len(c))[None], near, far)
-        shape = (2, len(q), len(q), len(c))
-        return np.stack([np.asarray(K), np.asarray(Theta)]).reshape(shape), float(error)
-
-
-@jax.jit
-def _grid(net: Serial, rates: Any, q1: Any, q2: Any, near: Any, far: Any) -> tuple[Any, Any, Any]:
-    pair = Pair(q1, q2, jnp.sqrt(q1) * jnp.sqrt(q2) * jnp.where(near <= far, 1 - near, far - 1), near, far)
-    last, _ = walk(net, KERNELS, Carrier(pair, jnp.zeros_like(near), jnp.zeros((), near.dtype)), rates)
-    return last.pair.k, last.theta, last.error
+    return K[:points], Theta[:, :points], worst

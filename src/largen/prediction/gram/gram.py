@@ -5,7 +5,9 @@ are for any norms, up to powers of them, without biases and with homogeneous act
 tabulated once, and evaluated behind one matrix product, so that the cost does not grow with depth.
 """
 
+import math
 import threading
+from functools import partial
 from typing import Any
 
 import jax
@@ -13,27 +15,46 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
+from largen.architecture.branches import settled
 from largen.architecture.nodes import Act, Serial, network
-from largen.architecture.walk import everything
+from largen.architecture.spatial import outputs_of
+from largen.architecture.walk import everything, needed
 from largen.data import warn_if_unscaled
 from largen.errors import InputError
 from largen.memory import require
+from largen.prediction.gram.angles import Rows
+from largen.prediction.gram.blocks import Engine
+from largen.prediction.gram.images import images
 from largen.prediction.gram.one_variable import one_variable
 from largen.prediction.gram.separable import separable
-from largen.prediction.gram.tiles import Stretch, Values, fill
+from largen.prediction.gram.store import identity
+from largen.prediction.gram.tiles import Once, Stretch, Values, fill, symmetric
+from largen.prediction.gram.to_store import memory, to_store
 from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
-from largen.theory.kernels import Kernel, kernel, warn_if_inaccurate
+from largen.theory.kernels import KERNELS, Kernel, kernel, warn_if_inaccurate
+from largen.theory.positions import PAIRS
 from largen.types import Array, is_traced, island
 
 SMALL = 128**2  # pairs that the recursion does sooner than a table is made
-LARGE, DEEP = 700**2, 10  # pairs, and activations in closed form, from which a table in two norms and a cosine pays
-TILE, PARTS = 500, 3  # rows of a tile; a matrix with fewer rows than a few tiles is cut in so many
+LARGE = 700**2  # pairs from which a table in two norms and a cosine pays
+DEEP = {"float32": 3, "float64": 10}  # and so many activations in closed form
+TILE, PARTS = 500, 4  # rows of a tile; a matrix with fewer rows than a few tiles is cut in so many
 HELD = 64  # arrays of the size of a tile in work at the peak
+NUMBERS = 2**22  # in one array of a tile of the recursion, where a pair of points has many
 
 
-def gram(net: Any, X: Any, X2: Any = None, rates: Any = "ntk", dtype: Any = None, progress: bool = False) -> Kernel:
-    r"""NNGP and NTK of a fully-connected network on many points: the record of `lg.kernel`, computed faster and in less memory.
+def gram(
+    net: Any,
+    X: Any,
+    X2: Any = None,
+    rates: Any = "ntk",
+    dtype: Any = None,
+    store: Any = None,
+    progress: bool = False,
+    cluster: Any = None,
+) -> Kernel:
+    r"""NNGP and NTK of a network on many points: the record of `lg.kernel`, computed faster and in less memory, or on disk.
 
         K = (r1 r2)^p f(c),      Theta = sum_p (r1 r2)^p g_p(c),      r = sqrt(|x|^2/n_0),   c the cosine of two rows,
 
@@ -42,19 +63,27 @@ def gram(net: Any, X: Any, X2: Any = None, rates: Any = "ntk", dtype: Any = None
     are normalised before anything depends on norms. f and g are tabulated from the recursion in float64, checked between the
     nodes, and evaluated behind the matrix product, at a cost that does not grow with depth. Pairs with c near +-1 are recomputed
     from differences of the rows, so that near-duplicates and antipodes are right in float32 too. Smooth activations on many points
-    of unlike norms have a table in (log q, log q', c) in float32, q = r^2, accurate to 2e-6, where the recursion
-    is slow (quadrature, depth). All else, and tables that do not reach their accuracy, go through the recursion of `lg.kernel`, tile
-    by tile.
+    of unlike norms have a table in (log q, log q', angle), q = r^2, accurate to 2e-6 in float32 and 1e-9 in float64, where the
+    recursion is slow (quadrature, depth). All else, and tables that do not reach their accuracy, go through the recursion of
+    `lg.kernel`, tile by tile.
 
-    Parameters: `net`, fully connected; `X` (n1, features), `X2` (n2, features) or None for X with itself; `rates` as in `lg.kernel`;
-    `dtype` of the result, None for that of X; `progress` counts tiles on stderr. The peak of memory is the two results and little
-    more; it is known, and refused if not free, before any work.
+    Parameters: `net`; `X` (n1, features) or (n1, *positions, channels), `X2` likewise or None for X with itself; `rates` as in
+    `lg.kernel`; `dtype` of the result, None for that of X; `store`, None or the path of a Zarr store; `progress` counts tiles or
+    blocks on stderr; `cluster`, None or a `dask.distributed.Client` whose workers compute the blocks of a store. The peak of memory is
+    the two results (with a store: some blocks) and little more; it is known, and refused if not free, before any work.
+
+    With `store` the result goes to disk, block by block, and the same call goes on where it was interrupted: blocks that are logged
+    as done and have the bytes they were written with are not computed again. The JAX devices of this process take blocks by turns;
+    after `jax.distributed.initialize` each process takes its share. Whoever computes, the entries are those of the matrix in memory.
 
     Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2), exactly symmetric for X2=None, and `.error`, the worst of tables and
-    expectations relative to the largest entry (rounding not included). numpy in, numpy out.
+    expectations relative to the largest entry (rounding not included). numpy in, numpy out; with a store `zarr.Array`s that read what
+    is asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`).
 
     Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, a dtype that is no floating one, traced
-    arguments (under jit, grad or vmap: use `lg.kernel`), and what does not fit into memory; `UnsupportedError` as `lg.kernel`.
+    arguments (under jit, grad or vmap: use `lg.kernel`), what does not fit into memory or on the disk, a disk that fills up, a store
+    of another network, points, rates or dtype, and a path that is no store; `UnsupportedError` as `lg.kernel`. Warns (`StoreWarning`)
+    of blocks that are no longer as they were written, and computes them again.
 
     Source: PDLT eqs. 4.118, 8.63; Cho and Saul.
 
@@ -64,25 +93,42 @@ def gram(net: Any, X: Any, X2: Any = None, rates: Any = "ntk", dtype: Any = None
     >>> out, slow = lg.gram(net, X), lg.kernel(net, X)
     >>> out.ntk.shape, bool(abs(out.ntk - slow.ntk).max() < 1e-9 * slow.ntk.max())
     ((300, 300), True)
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kept = lg.gram(net, X, store=f"{folder}/kernel.zarr")
+    ...     bool((kept.ntk[:10] == out.ntk[:10]).all())
+    True
     """
     if is_traced(net, X, X2, rates):
         fix = "lg.kernel(net, X, X2) works under jit, grad and vmap."
         raise InputError("X", "traced values (under jit, grad or vmap)", "concrete arrays and hyperparameters", fix)
     whole = network(net)
-    points = door.points(X, "X")
-    others = None if X2 is None else door.points(X2, "X2", points.shape[1], "X")
+    points = door.inputs(X, "X")
+    others = None if X2 is None else door.inputs(X2, "X2", points.shape[1:], "X")
     extras = resolve(whole, rates)
     check_gaussian(whole)
+    outputs_of(whole, points.shape[1:], "X")
     jaxed = any(isinstance(Z, jax.Array) for Z in (points, others))
     kind = _dtype(dtype, points, others, jaxed)
     n1, n2 = len(points), len(points if others is None else others)
     work = np.promote_types(kind, np.float32)
-    _fits(n1, n2, points.shape[1], kind.itemsize, work.itemsize)
+    spatial = points.ndim > 2
+    results = 2.0 * n1 * n2 * kind.itemsize if store is None else memory(n1, n2, kind.itemsize, spatial)
+    _fits(n1, n2, math.prod(points.shape[1:]), results, kind.itemsize, work.itemsize)
     warn_if_unscaled(points)
     given = np.asarray(points), None if others is None else np.asarray(others)
-    K, Theta, error = _values(whole, extras, rates, given, kind, work.name, progress)
-    warn_if_inaccurate(error, work)
-    out = Kernel(K, Theta, np.asarray(error, kind))
+    build = partial(_engine, whole, extras, rates, *given, work.name)
+    if store is not None:
+        out = to_store(store, identity(whole, extras, *given, kind), build, (n1, n2), spatial, progress, cluster)
+        warn_if_inaccurate(out.error, work)
+        return out
+    if cluster is not None:
+        raise InputError("cluster", "a cluster without a store", "store=, a path that all workers see")
+    engine, size = build()
+    K, Theta = fill(n1, n2, size, others is None, kind, engine.tile, progress)
+    warn_if_inaccurate(engine.error, work)
+    out = Kernel(K, Theta, np.asarray(engine.error, kind))
     if not jaxed:
         return out
     with island(out):
@@ -106,38 +152,42 @@ def _dtype(dtype: Any, X: Array, X2: Array | None, jaxed: bool) -> np.dtype:
     return out
 
 
-def _fits(n1: int, n2: int, features: int, itemsize: int, work: int) -> None:
-    """Refuse what does not fit: two results, tiles in work, copies of the points."""
-    need = 2.0 * n1 * n2 * itemsize + work * (HELD * min(TILE, n1) * min(TILE, n2) + 3 * (n1 + n2) * features)
-    fix = f"Take fewer points{' or dtype=' + repr('float32') if itemsize > 4 else ''}, or rows of the matrix: lg.gram(net, X[:1000], X)."
+def _fits(n1: int, n2: int, features: int, results: float, itemsize: int, work: int) -> None:
+    """Refuse what does not fit: results, tiles in work, copies of the points."""
+    need = results + work * (HELD * min(TILE, n1) * min(TILE, n2) + 3 * (n1 + n2) * features)
+    fix = f"Take fewer points{' or dtype=' + repr('float32') if itemsize > 4 else ''}, or write the result to a disk: store=PATH."
     require(need, "X", f"{n1} x {n2} pairs of points", fix)
 
 
-def _values(
-    net: Serial, extras: Any, rates: Any, given: tuple[np.ndarray, np.ndarray | None], kind: np.dtype, work: str, progress: bool
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """K, Theta and the error: by the recursion for few points, by a table, by tiles of the recursion."""
-    X, X2 = given
-    same = X2 is None
+def _engine(net: Serial, extras: Any, rates: Any, X: np.ndarray, X2: np.ndarray | None, work: str) -> tuple[Engine, int]:
+    """What evaluates tiles, and their rows: the recursion for few points, a table, the recursion tile by tile."""
     n1, n2 = len(X), len(X if X2 is None else X2)
     plain = _Plain(net, rates, X, X2, work)
+    if X.ndim > 2:
+        swept = images(net, extras, X, X2) if work == "float32" else None
+        return (plain, _rows(net, X.shape[1:-1])) if swept is None else (swept, swept.size())
     if n1 * n2 <= SMALL:
-        K, Theta = plain.tile(Stretch(0, 0, n1), Stretch(0, 0, n2))
-        return K.astype(kind), Theta.astype(kind), plain.error
+        return plain, max(n1, n2)
     size = min(TILE, -(-max(n1, n2) // PARTS))
-    angles = one_variable(net, extras, X, X2, work)
+    net, first = settled(net, X.shape[1:]), Rows(X, work)
+    second = first if X2 is None else Rows(X2, work)
+    angles = one_variable(net, extras, first, second)
     if angles is not None:
-        return *fill(n1, n2, size, same, kind, angles.tile, progress), float(angles.curve.error)
-    sums = separable(net, extras, X, X2) if work == "float32" and n1 * n2 >= LARGE and _costly(net) else None
-    if sums is not None:
-        return *fill(n1, n2, size, same, kind, sums.tile, progress), sums.error
-    return *fill(n1, n2, size, same, kind, plain.tile, progress), plain.error
+        return angles, size
+    sums = separable(net, extras, first, second) if n1 * n2 >= LARGE and _costly(net, work) else None
+    return plain if sums is None else sums, size
 
 
-def _costly(net: Serial) -> bool:
+def _rows(net: Serial, space: tuple[int, ...]) -> int:
+    """Rows of a tile of the recursion, where points have positions."""
+    numbers = math.prod(space) ** (2 if needed(net, KERNELS) == PAIRS else 1)
+    return max(1, min(TILE, math.isqrt(NUMBERS // numbers)))
+
+
+def _costly(net: Serial, work: str) -> bool:
     """Whether the recursion takes longer than a table in two norms and a cosine: quadrature, or depth."""
     acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
-    return len(acts) >= DEEP or any(phi.closed is None for phi in acts)
+    return len(acts) >= DEEP[work] or any(phi.closed is None for phi in acts)
 
 
 class _Plain:
@@ -146,18 +196,13 @@ class _Plain:
     def __init__(self, net: Serial, rates: Any, X: np.ndarray, X2: np.ndarray | None, work: str) -> None:
         self.net, self.rates, self.same = net, rates, X2 is None
         self.X, self.X2 = (Z.astype(np.promote_types(Z.dtype, work), copy=False) for Z in (X, X if X2 is None else X2))
-        self.error, self.lock = 0.0, threading.Lock()
+        self.error, self.lock, self.once = 0.0, threading.Lock(), Once()
 
     def tile(self, rows: Stretch, columns: Stretch) -> Values:
         own = self.same and rows == columns
         first, second = self.X[rows.start : rows.stop], None if own else self.X2[columns.start : columns.stop]
-        out = kernel(self.net, first, second, self.rates)
+        out = self.once.run((own, first.shape), lambda: kernel(self.net, first, second, self.rates))
         with self.lock:
             self.error = max(self.error, float(out.error))
         K, Theta = np.asarray(out.nngp), np.asarray(out.ntk)
-        return (_symmetric(K), _symmetric(Theta)) if own else (K, Theta)
-
-
-def _symmetric(a: np.ndarray) -> np.ndarray:
-    """The upper half written to the lower."""
-    return np.triu(a) + np.triu(a, 1).T
+        return (symmetric(K), symmetric(Theta)) if own else (K, Theta)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from largen.activations.closed import Homogeneous
-from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.branches import Concat, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial
 from largen.architecture.walk import Theory, walk
 
@@ -46,18 +46,29 @@ def _identity(node: Identity, carrier: Powers, extra: Any, need: Any) -> Powers:
 
 
 @POWERS.rule(LayerNorm)
-def _layer_norm(node: LayerNorm, carrier: Powers, extra: Any, need: Any) -> Powers:
+@POWERS.rule(RMSNorm)
+def _norm(node: Any, carrier: Powers, extra: Any, need: Any) -> Powers:
     if carrier.K is None:
         return carrier
     return Powers(0, {share: p - carrier.K for share, p in carrier.Theta.items()})
 
 
 @POWERS.rule(Sum)
-def _sum(node: Sum, carrier: Powers, through: Any, need: Any) -> Powers:
+@POWERS.rule(Concat)
+def _added(node: Any, carrier: Powers, through: Any, need: Any) -> Powers:
     ends = [send(carrier) for send in through]
     if any(end.K != ends[0].K for end in ends):
         return Powers(None, {})
     return Powers(ends[0].K, {share: p for end in ends for share, p in end.Theta.items()})
+
+
+@POWERS.rule(Product)
+def _product(node: Product, carrier: Powers, through: Any, need: Any) -> Powers:
+    ends = [send(carrier) for send in through]
+    total = sum(end.K or 0 for end in ends)
+    if any(end.K is None for end in ends):
+        return Powers(None, {})
+    return Powers(total, {share: p + total - (end.K or 0) for end in ends for share, p in end.Theta.items()})
 
 
 def powers(net: Serial, rates: dict[str, Any]) -> Powers:

@@ -7,9 +7,11 @@ computed: they are written as transposes, so that the result is symmetric to the
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,32 @@ def empty(shape: tuple[int, int], dtype: Any) -> np.ndarray:
     raw = np.empty(need + ALIGNED, np.uint8)
     start = -raw.ctypes.data % ALIGNED
     return raw[start : start + need].view(dtype).reshape(shape)
+
+
+class Once:
+    """Lets one thread alone through with what is new, so that threads do not compile the same program side by side."""
+
+    def __init__(self) -> None:
+        self.lock, self.seen = threading.Lock(), set[Hashable]()
+
+    def run(self, key: Hashable, work: Callable[[], Any]) -> Any:
+        """What `work` returns; `key` tells programs apart."""
+        if key in self.seen:
+            return work()
+        with self.lock:
+            out = work()
+            self.seen.add(key)
+            return out
+
+
+@lru_cache(maxsize=2)
+def _lower(n: int) -> np.ndarray:
+    return np.tri(n, k=-1, dtype=bool)
+
+
+def symmetric(a: np.ndarray) -> np.ndarray:
+    """A copy with the upper half written to the lower."""
+    return np.where(_lower(len(a)), a.T, a)
 
 
 def fill(n1: int, n2: int, size: int, same: bool, dtype: Any, tile: Callable[[Stretch, Stretch], Values], progress: bool) -> Values:

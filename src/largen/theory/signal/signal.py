@@ -15,7 +15,7 @@ import numpy as np
 
 from largen import door
 from largen.activations.dual import moment
-from largen.architecture.branches import Identity, LayerNorm, Sum, with_widths
+from largen.architecture.branches import Identity, LayerNorm, Sum, settled
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, like, marks, walk
@@ -72,7 +72,7 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
     warn_if_unscaled(x)
     with island(x):
         work = jnp.promote_types(x.dtype, jnp.float32)
-        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (with_widths(whole, x.shape[1:]), extras))
+        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, x.shape[1:]), extras))
         found = at_levels(whole, jnp.asarray(x, work), None, extras)
         pair = found.pair
         sizes = pair.q1[..., 0]

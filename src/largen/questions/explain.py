@@ -1,0 +1,241 @@
+"""What a kernel costs, before it is computed: what every node tracks, operations, memory, time, and what does the work."""
+
+import itertools
+import math
+import os
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from largen import door
+from largen.architecture.nodes import Serial, network
+from largen.architecture.text import as_code
+from largen.errors import InputError
+from largen.prediction.gram.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
+from largen.questions.cost import Cost, costs
+from largen.scaling.rates import resolve
+from largen.theory.gaussian_units import check_gaussian
+from largen.theory.positions import PAIRS, PIXELS
+
+MANY = 1000  # points among which the work on single points is shared where n is not given
+# Measured on two cores of a server, float32 and float64: operations a second of the recursion, of sweeps, of the product of all rows;
+# seconds to look up a pair in a table; seconds to compile, or to make the table.
+SPEED = {RECURSION: (6e9, 4e9), IMAGES: (2e10, 2e10)}
+PRODUCT = 2e11, 1e11
+ENTRY = {COSINE: (1e-8, 4e-8), NORMS: (3e-8, 3e-7)}
+START = 2.0
+DTYPES = ("float32", "float64")
+LAYOUTS = {None: "", PIXELS: "pixels", PAIRS: "pairs of pixels"}
+PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
+UNITS = (
+    ("years", 31557600.0),
+    ("days", 86400.0),
+    ("hours", 3600.0),
+    ("minutes", 60.0),
+    ("s", 1.0),
+    ("ms", 1e-3),
+    ("us", 1e-6),
+    ("ns", 1e-9),
+)
+NODE = 36  # characters of a node that are printed
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A row of `Explanation`: what the theory holds after a node, for every pair of points.
+
+    `path`; `node` as code, "" for the inputs; `positions` there, () for plain units; `layout`: "" without positions, "pixels" (both points
+    at the same position), "pairs of pixels" (at every two positions); `asked_by`: the path of the pooling, or other node further on,
+    that needs pairs of pixels; `operations` of the node itself and `bytes` held after it, a pair; `least`: there are more operations
+    than that, in a series that runs until it converges (one round is counted).
+    """
+
+    path: str
+    node: str
+    positions: tuple[int, ...]
+    layout: str
+    asked_by: str | None
+    operations: float
+    bytes: float
+    least: bool
+
+
+@dataclass(frozen=True, repr=False)
+class Explanation:
+    """What `lg.explain` returns; it prints as a table.
+
+    `rows`: a record for the inputs and for every node, with `path`, `node`, `positions`, `layout` ("", "pixels", "pairs of pixels"),
+    `asked_by` (the path of what needs pairs of pixels), `operations` and `bytes` a pair of points, `least` (there are more
+    operations, uncounted); `shape` of a point, None if not given; `n` points, None: all is for one pair of many; `dtype`.
+
+    `pairs` that `lg.gram` computes (those on and above the diagonal), `operations` of the recursion for them; `result` bytes of K and
+    Theta, `work` bytes held beside them, `seconds` about. `engine` in words; `cosine`: whether kernels are functions of one number,
+    the cosine of two points, "always", "at equal norms" or "never", `why` the reason.
+    """
+
+    rows: tuple[Tracked, ...]
+    shape: tuple[int, ...] | None
+    n: int | None
+    dtype: str
+    pairs: int
+    operations: float
+    result: float
+    work: float
+    seconds: float
+    engine: str
+    cosine: str
+    why: str
+
+    def to_frame(self) -> list[dict[str, Any]]:
+        """One dictionary per row, ready for `pandas.DataFrame` or JSON."""
+        return [asdict(row) for row in self.rows]
+
+    def __repr__(self) -> str:
+        rows = [("path", "node", "positions", "tracked", "asked by", "operations", "bytes")]
+        for r in self.rows:
+            code = " ".join(r.node.split())
+            node = code if len(code) <= NODE else code[: NODE - 3] + "..."
+            place = " x ".join(map(str, r.positions)) or "-"
+            count = f"{'> ' if r.least else ''}{short(r.operations)}"
+            rows.append((r.path, node, place, r.layout or "numbers", r.asked_by or "", count, short(r.bytes)))
+        size = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+        left, table = len(rows[0]) - 2, []
+        for row in rows:
+            cells = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, size, strict=True))]
+            table.append("  ".join(cells).rstrip())
+        points = "points of any shape" if self.shape is None else f"points of shape {self.shape}"
+        head = f"Kernels (NNGP and NTK) for {points}, {self.dtype}; operations and bytes a pair of points:"
+        return "\n".join([head, "", *table, "", *self._totals()])
+
+    def _totals(self) -> list[str]:
+        least = "more than " if any(r.least for r in self.rows) else ""
+        memory = f"result {short(self.result, 'B')}, in work {short(self.work, 'B')}"
+        cost = f"{least}{short(self.operations)} operations, {memory}, about {_time(self.seconds)}"
+        one = {"always": "yes", "never": "no"}.get(self.cosine, self.cosine)
+        return [
+            f"One pair of many: {cost}."
+            if self.n is None
+            else f"{self.n:,} points, {self.pairs:,} pairs on and above the diagonal: {cost}.",
+            f"lg.gram computes them by {self.engine}.",
+            f"A function of one cosine: {one}; {self.why}.",
+        ]
+
+
+def explain(net: Any, shape: Any = None, n: int | None = None, dtype: str = "float32") -> Explanation:
+    r"""What the kernels of a network cost, said before any is computed: what is tracked at every node and why, operations, bytes, time.
+
+    Without positions a few numbers a pair of points go from node to node. With them (images, sequences) it is as many for every
+    position, P, where convolutions end in `lg.Flatten`, and P^2, every position of one point with every position of the other, before
+    a pooling or attention: the variance of a mean depends on all covariances.
+
+    Parameters: `net`; `shape` of one point, (features,) or (*positions, channels) or a number of features, None for networks that do not
+    look at positions (the features' own sum is then counted for one feature); `n` points with themselves, None for one pair of many;
+    `dtype`, "float32" or "float64".
+
+    Returns an `Explanation`, which prints as a table. Operations are counted in the programs of the rules that `lg.kernel` runs (sums,
+    products, comparisons and functions count one each), so that every node is counted that has a rule. Time and memory are those of
+    `lg.gram`, which computes pairs on and above the diagonal. `.seconds` is about: operations over speeds measured once, on two
+    cores of a server and not on this machine, and 2 s to compile. A factor of 3 either way is usual; the recursion of smooth
+    activations in closed form is faster than said.
+
+    Raises `InputError` for a shape that does not fit the network or is missing, n < 1, another dtype; `UnsupportedError` as
+    `lg.kernel` does.
+
+    >>> import largen as lg
+    >>> found = lg.explain(lg.Conv(16, 3) >> lg.Act("relu") >> lg.GlobalAvgPool() >> lg.Dense(10), shape=(8, 8, 3), n=1000)
+    >>> for row in found.rows:
+    ...     print(row.path, row.positions, row.layout, row.asked_by)
+    inputs (8, 8) pairs of pixels globalavgpool1
+    conv1 (8, 8) pairs of pixels globalavgpool1
+    act1 (8, 8) pairs of pixels globalavgpool1
+    globalavgpool1 ()  None
+    dense1 ()  None
+    >>> found.pairs, found.result, found.cosine
+    (500500, 8000000.0, 'never')
+    """
+    whole = network(net)
+    given = None if shape is None else _shape(shape)
+    points = None if n is None else door.count(n, "n")
+    door.choice(dtype, "dtype", DTYPES)
+    check_gaussian(whole)
+    _check_fits(whole, given)
+    many = MANY if points is None else points
+    found = costs(whole, given or (1,), many, None, dtype)
+    how = plan(whole, resolve(whole), given or (1,), many, many, dtype)
+    rows = tuple(_tracked(cost, many) for cost in found)
+    return _explained(rows, how, given, points, dtype)
+
+
+def _shape(shape: Any) -> tuple[int, ...]:
+    """The shape of one point."""
+    sizes = tuple(shape) if isinstance(shape, (tuple, list)) else (shape,)
+    if not sizes:
+        raise InputError("shape", "()", "the shape of one point, (features,) or (*positions, channels)")
+    return tuple(door.count(size, "shape") for size in sizes)
+
+
+def _check_fits(net: Serial, shape: tuple[int, ...] | None) -> None:
+    """Refuse a shape that the network cannot take, and none for a network that looks at positions."""
+    try:
+        *places, out = net.shape(shape or (1,))
+    except InputError as error:
+        if shape is None:
+            need = "the shape of one point, such as shape=(32, 32, 3)"
+            raise InputError("shape", "None, for a network that looks at positions", need) from error
+        raise InputError("shape", f"{shape}, {error.got}", error.need, error.fix) from error
+    if places:
+        got = f"{shape}, for which the outputs have positions, shape {(*places, out)}"
+        fix = "End the network with >> lg.Flatten() >> lg.Dense(...), or give the number of features of flattened points."
+        raise InputError("shape", got, "one vector of outputs per point", fix)
+
+
+def _tracked(cost: Cost, many: int) -> Tracked:
+    """The row of a node, a pair of points."""
+    code = "" if cost.node is None else as_code(cost.node)
+    return Tracked(
+        cost.path, code, cost.space, LAYOUTS[cost.layout], cost.asked_by, cost.operations / many**2, cost.bytes / many**2, cost.least
+    )
+
+
+def _explained(rows: tuple[Tracked, ...], how: Plan, shape: tuple[int, ...] | None, n: int | None, dtype: str) -> Explanation:
+    """Totals for n points, or for one pair of many."""
+    pairs, whole = (1, 1) if n is None else (n * (n + 1) // 2, n * n)
+    held = max(before.bytes + after.bytes for before, after in itertools.pairwise(rows))
+    if n is not None:
+        held = how.held if how.held is not None else held * min(n, how.tile) ** 2 * (os.cpu_count() or 1)
+    words = how.otherwise + (f"; by {how.engine} where all have equal norms" if how.otherwise != how.engine else "")
+    return Explanation(
+        rows=rows,
+        shape=shape,
+        n=n,
+        dtype=dtype,
+        pairs=pairs,
+        operations=pairs * sum(row.operations for row in rows),
+        result=2.0 * np.dtype(dtype).itemsize * whole,
+        work=held,
+        seconds=pairs * _pair_seconds(rows, how.otherwise, DTYPES.index(dtype)) + (0 if n is None else START),
+        engine=words,
+        cosine=how.cosine,
+        why=how.why,
+    )
+
+
+def _pair_seconds(rows: tuple[Tracked, ...], engine: str, dtype: int) -> float:
+    """About the time for one pair of many."""
+    first, rest = rows[0], sum(row.operations for row in rows[1:])
+    if first.positions:
+        return (first.operations + rest) / SPEED[engine][dtype]
+    return first.operations / PRODUCT[dtype] + (ENTRY[engine][dtype] if engine in ENTRY else rest / SPEED[engine][dtype])
+
+
+def short(number: float, unit: str = "") -> str:
+    """Three digits and a prefix of thousands: 16, 3.52 k, 921 MB."""
+    power = min(max(int(math.log10(number)) // 3, 0), len(PREFIXES) - 1) if number > 0 else 0
+    return f"{number / 1000**power:.3g} {PREFIXES[power]}{unit}".rstrip()
+
+
+def _time(seconds: float) -> str:
+    """Two digits and a unit."""
+    unit, size = next(((unit, size) for unit, size in UNITS if seconds >= size), UNITS[-1])
+    return f"{float(f'{seconds / size:.2g}'):g} {unit}"

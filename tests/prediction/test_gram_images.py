@@ -1,0 +1,223 @@
+"""lg.gram on images: convolutions, strides, poolings against dense sums over all pairs of pixels in float64."""
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+import largen as lg
+from largen.architecture.nodes import network
+from largen.errors import InputError
+from largen.prediction.gram import images as engine
+from largen.prediction.gram.images import images
+from largen.scaling.rates import resolve
+
+SHAPE = (6, 5, 3)
+RELU, OUT = lg.Act("relu"), lg.Dense(1, C_W=1.3, C_b=0.2)
+
+
+def conv(window: Any = 3, **options: Any) -> lg.Conv:
+    return lg.Conv(4, window, C_W=1.8, C_b=0.1, **options)
+
+
+def points(n: int, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> np.ndarray:
+    """Images, the last the first one again."""
+    X = np.random.default_rng(seed).normal(size=(n, *shape)).astype(np.float32)
+    X[-1] = X[0]
+    return X
+
+
+# ---------------------------------------------------------------- an oracle: dense sums over pairs of pixels
+
+
+def taps(node: Any, space: tuple[int, ...]) -> list[np.ndarray]:
+    """What every place of the window sees: matrices (positions after, positions before) of 0 and 1."""
+    where = np.arange(1, 1 + np.prod(space)).reshape(space)
+    reach, starts = [], []
+    strides = node.window if node.strides is None else node.strides
+    each = [v if isinstance(v, tuple) else (v,) * len(space) for v in (node.window, strides, getattr(node, "dilation", 1))]
+    for axis, (n, window, stride, step) in enumerate(zip(space, *each, strict=True)):
+        span = (window - 1) * step + 1
+        size = (n - span) // stride + 1 if node.padding == "VALID" else -(-n // stride)
+        pad = 0 if node.padding == "VALID" else max((size - 1) * stride + span - n, 0)
+        width = [(pad // 2, pad - pad // 2) if i == axis else (0, 0) for i in range(len(space))]
+        where = np.pad(where, width, mode="wrap") if node.padding == "CIRCULAR" else np.pad(where, width)
+        reach.append([stride * p for p in range(size)])
+        starts.append([step * t for t in range(window)])
+    out = []
+    for start in itertools.product(*starts):
+        seen = where[np.ix_(*[np.array(r) + s for r, s in zip(reach, start, strict=True)])].reshape(-1)
+        out.append((seen[:, None] == np.arange(1, 1 + np.prod(space))).astype(float))
+    return out
+
+
+def relu(K: np.ndarray, q1: np.ndarray, q2: np.ndarray, itself: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    r = np.sqrt(q1 * q2)
+    angle = np.where(itself, 0, np.arccos(np.clip(K / r, -1, 1)))
+    return r * (np.sin(angle) + (np.pi - angle) * np.cos(angle)) / (2 * np.pi), (np.pi - angle) / (2 * np.pi)
+
+
+def dense(net: Any, X1: np.ndarray, X2: np.ndarray, rates: Any) -> tuple[np.ndarray, np.ndarray]:
+    """K and Theta (n1, n2) of a network of convolutions, poolings and ReLU."""
+    net, n1 = network(net), len(X1)
+    speeds = iter(resolve(net, rates).values())
+    X, space = np.concatenate([X1, X2]).astype(float), X1.shape[1:-1]
+    flat = X.reshape(len(X), -1, X.shape[-1])
+    K = np.einsum("apc,bqc->abpq", flat, flat) / X.shape[-1]
+    same = (X.reshape(len(X), 1, -1) == X.reshape(1, len(X), -1)).all(-1)
+    Theta = np.zeros_like(K)
+    for node in net.nodes:
+        if isinstance(node, lg.Act):
+            q = np.einsum("aapp->ap", K)
+            itself = same[:, :, None, None] & np.eye(K.shape[-1], dtype=bool)
+            K, slope = relu(K, q[:, None, :, None], q[None, :, None, :], itself)
+            Theta = slope * Theta
+        elif isinstance(node, (lg.AvgPool, lg.SumPool)):
+            seen = taps(node, space)
+            A = np.sum(seen, 0) / (len(seen) if node.mean else 1)
+            K, Theta = A @ K @ A.T, A @ Theta @ A.T
+            space = node.shape((*space, 1))[:-1]
+        elif isinstance(node, lg.GlobalAvgPool):
+            K, Theta, space = K.mean((2, 3), keepdims=True), Theta.mean((2, 3), keepdims=True), ()
+        elif isinstance(node, lg.Flatten):
+            K, Theta, space = (np.einsum("abpp->ab", a)[..., None, None] / a.shape[-1] for a in (K, Theta, K))
+            space = ()
+        else:
+            if isinstance(node, lg.Conv):
+                seen = taps(node, space)
+                K, Theta = (sum(A @ a @ A.T for A in seen) / len(seen) for a in (K, Theta))
+                space = node.shape((*space, 1))[:-1]
+            lb, lw = next(speeds)
+            Theta = lb + lw * K + node.C_W * Theta
+            K = node.C_b + node.C_W * K
+    return K[:n1, n1:, 0, 0], Theta[:n1, n1:, 0, 0]
+
+
+NETS = {
+    "flat": conv() >> RELU >> conv((2, 4), dilation=(1, 2)) >> RELU >> conv((3, 2), padding="VALID") >> RELU >> lg.Flatten() >> OUT,
+    "flat strides": conv(strides=2) >> RELU >> conv(2, strides=(1, 2)) >> RELU >> conv() >> RELU >> lg.Flatten() >> OUT >> RELU >> OUT,
+    "mean": conv()
+    >> RELU
+    >> conv((2, 4), dilation=(1, 2))
+    >> lg.Dense(3, 1.5, 0.1)
+    >> RELU
+    >> conv((3, 2), padding="VALID")
+    >> RELU
+    >> lg.GlobalAvgPool()
+    >> OUT,
+    "mean strides": conv(5) >> RELU >> conv(2, strides=(1, 2)) >> RELU >> conv() >> RELU >> lg.GlobalAvgPool() >> OUT >> RELU >> OUT,
+    "circular": conv((3, 2), padding="CIRCULAR")
+    >> RELU
+    >> conv(padding="VALID")
+    >> RELU
+    >> conv(2, padding="CIRCULAR")
+    >> RELU
+    >> lg.GlobalAvgPool()
+    >> OUT,
+    "pooled": conv() >> RELU >> lg.AvgPool(2) >> conv(2) >> RELU >> lg.AvgPool(2) >> lg.Flatten() >> OUT,
+    "padded": conv()
+    >> RELU
+    >> lg.AvgPool(2, padding="SAME")
+    >> conv()
+    >> RELU
+    >> lg.AvgPool((1, 2), 1, padding="CIRCULAR")
+    >> lg.GlobalAvgPool()
+    >> OUT,
+    "overlapping": lg.AvgPool((2, 1), strides=1)
+    >> conv()
+    >> RELU
+    >> lg.SumPool(3, strides=2, padding="SAME")
+    >> conv()
+    >> RELU
+    >> lg.Flatten()
+    >> OUT,
+}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_it_agrees_with_dense_sums(name: str) -> None:
+    net, X, Z = NETS[name], points(7), points(5, 1)
+    Z[1] = X[2]
+    for other, rates in ((None, "ntk"), (Z, (0.3, 0.7))):
+        assert images(network(net), resolve(network(net), rates), X, other) is not None
+        out = lg.gram(net, X, other, rates=rates)
+        assert out.nngp.dtype == out.ntk.dtype == np.float32 and out.error == 0
+        for got, true in zip((out.nngp, out.ntk), dense(net, X, X if other is None else other, rates), strict=True):
+            assert np.abs(got - true).max() <= 2e-6 * np.abs(true).max()
+            assert other is not None or (got == got.T).all()
+
+
+def test_sequences_and_volumes() -> None:
+    line = conv(3, dilation=2) >> RELU >> lg.AvgPool(2, padding="SAME") >> conv(2, padding="CIRCULAR") >> RELU >> lg.GlobalAvgPool() >> OUT
+    volume = conv((3, 2, 1)) >> RELU >> conv(2, padding="VALID") >> RELU >> lg.Flatten() >> OUT
+    for net, shape in ((line, (7, 3)), (volume, (4, 3, 3, 2))):
+        X = points(5, shape=shape)
+        assert images(network(net), resolve(network(net)), X, None) is not None
+        out = lg.gram(net, X)
+        for got, true in zip((out.nngp, out.ntk), dense(net, X, X, "ntk"), strict=True):
+            assert np.abs(got - true).max() <= 2e-6 * np.abs(true).max()
+
+
+OTHERS = {
+    "flat": conv() >> lg.Act("erf") >> conv() >> lg.Act("gelu") >> conv() >> lg.Act("leaky_relu(0.3)") >> lg.Flatten() >> OUT,
+    "pooled": conv() >> lg.Act("abs") >> lg.AvgPool(2) >> conv() >> lg.Act("sin") >> lg.GlobalAvgPool() >> OUT >> lg.Act("erf") >> OUT,
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_other_activations_with_closed_forms(name: str) -> None:
+    net, X = OTHERS[name], points(6)
+    assert images(network(net), resolve(network(net)), X, None) is not None
+    out, wanted = lg.gram(net, X), lg.kernel(net, X.astype(np.float64))
+    for got, true in ((out.nngp, wanted.nngp), (out.ntk, wanted.ntk)):
+        assert np.abs(got - true).max() <= 2e-6 * np.abs(true).max()
+
+
+def test_tiles_of_any_size_agree(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, X = NETS["flat"], points(21)
+    true = dense(net, X, X, "ntk")
+    for wide in (8, 16):
+        monkeypatch.setattr(engine, "WIDE", wide)
+        monkeypatch.setattr(engine, "PARTS", 1)
+        out = lg.gram(net, X)
+        for got, values in zip((out.nngp, out.ntk), true, strict=True):
+            assert np.abs(got - values).max() <= 2e-6 * np.abs(values).max() and (got == got.T).all()
+
+
+def test_points_with_themselves_and_near_duplicates() -> None:
+    net, X = NETS["flat"], points(7)
+    step = np.random.default_rng(2).normal(size=SHAPE)
+    X[1:6] = X[0] + np.geomspace(1e-1, 1e-5, 5)[:, None, None, None] * step
+    out, (K, Theta) = lg.gram(net, X), dense(net, X, X, "ntk")
+    assert np.abs(np.diag(out.nngp) / np.diag(K) - 1).max() <= 5e-7 and np.abs(np.diag(out.ntk) / np.diag(Theta) - 1).max() <= 5e-7
+    assert out.ntk[0, 6] == pytest.approx(out.ntk[0, 0], rel=1e-6)
+    assert np.abs(out.ntk - Theta).max() <= 1e-5 * np.abs(Theta).max()
+    flat = np.ones_like(X) * np.arange(1, 8)[:, None, None, None].astype(np.float32)  # all patches inside are parallel
+    pooled = NETS["pooled"]
+    out, (K, Theta) = lg.gram(pooled, flat), dense(pooled, flat, flat, "ntk")
+    assert np.abs(out.ntk - Theta).max() <= 1e-5 * np.abs(Theta).max()
+
+
+SUMMED = conv() >> lg.Sum(lg.Identity(), RELU >> conv()) >> RELU >> lg.GlobalAvgPool() >> OUT
+
+
+@pytest.mark.parametrize("net", [SUMMED, conv() >> lg.Act("tanh") >> lg.Flatten() >> OUT])
+def test_other_networks_go_through_the_recursion(net: Any) -> None:
+    X = points(3)
+    assert images(network(net), resolve(network(net)), X, None) is None
+    out, wanted = lg.gram(net, X, X[:2]), lg.kernel(net, X, X[:2])
+    assert np.abs(out.ntk - wanted.ntk).max() <= 1e-6 * np.abs(wanted.ntk).max()
+
+
+def test_float64_goes_through_the_recursion() -> None:
+    net, X = NETS["flat"], points(3)
+    out = lg.gram(net, X.astype(np.float64))
+    assert out.ntk.dtype == np.float64
+    assert np.abs(out.ntk - dense(net, X, X, "ntk")[1]).max() <= 1e-12 * out.ntk.max()
+
+
+def test_images_too_large_are_refused_before_any_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("largen.memory.available", lambda: 1e5)
+    with pytest.raises(InputError, match="GiB"):
+        images(network(NETS["pooled"]), resolve(network(NETS["pooled"])), points(2), None)

@@ -1,0 +1,352 @@
+"""lg.gram into a store: the bytes of the matrix in memory, whatever happens on the way."""
+
+import errno
+import hashlib
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import namedtuple
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import zarr
+
+import largen as lg
+from largen.errors import InputError, StoreWarning
+from largen.prediction.gram import gram as room, to_store
+from largen.prediction.gram.blocks import Layout
+from largen.prediction.gram.store import Log, Store
+
+N, D = 203, 30
+RELU = lg.mlp(widths=[8, 8], out=1, activation="relu", C_W=2.0)
+GELU = lg.mlp(widths=[8, 8], out=1, activation="gelu", C_W=2.0, C_b=0.1)
+CNN = lg.Conv(4, 3, C_W=2.0) >> lg.Flatten() >> lg.Dense(1)
+BLOCKS = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
+
+
+@pytest.fixture(autouse=True)
+def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "TILE", 40)
+    monkeypatch.setattr(to_store, "BLOCK", 80)
+
+
+def points(n: int = N, seed: int = 0, dtype: Any = np.float32) -> np.ndarray:
+    return np.random.default_rng(seed).normal(size=(n, D)).astype(dtype)
+
+
+def log(path: Path, event: str = "block") -> list[Any]:
+    """The blocks of all log lines about an event, in the order of the logs; a line that is not whole yet is none."""
+    lines = [json.loads(t) for file in sorted((path / "log").glob("*")) for t in file.read_text().splitlines() if t.endswith("}")]
+    return [tuple(line["block"]) if "block" in line else line for line in lines if line["event"] == event]
+
+
+def content(path: Path) -> str:
+    """A hash of everything but the log."""
+    out = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file() and p.parent.name != "log"):
+        out.update(str(file.relative_to(path)).encode() + file.read_bytes())
+    return out.hexdigest()
+
+
+def assert_same(out: Any, wanted: Any) -> None:
+    np.testing.assert_array_equal(out.nngp[:], np.asarray(wanted.nngp))
+    np.testing.assert_array_equal(out.ntk[:], np.asarray(wanted.ntk))
+    assert out.error == wanted.error and out.error.dtype == wanted.error.dtype
+
+
+@pytest.mark.parametrize(("net", "dtype"), [(RELU, "float16"), (RELU, "float64"), (GELU, "float32")])
+def test_the_bytes_of_the_matrix_in_memory(tmp_path: Path, net: Any, dtype: str) -> None:
+    X, path = points(), tmp_path / "k.zarr"
+    out = lg.gram(net, X, dtype=dtype, store=path)
+    assert_same(out, lg.gram(net, X, dtype=dtype))
+    assert isinstance(out.ntk, zarr.Array) and out.ntk.dtype == dtype and out.ntk.shape == (N, N) and out.ntk.read_only
+    assert sorted(log(path)) == BLOCKS
+    assert_same(lg.gram(net, X, dtype=dtype, store=str(path)), out)
+    assert sorted(log(path)) == BLOCKS and len(log(path, "opened")) == 1
+
+
+def test_two_sets_of_points_and_few_points(tmp_path: Path) -> None:
+    X, Z = points(), points(150, 1)
+    assert_same(lg.gram(RELU, X, Z, rates=(0.5, 1.0), store=tmp_path / "a"), lg.gram(RELU, X, Z, rates=(0.5, 1.0)))
+    assert len(log(tmp_path / "a")) == 6
+    assert_same(lg.gram(RELU, jnp.asarray(X[:3]), store=tmp_path / "b"), lg.gram(RELU, X[:3]))
+
+
+def test_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(to_store, "SPATIAL", 10)
+    X = np.random.default_rng(0).normal(size=(20, 4, 2))
+    out, wanted = lg.gram(CNN, X, store=tmp_path / "k"), lg.kernel(CNN, X)
+    assert sorted(log(tmp_path / "k")) == [(0, 0), (0, 1), (1, 1)]
+    np.testing.assert_allclose(out.nngp[:], wanted.nngp, rtol=1e-12)
+    np.testing.assert_allclose(out.ntk[:], wanted.ntk, rtol=1e-12)
+    X = X.astype(np.float32)
+    assert_same(lg.gram(CNN, X, store=tmp_path / "s"), lg.gram(CNN, X))
+
+
+def test_tiles_of_blocks_are_all_tiles() -> None:
+    for n1, n2, same, across in ((203, 203, True, 2), (203, 90, False, 2), (7, 7, True, 1), (90, 203, False, 3)):
+        layout, count = Layout(n1, n2, same, 40, across), np.zeros((n1, n2), int)
+        for place in layout.places():
+            rows, columns = layout.slices(place)
+            for first, second in layout.pairs(place):
+                assert rows.start <= first.new < first.stop <= rows.stop and columns.start <= second.new < second.stop <= columns.stop
+                count[first.new : first.stop, second.new : second.stop] += 1
+                if same and first != second:
+                    count[second.new : second.stop, first.new : first.stop] += 1
+        assert (count == 1).all()
+
+
+class Fails:
+    """Store.write that raises after some blocks."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, blocks: int, error: BaseException) -> None:
+        self.left, write = blocks, Store.write
+
+        def wrapped(store: Store, place: Any, values: Any) -> None:
+            if self.left == 0:
+                raise error
+            self.left -= 1
+            write(store, place, values)
+
+        monkeypatch.setattr(Store, "write", wrapped)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("broken")])
+def test_interrupted_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, capsys: Any) -> None:
+    X = points()
+    lg.gram(RELU, X, store=tmp_path / "whole")
+    for blocks in (0, 2, 1):
+        with monkeypatch.context() as patched, pytest.raises(type(error)):
+            Fails(patched, blocks, error)
+            lg.gram(RELU, X, store=tmp_path / "cut")
+    if isinstance(error, KeyboardInterrupt):
+        assert "the same call goes on" in capsys.readouterr().err
+    lg.gram(RELU, X, store=tmp_path / "cut")
+    assert sorted(log(tmp_path / "cut")) == BLOCKS
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+
+
+def test_a_full_disk_is_a_clean_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    X = points()
+    with monkeypatch.context() as patched, pytest.raises(InputError, match=r"full after \d of 6 blocks.*repeat the same call"):
+        Fails(patched, 3, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+        lg.gram(RELU, X, store=tmp_path / "k")
+    done = sorted(log(tmp_path / "k"))
+    assert len(done) <= 3
+    with open(tmp_path / "k" / "log" / "0.jsonl", "ab") as file:
+        file.write(b'{"event": "blo')  # a line that the disk did not take
+    assert_same(lg.gram(RELU, X, store=tmp_path / "k"), lg.gram(RELU, X))
+    assert sorted(log(tmp_path / "k")) == BLOCKS
+
+
+def test_a_disk_without_room_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: namedtuple("Usage", "free")(1000))
+    with pytest.raises(InputError, match="GiB that are free on that disk"):
+        lg.gram(RELU, points(), store=tmp_path / "deep" / "k")
+    assert not any(tmp_path.iterdir())
+
+
+DAMAGES = {
+    "a byte": lambda data: data[:77] + bytes([data[77] ^ 1]) + data[78:],
+    "cut": lambda data: data[:1000],
+    "empty": lambda data: b"",
+}
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "another block", "gone"])
+@pytest.mark.parametrize("chunk", ["nngp/c/0/1", "ntk/c/1/0", "ntk/c/2/2"])
+def test_a_damaged_block_is_found_and_computed_again(tmp_path: Path, how: str, chunk: str) -> None:
+    X, path = points(), tmp_path / "k"
+    lg.gram(RELU, X, store=path)
+    before, file = content(path), path / chunk
+    if how == "gone":
+        file.unlink()
+    else:
+        file.write_bytes((path / "nngp/c/1/1").read_bytes() if how == "another block" else DAMAGES[how](file.read_bytes()))
+    block = tuple(sorted(map(int, chunk.split("/")[2:])))
+    with pytest.warns(StoreWarning, match=rf"1 finished blocks .*\({block[0]}, {block[1]}\)"):
+        lg.gram(RELU, X, store=path)
+    assert content(path) == before
+    assert log(path, "damaged") == [block] and sorted(log(path)) == sorted([*BLOCKS, block])
+    lg.gram(RELU, X, store=path)
+
+
+def test_another_kernel_is_refused_and_said_which(tmp_path: Path) -> None:
+    X, path = points(), tmp_path / "k"
+    lg.gram(RELU, X, store=path)
+    other = lg.mlp(widths=[8, 8], out=1, activation="relu", C_W=(2.0, 1.5, 2.0))
+    for call, words in (
+        (lambda: lg.gram(other, X, store=path, rates=(0, 2.0)), r"network: .*2\.0.* there, .*1\.5.* here"),
+        (lambda: lg.gram(RELU >> lg.Dense(1), X, store=path), "5 nodes there, 6 here"),
+        (lambda: lg.gram(RELU, X + 1, store=path), r"points X: float32 \(203, 30\)"),
+        (lambda: lg.gram(RELU, X, X, store=path), "points X2: X itself there"),
+        (lambda: lg.gram(RELU, X, store=path, rates=(1.0, 1.0)), "rates: .*dense1"),
+        (lambda: lg.gram(RELU, X, store=path, dtype="float64"), r"dtype: float32 there, float64 here\); .*another path"),
+    ):
+        with pytest.raises(InputError, match=words):
+            call()
+    lg.gram(RELU, X, store=path)
+
+
+def test_a_path_that_is_no_store_is_refused(tmp_path: Path) -> None:
+    X = points()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "file").write_text("")
+    zarr.create_group(tmp_path / "group")
+    zarr.create_array(tmp_path / "array", shape=(3,), dtype="float32")
+    for name, words in (("file", "a file"), ("folder", "no store"), ("group", "no store"), ("array", "no store")):
+        with pytest.raises(InputError, match=words):
+            lg.gram(RELU, X, store=tmp_path / name)
+    for wrong in (3, "s3://bucket/k"):
+        with pytest.raises(InputError, match="needed a path"):
+            lg.gram(RELU, X, store=wrong)
+    with pytest.raises(InputError, match="bfloat16"):
+        lg.gram(RELU, X, store=tmp_path / "k", dtype=jnp.bfloat16)
+    with pytest.raises(InputError, match="Register it"):
+        lg.gram(lg.Dense(8) >> lg.Act(jnp.tanh) >> lg.Dense(1), X, store=tmp_path / "k")
+    with pytest.raises(InputError, match="a cluster without a store"):
+        lg.gram(RELU, X, cluster=3)
+    with pytest.raises(InputError, match="a dask"):
+        lg.gram(RELU, X, store=tmp_path / "k", cluster=3)
+    (tmp_path / "k").mkdir()
+    lg.gram(RELU, X, store=tmp_path / "k")  # an empty folder is a new path
+
+
+def test_one_run_at_a_time(tmp_path: Path) -> None:
+    X, path = points(), tmp_path / "k"
+    lg.gram(RELU, X, store=path)
+    held = Log(path, 0)
+    with pytest.raises(InputError, match="another process is writing"):
+        lg.gram(RELU, X, store=path)
+    held.close()
+    lg.gram(RELU, X, store=path)
+
+
+@pytest.mark.parametrize(("package", "argument"), [("zarr", "store"), ("dask.distributed", "cluster")])
+def test_missing_packages_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str, argument: str) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    options: dict[str, Any] = {"store": tmp_path / "k", argument: tmp_path / "k"}
+    with pytest.raises(ImportError, match=r"pip install .largen\[cluster\]"):
+        lg.gram(RELU, points(), **options)
+
+
+def test_progress_says_sizes_and_blocks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lg.gram(RELU, points(), store=tmp_path / "k", progress=True)
+    told = capsys.readouterr().err
+    assert "GiB of float32 in 6 blocks of 80 x 80" in told and "6 of 6 blocks" in told
+
+
+# ---------------------------------------------------------------- processes
+
+SCRIPT = f"""
+import sys, time
+import jax, numpy as np
+if len(sys.argv) > 2:
+    jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
+import largen as lg
+from largen.prediction.gram import gram, to_store
+from largen.prediction.gram.store import Store
+gram.TILE, to_store.BLOCK = 40, 80
+write = Store.write
+def slow(*args):
+    time.sleep(0.05)
+    write(*args)
+Store.write = slow
+X = np.random.default_rng(0).normal(size=(500, {D})).astype(np.float32)
+out = lg.gram(lg.loads({lg.dumps(RELU)!r}), X, store=sys.argv[1])
+assert np.isfinite(out.ntk[:]).all()
+print(jax.process_count(), jax.local_device_count())
+"""
+
+
+def start(path: Path, *more: str, devices: int = 1) -> subprocess.Popen[str]:
+    env = {**os.environ, "XLA_FLAGS": f"--xla_force_host_platform_device_count={devices}"}
+    command = [sys.executable, "-P", "-c", SCRIPT, str(path), *more]
+    return subprocess.Popen(command, env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def end(process: subprocess.Popen[str]) -> str:
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return out
+
+
+def big() -> np.ndarray:
+    return np.random.default_rng(0).normal(size=(500, D)).astype(np.float32)
+
+
+def wait_for(path: Path, blocks: int, process: subprocess.Popen[str] | None = None) -> None:
+    """Until the log has so many blocks."""
+    for _ in range(6000):
+        if (path / "log").exists() and len(log(path)) >= blocks:
+            return
+        assert process is None or process.poll() is None, process.communicate()
+        time.sleep(0.01)
+    raise AssertionError("no blocks came")
+
+
+@pytest.mark.slow
+def test_killed_at_any_time_and_resumed(tmp_path: Path) -> None:
+    path, times = tmp_path / "killed", random.Random(0)
+    for blocks in (3, 15):
+        process = start(path)
+        wait_for(path, blocks, process)
+        time.sleep(times.uniform(0, 0.1))
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    (path / "ntk" / "c" / "0" / "0.abc.partial").write_bytes(b"cut off")  # where a kill came in the middle of a file
+    assert 15 <= len(log(path)) < 28
+    end(start(path))
+    assert len(log(path)) == len(set(log(path))) == 28 and not log(path, "damaged")
+    assert not list(path.rglob("*.partial"))
+    lg.gram(RELU, big(), store=tmp_path / "whole")
+    assert content(path) == content(tmp_path / "whole")
+
+
+@pytest.mark.slow
+def test_two_jax_processes_of_two_devices(tmp_path: Path) -> None:
+    path = tmp_path / "shared"
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        address = f"localhost:{free.getsockname()[1]}"
+    both = [start(path, address, str(i), devices=2) for i in (0, 1)]
+    assert [end(process).split()[-2:] for process in both] == [["2", "2"]] * 2
+    assert len(log(path)) == len(set(log(path))) == 28
+    assert {file.name: file.read_text().count('"event": "block"') for file in (path / "log").glob("*")} == {"0.jsonl": 14, "1.jsonl": 14}
+    lg.gram(RELU, big(), store=tmp_path / "whole")
+    assert content(path) == content(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_a_dask_cluster_that_loses_a_worker(tmp_path: Path) -> None:
+    from dask.distributed import Client, LocalCluster
+
+    X, path = big(), tmp_path / "cluster"
+    cluster: Any = LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=":0")
+    with cluster, Client(cluster) as client:
+
+        def kill() -> None:
+            for blocks, number in ((4, 1), (12, 2)):  # one worker, then all that hold the points
+                wait_for(path, blocks)
+                for worker in list(cluster.workers.values())[:number]:
+                    os.kill(worker.pid, signal.SIGKILL)
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        out = lg.gram(GELU, X, store=path, cluster=client)
+        killer.join()
+        assert len(log(path)) == len(set(log(path))) == 28
+        assert_same(out, lg.gram(GELU, X))
+    lg.gram(GELU, X, store=tmp_path / "alone")
+    assert content(path) == content(tmp_path / "alone")
