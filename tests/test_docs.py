@@ -96,6 +96,7 @@ def test_pytorch_initialisations_have_the_variances_of_the_table(name: str, C_W:
         assert max(np.abs(weights).max(), np.abs(biases).max()) <= 1 / 30 + 1e-9
 
 
+@pytest.mark.slow
 def test_pytorch_sgd_is_the_rates_of_the_table() -> None:
     torch = pytest.importorskip("torch")
     torch.manual_seed(1)

@@ -185,6 +185,7 @@ def test_an_equinox_model_is_said() -> None:
     check_variance(only.head.weight, 2 / 60)
 
 
+@pytest.mark.slow
 def test_dtypes_stay(variables: Any) -> None:
     half = jax.tree_util.tree_map(lambda a: a.astype(jnp.bfloat16), variables)
     assert {a.dtype for a in jax.tree_util.tree_leaves(lg.flax.init(Net(), half, KEY, activation="relu"))} == {jnp.dtype(jnp.bfloat16)}

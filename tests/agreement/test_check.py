@@ -39,6 +39,7 @@ def wrong() -> Check:
     return check(NET, X, Y, **FAST, theory=theory)
 
 
+@pytest.mark.slow
 def test_a_right_theory_agrees(right: Check) -> None:
     assert [c.verdict for c in right.claims if c.verdict == "disagrees"] == [], right
     assert list(named(right)) == NAMES
@@ -60,6 +61,7 @@ def test_the_bayesian_posterior_is_refused_as_trained_mean(right: Check) -> None
     assert z is not None and abs(z) > 6
 
 
+@pytest.mark.slow
 def test_a_corrupted_theory_disagrees(wrong: Check) -> None:
     assert wrong.verdict == "disagrees"
     found = named(wrong)
@@ -77,6 +79,7 @@ def test_the_record_is_frozen_a_table_and_a_frame(right: Check) -> None:
     assert right.needed is None and right.time == pytest.approx(right.eta * right.steps)
 
 
+@pytest.mark.slow
 def test_the_same_key_gives_the_same_numbers_and_y_may_have_an_axis(right: Check) -> None:
     again, other = (check(NET, X, Y[:, None], **FAST, key=jax.random.key(k)) for k in (0, 7))
     assert again.claims == right.claims and other.claims != right.claims

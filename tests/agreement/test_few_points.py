@@ -35,6 +35,7 @@ def called(result: Check, name: str) -> Any:
     return next(c for c in result.claims if c.name == name)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("layers", "setting", "mean", "diagonal", "off", "posterior"), PRINTED)
 def test_the_formula_gives_the_printed_numbers(
     layers: int, setting: dict[str, Any], mean: Any, diagonal: Any, off: Any, posterior: Any

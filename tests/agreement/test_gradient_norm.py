@@ -125,6 +125,7 @@ def test_other_activations_approach_the_leading_order():
     assert abs(fit.intercept - wrong) > 6 * fit.error
 
 
+@pytest.mark.slow
 def test_gradient_norms_are_those_of_the_jacobian():
     """Against jax.jacobian of the outputs with respect to the biases."""
     net = lg.mlp(widths=[5, 4], out=3, activation="gelu", C_W=1.5, C_b=0.1)

@@ -15,6 +15,7 @@ X = np.array([[1.0, 0.2], [0.4, 1.0]])
 NETWORKS = (180_000, 80_000, 25_000, 8_000)
 
 
+@pytest.mark.slow
 def test_metrics_of_networks_are_averages_over_the_last_weights() -> None:
     """`metric` and `quartic` of one network against many draws of its last layer, in a plain and in a residual chain."""
     for net in (lg.mlp(widths=[6, 5], out=4, activation="relu", C_W=1.5, C_b=0.2), lg.Dense(6) >> block(6)):
@@ -38,6 +39,7 @@ def block(width: int) -> lg.Sum:
     return lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(width, C_W=1.5, C_b=0.1), weights=(0.6, 1.0))
 
 
+@pytest.mark.slow
 def test_controls_have_mean_zero() -> None:
     many = 200_000
     for net in (lg.mlp(widths=[6, 5], activation="gelu", C_W=1.5, C_b=0.2), lg.Dense(6) >> block(6) >> block(6)):

@@ -8,6 +8,7 @@ from largen.errors import InputError, UnsupportedError
 from largen.gaussian.expectation import expectation
 
 
+@pytest.mark.slow
 def test_two_different_functions():
     """E sin(z1) z2 = k exp(-q1/2) (Stein) and E[relu(z1) sign(z2)] for a batch; duplicates included."""
     K = np.array([[[1.0, 0.3], [0.3, 2.0]], [[4.0, -1.0], [-1.0, 0.5]], [[1.0, 1.0], [1.0, 1.0]]])

@@ -20,6 +20,7 @@ def exact_versines(x: np.ndarray, y: np.ndarray) -> tuple[Any, Any]:
         return 1 - c, 1 + c
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype, angle_error", [(np.float64, 1e-15), (np.float32, 6e-7)])
 @pytest.mark.parametrize("sign", [1, -1])
 def test_points_keep_their_angle(dtype, angle_error, sign):
@@ -40,6 +41,7 @@ def test_points_keep_their_angle(dtype, angle_error, sign):
         assert abs(small[i] / exact - 1) < (2e-3 if dtype == np.float64 and i == 0 else 1e-4)
 
 
+@pytest.mark.slow
 def test_a_point_with_itself_and_zero():
     X = jnp.array([[1.0, 2.0], [0.0, 0.0]])
     found = pairs.from_points(X, None)
@@ -71,6 +73,7 @@ def test_affine_against_exact_arithmetic(q1, ratio, log_near, opposite, C_W, C_b
         np.testing.assert_allclose([out.near, out.far], [exact_near, exact_far], rtol=1e-13, atol=1e-16)
 
 
+@pytest.mark.slow
 def test_derivatives_are_those_of_the_moments():
     """near and far carry no tangent; k = x.x'/n_0 has the plain derivative even at coincident points and at 0."""
     X = jnp.array([[1.0, 2.0], [1.0, 2.0], [0.0, 0.0]])
@@ -109,6 +112,7 @@ def test_sums_against_exact_arithmetic(q, ratio, log_near, opposite, factor):
         np.testing.assert_allclose([out.q1, out.q2], [float(q1), float(q2)], rtol=1e-15)
 
 
+@pytest.mark.slow
 def test_a_sum_of_equal_points_is_a_point_with_itself():
     with island():
         one = pairs.from_points(jnp.asarray([[1.0, 2.0], [0.0, 0.0]]), None)

@@ -80,6 +80,7 @@ CLOSED = ["linear", "relu", "leaky_relu(0.3)", "abs", "erf", "gelu", "sin", "cos
 CLOSED += ["exp"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CLOSED)
 def test_closed_form_equals_quadrature(name):
     """Two code paths over the whole grid: moments to 1e-10 (smooth) or 1e-9 (kinked) of the scale, and the angle of the
@@ -105,6 +106,7 @@ KINKED = ["elu", "selu", "softsign", "hardtanh", "rectified_monomial(2)"]
 CASES = [(0.05, 20.0, 0.3), (20.0, 20.0, 1e-6), (1.0, 1.3, 0.02), (4.0, 4.0, 1.9999)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SMOOTH + KINKED)
 def test_against_adaptive_quadrature(name):
     """Every activation without a closed form, against scipy's nested adaptive quadrature."""
@@ -162,6 +164,7 @@ NUMPY = {
 }
 
 
+@pytest.mark.slow
 def test_kinks_anywhere():
     """Declared kinks away from 0, two of them and unequal norms; the same function in pieces of relus."""
     phi = lg.activation(lambda z: jnp.clip(z, -0.4, 1.3), kinks=(1.3, -0.4))
@@ -175,6 +178,7 @@ def test_kinks_anywhere():
     assert abs(float(out.phi.k[0]) - pair_mean(plain, plain, 0.7, 2.0, 1e-3, 2 - 1e-3, phi.kinks)) < 1e-10
 
 
+@pytest.mark.slow
 def test_error_estimates_hold():
     """The reported error bounds the true one, and tells an undeclared kink."""
     with island():
@@ -190,6 +194,7 @@ def test_error_estimates_hold():
         assert (jnp.abs(a.phi.k - b.phi.k) / jnp.sqrt(a.phi.q1 * a.phi.q2)).max() < b.error
 
 
+@pytest.mark.slow
 def test_single_input_rules():
     """One-input expectations against closed moments: E z^4 = 3 q^2, P(z > x), and derivatives by moving pieces."""
     with island():
@@ -202,6 +207,7 @@ def test_single_input_rules():
         np.testing.assert_allclose(slope, density, rtol=1e-10)
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.sampled_from(["relu", "gelu", "tanh", "sign", "elu"]), st.floats(0.05, 20), st.floats(0.05, 20), st.floats(-1, 1))
 def test_laws_of_the_dual(name, q1, q2, c):

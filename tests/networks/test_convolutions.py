@@ -69,6 +69,7 @@ NETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_backward_factors_give_the_ntk_of_jacobians(name: str) -> None:
     net = NETS[name]

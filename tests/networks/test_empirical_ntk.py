@@ -23,6 +23,7 @@ def same(got: Any, want: Any, tolerance: float = 1e-12) -> None:
     np.testing.assert_allclose(got, want, atol=tolerance * np.abs(want).max(), rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("depth", "activation"), [(1, "relu"), (2, "sign"), (3, "gelu"), (4, "leaky_relu(0.1)")])
 @pytest.mark.parametrize("second", [None, X2], ids=["X", "X2"])
 def test_three_witnesses_agree(depth: int, activation: str, second: Any) -> None:

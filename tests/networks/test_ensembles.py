@@ -23,6 +23,7 @@ def test_parameters_equal_a_loop() -> None:
         jax.tree.map(lambda a, b, k=k: np.testing.assert_array_equal(np.asarray(a)[k], b), MANY, single)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk", [1, 2])
 def test_everything_equals_a_loop(chunk: int) -> None:
     close: Any = np.testing.assert_allclose
@@ -44,6 +45,7 @@ def test_a_chunk_larger_than_the_ensemble() -> None:
     np.testing.assert_allclose(lg.apply_ensemble(NET, MANY, X, chunk=8), lg.apply_ensemble(NET, MANY, X), rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_optimizer_in_an_ensemble() -> None:
     adam = optax.adam(1e-2)
     losses = lg.train_ensemble(NET, MANY, X, Y, None, 3, optimizer=adam, chunk=2)[1].loss

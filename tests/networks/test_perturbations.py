@@ -26,6 +26,7 @@ def directions(key: jax.Array, points: np.ndarray) -> np.ndarray:
         return np.asarray(orthogonal(key, jax.numpy.asarray(points)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 def test_they_are_finite_differences_of_the_preactivations(name: str) -> None:
     """Central differences along x and along the orthogonal direction, in float64."""
@@ -61,6 +62,7 @@ def test_the_change_of_size_is_twice_the_size_where_all_is_linear() -> None:
     assert found.parallel == pytest.approx(2 * found.size, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_chunks_dtypes_and_jit() -> None:
     net = NETS["residual"]
     params = lg.init_ensemble(net, KEY, 4, 5, np.float32)

@@ -57,6 +57,7 @@ def test_layers_come_first_to_last_at_any_depth() -> None:
     assert list(forward_equation(net, lg.init(net, KEY, 3), X)) == names
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NETS)
 @pytest.mark.parametrize("second", [None, X2], ids=["X", "X2"])
 def test_three_witnesses_agree(name: str, second: Any) -> None:

@@ -47,6 +47,7 @@ def loop(eta, steps, ridge=0.0):
     return (z0[4:].ravel() + J[8:] @ moved).reshape(3, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ridge", [0.0, np.array([0.1, 0.0, 0.4, 0.2])], ids=["none", "per-sample"])
 def test_one_network_is_its_linearisation_trained_by_descent(ridge):
     p = lg.predict(NET, X, Y, X_TEST, rates=RATES, how="descent", eta=0.05, steps=[0, 3, 200], ridge=ridge, params=PARAMS)
@@ -71,6 +72,7 @@ def test_it_has_no_covariance_and_never_asks_theory(monkeypatch):
         draw(p, jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_descent_diverges_where_max_learning_rate_says():
     edge = lg.max_learning_rate(empirical_ntk(NET, PARAMS, X, rates=RATES))
     assert np.abs(loop(0.99 * edge, 2000)).max() < 1e2 < 1e6 < np.abs(loop(1.05 * edge, 2000)).max()
@@ -78,6 +80,7 @@ def test_descent_diverges_where_max_learning_rate_says():
         lg.predict(NET, X, Y, X_TEST, rates=RATES, how="descent", eta=1.05 * edge, steps=3, params=PARAMS)
 
 
+@pytest.mark.slow
 def test_a_wide_network_in_training_stays_close():
     """The real network leaves its linearisation at order 1/sqrt(width) for one network: the gap falls with the width."""
     gaps = []
@@ -90,6 +93,7 @@ def test_a_wide_network_in_training_stays_close():
     assert gaps[1] < 0.03 and gaps[1] < gaps[0] / 2
 
 
+@pytest.mark.slow
 def test_singular_and_bad_input():
     again = np.concatenate([X, X[1:2]])
     with pytest.raises(SingularKernelError, match="Points 1 and 4 are the same"):

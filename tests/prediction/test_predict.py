@@ -28,6 +28,7 @@ TANH3 = lg.mlp(widths=[64, 64], out=1, activation="tanh", C_W=1.5, C_b=0.1)
 
 # eigenvalues of Theta~, mean, covariance (diagonal; off-diagonal 12, 13, 23), Bayes mean: theory/pdlt_10_11.md section 1.4. The tanh
 # values there are good to about 5e-6 (a coarse quadrature), the ReLU ones, closed forms, to all digits.
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "net, eigenvalues, mean, diagonal, off, bayes, tolerance",
     [

@@ -61,6 +61,7 @@ def test_repeated_points_get_one_value():
     assert np.allclose(draws[:, :5], draws[:, 5:], atol=1e-6)
 
 
+@pytest.mark.slow
 def test_float32_and_jax_stay_what_they_are():
     assert lg.sample(NET, KEY, X.astype(np.float32)).dtype == lg.sample(NET, KEY, X.astype(np.float16)).dtype == np.float32
     assert isinstance(lg.sample(NET, KEY, jax.numpy.asarray(X[:3]), given=(X[3:], np.ones(2))), jax.Array)

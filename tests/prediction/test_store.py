@@ -276,7 +276,7 @@ def start(path: Path, *more: str, devices: int = 1) -> subprocess.Popen[str]:
 
 
 def end(process: subprocess.Popen[str]) -> str:
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     return out
 
@@ -287,7 +287,7 @@ def big() -> np.ndarray:
 
 def wait_for(path: Path, blocks: int, process: subprocess.Popen[str] | None = None) -> None:
     """Until the log has so many blocks."""
-    for _ in range(6000):
+    for _ in range(18000):
         if (path / "log").exists() and len(log(path)) >= blocks:
             return
         assert process is None or process.poll() is None, process.communicate()

@@ -40,6 +40,7 @@ def test_the_page_of_no_criticality_says_why(capsys: pytest.CaptureFixture[str])
     assert code == 0 and "no critical initialisation" in out and "= -4 < 0" in out and "Shifting it" in out
 
 
+@pytest.mark.slow
 def test_a_function_of_the_user(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "bends.py").write_text(
         "import jax.numpy as jnp\ndef soft(z): return jnp.tanh(z) + 0.1 * z\ndef late(z): return jnp.maximum(z, 0.37)\n"

@@ -9,7 +9,7 @@ import pytest
 from largen.cli import main
 from largen.report import schema
 
-pytestmark = pytest.mark.xdist_group("report")  # one process makes the report
+pytestmark = pytest.mark.slow
 
 
 def run(*arguments: str) -> int:

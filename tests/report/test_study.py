@@ -14,8 +14,6 @@ from largen.data.files import load
 from largen.data.task import make
 from largen.report import words
 
-pytestmark = pytest.mark.xdist_group("study")  # one process: what is compiled for one seed serves the others
-
 SECTIONS = ("signals", "tangent", "curves", "modes", "errors")
 
 

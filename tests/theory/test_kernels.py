@@ -220,6 +220,7 @@ some_nets = st.builds(
 )
 
 
+@pytest.mark.slow
 @laws
 @given(some_nets, st.integers(0, 99))
 def test_law_symmetric_positive_and_consistent_blocks(net, seed):
@@ -231,6 +232,7 @@ def test_law_symmetric_positive_and_consistent_blocks(net, seed):
         np.testing.assert_allclose(block, full[:2], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @laws
 @given(some_nets, st.integers(0, 99))
 def test_law_rotation_invariance(net, seed):

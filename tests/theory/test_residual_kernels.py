@@ -26,6 +26,7 @@ def close(a: Any, b: Any, tolerance: float = 1e-13) -> None:
         np.testing.assert_allclose(found, expected, atol=tolerance * np.abs(expected).max(), rtol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("norm", [False, True])
 def test_recursion_by_hand(norm: bool) -> None:
     """PDLT B.11 with biases and rates of their own, and the same with every phi(z) normalised before."""
@@ -50,6 +51,7 @@ def test_recursion_by_hand(norm: bool) -> None:
         np.testing.assert_allclose(out.ntk[3], Theta, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_printed_critical_residual_networks() -> None:
     """PDLT B.15: with C_W = (1 - gamma^2)/A_2 and C_b = 0 a ReLU network keeps K; tanh with C_W = 1 - gamma^2 decays as
     K ~ 1/(2 (1 - gamma^2) l) (B.32, a_1 = -2)."""

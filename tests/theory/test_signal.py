@@ -239,6 +239,7 @@ def test_T14_asymptotic_constants():
         assert d2 / K == pytest.approx(second, rel=5e-3)
 
 
+@pytest.mark.slow
 def test_kinks_have_no_expansion_and_say_so():
     out = lg.two_points(lg.mlp([4], activation="relu"), X[0], X[0] + 0.01)
     assert out.ddK2 is None and "lg.angles" in out.missing["ddK2"] and out.K2[1] > 0

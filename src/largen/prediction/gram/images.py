@@ -18,18 +18,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.architecture.nodes import Dense, Serial
-from largen.architecture.walk import everything, paths, walk
+from largen.architecture.walk import everything, needed, paths, walk
 from largen.memory import require
 from largen.prediction.gram.maps import rounded, supported
 from largen.prediction.gram.stages import Program, program
 from largen.prediction.gram.sweep import Points, deviations, inverse, moments
 from largen.prediction.gram.tiles import Stretch, Values
 from largen.theory.kernels import KERNELS
-from largen.theory.positions import Carrier
+from largen.theory.positions import Carrier, start
+from largen.types import island
 
 LANES = 8  # pairs side by side
 WIDE, PARTS = 64, 6  # rows of a tile where one pass does, fewer for few points
 SQUARE, FEW = 8, 24  # and where all offsets are gone through; half as many for few points
+CLOSE = 1e-5  # 1 - |c| of flattened points, below which rounding is felt
 ONE = np.int32(1)
 
 Sizes = list[list[np.ndarray]]  # standard deviations (points, *grid) in front of every activation of every stage
@@ -40,6 +42,7 @@ class Images:
 
     def __init__(self, net: Serial, rates: Mapping[str, Any], plan: Program, X: np.ndarray, X2: np.ndarray | None) -> None:
         self.plan, self.same, self.error = plan, X2 is None, 0.0
+        self.network, self.shape = (net, dict(rates)), X.shape[1:]
         layers = [(node, rates[path]) for path, node in list(paths(net))[: plan.rest] if path in rates]
         rows = [(node.C_W, node.C_b, *rate) for node, rate in layers]  # type: ignore[attr-defined]
         self.hyper = np.array([*rows, (1, 0, 0, 0)], np.float32)  # nothing comes after the last: S is Theta
@@ -73,10 +76,28 @@ class Images:
             K[a, b], Theta[a, b] = self.pairs(self.first, i[a], self.second, j[b])
         q1, q2 = (K if some.own is None else some.own[0][at] for some, at in ((self.first, i), (self.second, j)))
         K, Theta = _rest(*self.tail, K, Theta, q1.reshape(len(i), -1)[:, :1], q2.reshape(-1, len(j))[:1], itself)
-        K, Theta = np.asarray(K), np.asarray(Theta)
+        K, Theta = np.array(K), np.array(Theta)
+        if self.plan.flat:
+            self.repair(i, j, K, Theta)
         if self.same and rows == columns:
             return tuple(np.triu(a) + np.triu(a, 1).T for a in (K, Theta))  # type: ignore[return-value]
         return K, Theta
+
+    def repair(self, i: np.ndarray, j: np.ndarray, K: np.ndarray, Theta: np.ndarray) -> None:
+        """Compute pairs of nearly parallel points anew in float64: where all cosines are close to +-1, float32 has few digits of the
+        angles left. Equal points need none of it."""
+        x, y = self.first.X[i].reshape(len(i), -1), self.second.X[j].reshape(len(j), -1)
+        square = np.einsum("id,id->i", x, x)[:, None] * np.einsum("jd,jd->j", y, y)
+        for a in np.flatnonzero((near := (x @ y.T) ** 2 > (1 - CLOSE) ** 2 * square).any(1)):
+            columns = np.flatnonzero(near[a] & (x[a] != y).any(1))
+            for some in np.array_split(columns, -(-len(columns) // LANES)) if len(columns) else ():
+                first, second = (
+                    np.moveaxis(X, 1, -1).astype(np.float64) for X in (self.first.X[i[[a]]], self.second.X[j[np.resize(some, LANES)]])
+                )
+                with island():
+                    net, rates = jax.tree_util.tree_map(np.float64, self.network)
+                    k, theta = _exact(net, rates, first.reshape(1, *self.shape), second.reshape(LANES, *self.shape))
+                K[a, some], Theta[a, some] = np.asarray(k)[0, : len(some)], np.asarray(theta)[0, : len(some)]
 
     def flat(self, i: np.ndarray, j: np.ndarray) -> Values:
         """K and Theta of all pairs of some first and second points; those with j < i may be left 0 if both sets are the same."""
@@ -186,6 +207,13 @@ def _tail_of(net: Serial, rates: Mapping[str, Any], at: int) -> tuple[Serial, di
         if (old := names[head] + slash + inside) in rates:
             found[path] = rates[old]
     return tail, found
+
+
+@jax.jit
+def _exact(net: Serial, rates: Any, X1: Any, X2: Any) -> tuple[Any, Any]:
+    """K and Theta by the recursion of `lg.kernel`."""
+    last, _ = walk(net, KERNELS, start(X1, X2, needed(net, KERNELS)), rates)
+    return last.pair.k, last.theta
 
 
 @jax.jit

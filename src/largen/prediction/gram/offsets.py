@@ -76,16 +76,19 @@ class Steps:
 
     def array(self, f: Callable[..., Any], *arrays: Any) -> Any:
         """What f gives, in an array of its own."""
-        shape = jax.eval_shape(f, *arrays)
-        return jax.lax.cond(self.one > 0, f, lambda *_: jnp.zeros(shape.shape, shape.dtype), *arrays)
+        return self._made(f, jax.eval_shape(f, *arrays).shape, arrays)
 
     def image(self, f: Callable[..., Any], *arrays: Any) -> Any:
         """The image of what f gives, of shape `rows`."""
 
         def written(*arrays: Any) -> Any:
-            return jax.lax.dynamic_update_slice(self.zeros, f(*arrays), (self.frame.low + self.one - 1, *(0,) * (len(self.frame.grid) - 1)))
+            start = self.frame.low + self.one - 1
+            return jax.lax.dynamic_update_slice(self.zeros, f(*arrays), (start, *(0,) * (len(self.frame.grid) - 1)))
 
-        return self.array(written, *arrays)
+        return self._made(written, self.frame.whole, arrays)
+
+    def _made(self, f: Callable[..., Any], shape: tuple[int, ...], arrays: tuple[Any, ...]) -> Any:
+        return jax.lax.cond(self.one > 0, f, lambda *_: jnp.zeros(shape, jnp.float32), *arrays)
 
 
 def seen(frame: Frame, axes: list[tuple[int, Axis]], weights: list[Any], image: Any) -> Any:

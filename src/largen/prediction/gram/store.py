@@ -110,7 +110,7 @@ class Log:
         folder.mkdir(exist_ok=True)
         name = folder / f"{writer}.jsonl"
         cut = name.exists() and name.read_bytes()[-1:] not in (b"", b"\n")  # a line that a full disk did not take
-        self.file = os.open(name, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
+        self.file = os.open(name, os.O_CREAT | os.O_APPEND | os.O_WRONLY, 0o666)
         try:
             import fcntl
 
