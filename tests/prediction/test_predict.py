@@ -208,3 +208,21 @@ def test_what_does_not_fit_into_memory_is_refused_before_any_work(monkeypatch):
         lg.predict(RELU, X, Y, X_TEST)
     with pytest.raises(InputError, match="Ask for fewer points or draws"):
         lg.sample(RELU, jax.random.key(0), X, draws=10)
+
+
+def test_images_and_sequences() -> None:
+    rng = np.random.default_rng(3)
+    X, y = rng.normal(size=(7, 4, 3, 2)), rng.normal(size=5)
+    net = lg.Conv(1, 2, C_W=1.5, C_b=0.1) >> lg.Act("erf") >> lg.GlobalAvgPool() >> lg.Dense(1)
+    p = lg.predict(net, X[:5], y, X[5:], time=2.0)
+    known = lg.kernel(net, X)
+    values, vectors = np.linalg.eigh(known.ntk[:5, :5])
+    R = known.ntk[5:, :5] @ (vectors * ((1 - np.exp(-2 * values)) / values)) @ vectors.T
+    np.testing.assert_allclose(p.mean, R @ y, rtol=1e-9)
+    cross = R @ known.nngp[:5, 5:]
+    np.testing.assert_allclose(p.cov, known.nngp[5:, 5:] - cross - cross.T + R @ known.nngp[:5, :5] @ R.T, rtol=1e-8)
+    params = lg.init(net, jax.random.key(0), (4, 3, 2), np.float64)
+    assert lg.predict(net, X[:5], y[:, None], X[5:], params=params, time=2.0).mean.shape == (2, 1)
+    assert lg.sample(net, jax.random.key(1), X, draws=3).shape == (3, 7, 1)
+    with pytest.raises(InputError, match="points of shape"):
+        lg.predict(net, X[:5], y, X[5:, :3])

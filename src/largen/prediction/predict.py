@@ -12,7 +12,7 @@ from largen.architecture.nodes import Serial, network
 from largen.errors import InputError, UnsupportedError
 from largen.prediction import flow, memory
 from largen.prediction.spectrum import Condition, condition, factor, flatten, namespace, ridges
-from largen.types import Array, island
+from largen.types import Array, is_traced, island
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def predict(
     `params` (of `lg.init`): the same for that one network, linearised about it: its own outputs z(0) and its own empirical
     NTK with all pairs of outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y). One network has no covariance: `.cov` is None.
 
-    Shapes: X (n, features), X_test (m, features), y (n,) or (n, o) -> `.mean` (m,) or (m, o), `.cov` (m, m) per output; with T
+    Shapes: X (n, features) or (n, *positions, channels), X_test (m, ...) likewise, y (n,) or (n, o) -> `.mean` (m,) or (m, o), `.cov` (m, m) per output; with T
     times, a leading axis T. The dtype is that of X (float32 at least), with `params` that of the parameters. Without `params`,
     a network with one output takes any number of columns (each its own network). One eigendecomposition of n x n serves all
     times, outputs and test points. Differentiable (in C_W, ridge, time, ...) as long as the train kernel has no repeated
@@ -85,8 +85,8 @@ def predict(
     >>> p.mean.round(6) + 0.0, p.condition.trust
     (array([1., 0.]), 'good')
     """
-    net, X = network(net), door.points(X)
-    X_test = door.points(X_test, "X_test", columns=X.shape[1], other="X")
+    net, X = network(net), door.inputs(X)
+    X_test = door.inputs(X_test, "X_test", X.shape[1:], "X")
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
     plan = flow.schedule(how, time, eta, steps)
     if order not in (0, 1):
@@ -130,12 +130,19 @@ def _fits(n: int, m: int, outputs: int, plan: flow.Schedule, params: Any, itemsi
     memory.require(needed, "X, X_test", got, "Predict test points in batches, ask for fewer times, use float32, or fewer train points.")
 
 
-def _ensemble(net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
-    """The ensemble of infinitely wide networks, from theory's kernels of train and test points together."""
+def kernels(net: Serial, X: Array, rates: Any = "ntk") -> Any:
+    """The kernels of all points: whole, or, of points with positions, whose recursions hold much more than the result, by blocks.
+    Derivatives need them whole."""
+    from largen.prediction.gram.gram import gram
     from largen.theory.kernels import kernel
 
+    return kernel(net, X, rates=rates) if X.ndim == 2 or is_traced((net, X, rates)) else gram(net, X, rates=rates)
+
+
+def _ensemble(net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
+    """The ensemble of infinitely wide networks, from theory's kernels of train and test points together."""
     n, both = len(X), namespace(X).concatenate([X, X_test])
-    record = kernel(net, both, rates=rates)
+    record = kernels(net, both, rates)
     K, theta = record.nngp, record.nngp if plan.how == "bayes" else record.ntk
     K_AA, K_BA, K_BB, theta_BA = K[:n, :n], K[n:, :n], K[n:, n:], theta[n:, :n]
     f = factor(theta[:n, :n], ridge, "K" if plan.how == "bayes" else "theta")

@@ -9,7 +9,7 @@ from largen import door
 from largen.architecture.nodes import network
 from largen.errors import InputError
 from largen.prediction import memory
-from largen.prediction.predict import Prediction, predict
+from largen.prediction.predict import Prediction, kernels, predict
 from largen.prediction.spectrum import namespace
 from largen.types import Array, is_traced, island
 
@@ -71,19 +71,17 @@ def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge:
     >>> lg.sample(net, jax.random.key(0), np.eye(4), draws=5, given=(np.eye(4)[:2], np.array([1.0, -1.0])))[:, :2].round(6)[0]
     array([ 1., -1.])
     """
-    net, X, draws = network(net), door.points(X), door.count(draws, "draws")
+    net, X, draws = network(net), door.inputs(X), door.count(draws, "draws")
     if given is not None:
         if not isinstance(given, (tuple, list)) or len(given) != 2:
             raise InputError("given", f"a {type(given).__name__}", "a pair (X_train, y)")
-        train = door.points(given[0], "given[0] (X_train)", columns=X.shape[1], other="X")
+        train = door.inputs(given[0], "given[0] (X_train)", X.shape[1:], "X")
         with island(X):
             train = namespace(X, train).asarray(train, dtype=X.dtype)
         return draw(predict(net, train, given[1], X, how="bayes", ridge=ridge), key, draws)
-    from largen.theory.kernels import kernel
-
     outputs = net.units(None) or 1
     needed = memory.kernel_prediction(0, len(X), 1, X.dtype.itemsize) + 2 * draws * len(X) * outputs * X.dtype.itemsize
     memory.require(needed, "X, draws", f"{len(X)} points and {draws} draws of {outputs} outputs", "Ask for fewer points or draws.")
     with island(X):
-        K = kernel(net, X.astype(jnp.promote_types(X.dtype, jnp.float32))).nngp
+        K = kernels(net, X.astype(jnp.promote_types(X.dtype, jnp.float32))).nngp
         return root(K) @ _normal(key, (draws, len(X), outputs), K)

@@ -10,17 +10,19 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from largen.activations.activation import Activation
 from largen.architecture.nodes import Dense, Serial
 from largen.architecture.walk import everything, needed, paths, walk
+from largen.gaussian.pair import safe_divide
 from largen.memory import require
-from largen.prediction.gram.maps import rounded, supported
+from largen.prediction.gram.maps import rounded, series_of, supported, terms_for
 from largen.prediction.gram.stages import Program, program
 from largen.prediction.gram.sweep import Points, deviations, inverse, moments
 from largen.prediction.gram.tiles import Stretch, Values
@@ -29,12 +31,14 @@ from largen.theory.positions import Carrier, start
 from largen.types import island
 
 LANES = 8  # pairs side by side
-WIDE, PARTS = 64, 6  # rows of a tile where one pass does, fewer for few points
+WIDE, PARTS = 64, 2  # rows of a tile where one pass does, fewer for few points
 SQUARE, FEW = 8, 24  # and where all offsets are gone through; half as many for few points
 CLOSE = 1e-5  # 1 - |c| of flattened points, below which rounding is felt
+SKETCH, MAYBE = 64, 1e-3  # random projections that such pairs are looked for with, and how close they may seem
 ONE = np.int32(1)
 
-Sizes = list[list[np.ndarray]]  # standard deviations (points, *grid) in front of every activation of every stage
+# in front of every activation of every stage: standard deviations (points, *grid); coefficients (points, terms, *grid) if it has a series
+Sizes = list[list[tuple[np.ndarray, ...]]]
 
 
 class Images:
@@ -49,10 +53,29 @@ class Images:
         self.tail = _tail_of(net, rates, plan.rest)
         self.first = _Rows(plan, X, self.hyper)
         self.second = self.first if X2 is None else _Rows(plan, X2, self.hyper)
+        self.enough = self.expand()
+        if not self.enough:
+            return
         alone = all(isinstance(node, Dense) for node in self.tail[0].nodes)
         for some in (self.first, self.second):
             if some.own is None and not alone:
                 some.own = self.pairs(some, np.arange(len(some.X)), some, np.arange(len(some.X)))
+
+    def expand(self) -> bool:
+        """Find the coefficients of activations that need them; whether few are enough."""
+        rows = {id(some): some for some in (self.first, self.second)}.values()
+        for number, stage in enumerate(self.plan.stages):
+            for act, phi in enumerate(stage.acts):
+                if phi.closed is None:
+                    largest = max(float(some.sizes[number][act][0].max()) for some in rows)
+                    terms = terms_for(phi, largest) if largest > 0 else 1
+                    if terms is None:
+                        return False
+                    for some in rows:
+                        (r,) = some.sizes[number][act]
+                        parts = [np.asarray(_series(phi, r[at : at + LANES], terms)) for at in range(0, len(r), LANES)]
+                        some.sizes[number][act] = (r, np.concatenate(parts))
+        return True
 
     def size(self) -> int:
         """The rows of a tile."""
@@ -85,19 +108,16 @@ class Images:
 
     def repair(self, i: np.ndarray, j: np.ndarray, K: np.ndarray, Theta: np.ndarray) -> None:
         """Compute pairs of nearly parallel points anew in float64: where all cosines are close to +-1, float32 has few digits of the
-        angles left. Equal points need none of it."""
-        x, y = self.first.X[i].reshape(len(i), -1), self.second.X[j].reshape(len(j), -1)
-        square = np.einsum("id,id->i", x, x)[:, None] * np.einsum("jd,jd->j", y, y)
-        for a in np.flatnonzero((near := (x @ y.T) ** 2 > (1 - CLOSE) ** 2 * square).any(1)):
-            columns = np.flatnonzero(near[a] & (x[a] != y).any(1))
-            for some in np.array_split(columns, -(-len(columns) // LANES)) if len(columns) else ():
-                first, second = (
-                    np.moveaxis(X, 1, -1).astype(np.float64) for X in (self.first.X[i[[a]]], self.second.X[j[np.resize(some, LANES)]])
-                )
+        angles left. Equal points need none of it. Sketches of the points say which pairs to look at."""
+        first, second = self.first, self.second
+        maybe = np.abs(np.einsum("id,jd->ij", first.sketch[i], second.sketch[j])) > 1 - MAYBE
+        for a, b in zip(*np.nonzero(maybe), strict=True):
+            x, y = (rows.X[at].astype(np.float64) for rows, at in ((first, i[a]), (second, j[b])))
+            if (x != y).any() and (x * y).sum() ** 2 > (1 - CLOSE) ** 2 * (x * x).sum() * (y * y).sum():
+                points = (np.moveaxis(z, 0, -1).reshape(1, *self.shape) for z in (x, y))
                 with island():
                     net, rates = jax.tree_util.tree_map(np.float64, self.network)
-                    k, theta = _exact(net, rates, first.reshape(1, *self.shape), second.reshape(LANES, *self.shape))
-                K[a, some], Theta[a, some] = np.asarray(k)[0, : len(some)], np.asarray(theta)[0, : len(some)]
+                    K[a, b], Theta[a, b] = (np.asarray(value)[0, 0] for value in _exact(net, rates, *points))
 
     def flat(self, i: np.ndarray, j: np.ndarray) -> Values:
         """K and Theta of all pairs of some first and second points; those with j < i may be left 0 if both sets are the same."""
@@ -123,14 +143,16 @@ class _Rows:
 
     def __init__(self, plan: Program, X: np.ndarray, hyper: np.ndarray) -> None:
         self.X = np.ascontiguousarray(np.moveaxis(X, -1, 1).reshape(len(X), X.shape[-1], *plan.stages[0].grid), np.float32)
+        self.sketch = np.asarray(_sketch(self.X.reshape(len(X), -1), _signs(X[0].size)))
         lanes = np.resize(np.arange(len(X)), (-(-len(X) // LANES), LANES))
         parts = [_own(plan, self.X[some], hyper, ONE) for some in lanes]
         self.sizes: Sizes
         self.own: Values | None
-        self.sizes, self.own = jax.tree_util.tree_map(lambda *a: np.concatenate(a)[: len(X)], *parts)
+        sizes, self.own = jax.tree_util.tree_map(lambda *a: np.concatenate(a)[: len(X)], *parts)
+        self.sizes = [[(r,) for r in some] for some in sizes]
 
     def of(self, at: np.ndarray) -> tuple[np.ndarray, Sizes]:
-        return self.X[at], [[r[at] for r in some] for some in self.sizes]
+        return self.X[at], [[tuple(a[at] for a in known) for known in some] for some in self.sizes]
 
 
 def images(net: Serial, rates: Mapping[str, Any], X: np.ndarray, X2: np.ndarray | None) -> Images | None:
@@ -139,14 +161,15 @@ def images(net: Serial, rates: Mapping[str, Any], X: np.ndarray, X2: np.ndarray 
     if plan is None or not all(layer.phi is None or supported(layer.phi) for stage in plan.stages for layer in stage.layers):
         return None
     require(_held(plan, X.shape[-1]), "X", f"pairs of images of shape {X.shape[1:]}", "Take smaller images.")
-    return Images(net, rates, plan, X, X2)
+    made = Images(net, rates, plan, X, X2)
+    return made if made.enough else None
 
 
 def _held(plan: Program, channels: int) -> float:
     """Bytes in work: the images that a stage collects from all offsets and those it starts from, and a few more; one set a thread."""
     grids = [math.prod(stage.grid) for stage in plan.stages]
     gathered = [0, *(2 * math.prod(map(len, needs)) * n for needs, n in zip(plan.needs[1:], grids[1:], strict=True)), 0]
-    few = sum((16 * stage.acts + 8) * n for stage, n in zip(plan.stages, grids, strict=True)) + 4 * channels * grids[0]
+    few = sum((16 * len(stage.acts) + 8) * n for stage, n in zip(plan.stages, grids, strict=True)) + 4 * channels * grids[0]
     return 4.0 * LANES * (os.cpu_count() or 1) * (few + max(a + b for a, b in itertools.pairwise(gathered)))
 
 
@@ -160,7 +183,12 @@ def _lanes(a: Any) -> Any:
 
 
 def _points(X: Any, sizes: Any) -> Points:
-    return Points(_lanes(X), [[(_lanes(r), inverse(_lanes(r))) for r in some] for some in sizes])
+    return Points(_lanes(X), [[(_lanes(r), inverse(_lanes(r)), *map(_lanes, more)) for r, *more in some] for some in sizes])
+
+
+@partial(jax.jit, static_argnums=(0, 2))
+def _series(phi: Activation, r: Any, terms: int) -> Any:
+    return jnp.moveaxis(series_of(phi, r, terms), 0, 1)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -207,6 +235,18 @@ def _tail_of(net: Serial, rates: Mapping[str, Any], at: int) -> tuple[Serial, di
         if (old := names[head] + slash + inside) in rates:
             found[path] = rates[old]
     return tail, found
+
+
+@cache
+def _signs(features: int) -> np.ndarray:
+    return np.random.default_rng(0).choice([-1.0, 1.0], (features, SKETCH)).astype(np.float32)
+
+
+@jax.jit
+def _sketch(X: Any, signs: Any) -> Any:
+    """Unit rows: random projections of the points."""
+    projected = X @ signs
+    return safe_divide(projected, jnp.linalg.norm(projected, axis=1, keepdims=True))
 
 
 @jax.jit

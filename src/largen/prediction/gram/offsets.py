@@ -18,14 +18,14 @@ import jax.numpy as jnp
 
 from largen.activations.closed import Homogeneous
 from largen.architecture.spatial import Axis
-from largen.prediction.gram.maps import closed_moments, homogeneous_mean, homogeneous_slope
+from largen.prediction.gram.maps import closed_moments, homogeneous_mean, homogeneous_slope, summed_series
 from largen.prediction.gram.stages import Layer, Stage, shifts
 
 TAPS = 9  # positions of a window that are seen at once; larger ones axis by axis
 C_W, C_B, RATE_B, RATE_W = range(4)  # columns of the hyperparameters, a row per affine layer
 
 Lanes = Callable[[], Any]  # an array that is made where it is used
-Sizes = tuple[Lanes, Lanes, Lanes, Lanes]  # r1, r2, 1/r1, 1/r2 in front of an activation
+Sizes = list[tuple[Lanes, Lanes]]  # of first and second points in front of an activation: r, 1/r, and the coefficients of a series
 
 
 @dataclass(frozen=True)
@@ -144,7 +144,16 @@ def through(steps: Steps, layer: Layer, weights: list[Any], hyper: Any, K: Any, 
         K = steps.image(k_of, K)
         return K, steps.image(lambda K, S: mixed(K, S, 1), K, S) if asked else None
     assert sizes is not None
-    phi, form, (r1, r2, inverse1, inverse2) = layer.phi, layer.phi.closed, sizes
+    phi, form, (r1, r2), (inverse1, inverse2) = layer.phi, layer.phi.closed, *sizes[:2]
+    if form is None:
+        A1, A2 = sizes[2]
+        c = steps.image(lambda K: jnp.clip(k_of(K) * inverse1() * inverse2(), -1, 1), K)
+        K = steps.image(lambda c: summed_series(phi, A1(), A2(), body(c), False), c)
+
+        def slope(c: Any) -> Any:
+            return summed_series(phi, A1(), A2(), body(c), True) * inverse1() * inverse2()
+
+        return K, steps.image(lambda K, S, c: mixed(K, S, slope(c)), K, S, c) if asked else None
     if isinstance(form, Homogeneous):
         c = steps.image(lambda K: k_of(K) * inverse1() * inverse2(), K)
         K = steps.image(lambda c: homogeneous_mean(form, body(c)) * r1() * r2(), c)

@@ -6,7 +6,7 @@ T_m Chebyshev polynomials, s = +-1, a_mr from the eigenvectors of the symmetric 
 interpolant; terms below the tolerance are left out. Each row has its own numbers a_mr, and an entry costs one product a term.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import Any
 
@@ -28,7 +28,7 @@ CHECKS = 7  # sizes between the nodes (with both ends), at as many angles as the
 TAIL, ACCEPTED = {"float32": 2e-7, "float64": 3e-11}, {"float32": 2e-6, "float64": 1e-9}  # a term left out; certified error; relative
 STEEP = 5e-6  # error that the rounding of c in float32 may cause
 SPREAD = 1e4  # of the largest to the smallest |x|^2 that a table is tried for
-STEP = 2**0.5  # ends of tables are powers of this, so that points drawn again share the table
+STEP = 2**0.25  # ends of tables are powers of this, so that points drawn again share the table
 ONCE = Once()
 
 Ranks = tuple[tuple[int, ...], tuple[int, ...]]  # of K and of Theta: how many terms multiply each T_m
@@ -36,13 +36,14 @@ Ranks = tuple[tuple[int, ...], tuple[int, ...]]  # of K and of Theta: how many t
 
 @dataclass(frozen=True)
 class Table:
-    """`terms`: of K and of Theta, coefficients (terms, sizes) of the a_mr in log q between `ends`, by m; `signs` (terms,) each."""
+    """`terms`: of K and of Theta, coefficients (terms, sizes) of the a_mr in log q between `ends`, by m; `signs` (terms,) each;
+    `errors` of K and of Theta, certified between the nodes."""
 
     ranks: Ranks
     terms: tuple[np.ndarray, np.ndarray]
     signs: tuple[np.ndarray, np.ndarray]
     ends: tuple[float, float]
-    error: float
+    errors: tuple[float, float]
 
     def numbers(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The a_mr of every size, (terms, points) each."""
@@ -54,13 +55,15 @@ class Table:
 
 
 class Separable:
-    """Tiles of one Gram matrix; `error` is certified between the nodes, relative to the largest entry."""
+    """Tiles of one Gram matrix; `error` of the table, relative to the largest value for two of the points that coincide."""
 
     def __init__(self, table: Table, first: Rows, second: Rows) -> None:
-        self.first, self.second, self.ranks, self.error = first, second, table.ranks, table.error
+        self.first, self.second, self.ranks = first, second, table.ranks
         self.left = [a.astype(first.unit.dtype) for a in table.numbers(first.q)]
         right = self.left if first is second else [a.astype(first.unit.dtype) for a in table.numbers(second.q)]
         self.right = [s[:, None].astype(a.dtype) * a for s, a in zip(table.signs, right, strict=True)]
+        largest = [(s @ a**2).max() for s, a in zip(table.signs, table.numbers(np.r_[first.q.max(), second.q.max()]), strict=True)]
+        self.error = max(error / top if top > 0 else 0.0 for error, top in zip(table.errors, largest, strict=True))
 
     def tile(self, rows: Stretch, columns: Stretch) -> Values:
         a, b = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
@@ -86,13 +89,15 @@ def separable(net: Serial, rates: dict[str, Any], first: Rows, second: Rows) -> 
     if low * SPREAD < high or low == high:
         return None
     bottom, top = np.floor(np.log(low) / np.log(STEP)), np.ceil(np.log(high) / np.log(STEP))
-    table = _table(net, tuple(rates.items()), (float(STEP**bottom), float(STEP**top)), first.unit.dtype.name)
-    return None if table is None else Separable(table, first, second)
+    work, lambdas = first.unit.dtype.name, tuple((path, tuple(float(rate) for rate in pair)) for path, pair in rates.items())
+    table = _table(net, lambdas, (float(STEP**bottom), float(STEP**top)), work)
+    found = None if table is None else Separable(table, first, second)
+    return None if found is None or found.error > ACCEPTED[work] else found
 
 
 @lru_cache(maxsize=8)
 def _table(net: Serial, rates: tuple[tuple[str, Any], ...], ends: tuple[float, float], work: str) -> Table | None:
-    """The table for sizes between the ends, if there is one."""
+    """The table for sizes between the ends, if rounding lets it be accurate."""
     sizes, angles = SIZES[work], ANGLES[work]
     values, error = grid(net, dict(rates), _sizes(chebyshev.chebpts1(sizes), ends), np.sin(WHOLE * chebyshev.chebpts1(angles)))
     scale = np.abs(values).max((1, 2, 3))
@@ -100,15 +105,15 @@ def _table(net: Serial, rates: tuple[tuple[str, Any], ...], ends: tuple[float, f
         return None
     scale = np.where(scale > 0, scale, 1.0)
     found = [_terms(v, s * TAIL[work]) for v, s in zip(values, scale, strict=True)]
-    table = Table(*zip(*found, strict=True), ends, 0.0)  # type: ignore[arg-type]
+    table = Table(*zip(*found, strict=True), ends, (0.0, 0.0))  # type: ignore[arg-type]
     x, y = np.linspace(-1, 1, CHECKS), np.linspace(-1, 1, angles)
     wanted, again = grid(net, dict(rates), _sizes(x, ends), np.sin(WHOLE * y))
     got = _sums(table, _sizes(x, ends), y)
-    error = max(error, again, float((np.abs(got - wanted).max((1, 2, 3)) / scale).max()))
     slope = (np.abs(np.diff(got, axis=-1)) / np.diff(np.sin(WHOLE * y))).max((1, 2, 3)) / scale
-    if error > ACCEPTED[work] or slope.max() * np.finfo(work).eps > STEEP:
+    if slope.max() * np.finfo(work).eps > STEEP:
         return None
-    return Table(table.ranks, table.terms, table.signs, ends, error)
+    K, Theta = np.maximum(np.abs(got - wanted).max((1, 2, 3)), max(error, again) * scale)
+    return replace(table, errors=(float(K), float(Theta)))
 
 
 def _sizes(x: np.ndarray, ends: tuple[float, float]) -> np.ndarray:

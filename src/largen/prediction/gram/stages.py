@@ -48,8 +48,8 @@ class Stage:
     share: float = 1.0
 
     @property
-    def acts(self) -> int:
-        return sum(layer.phi is not None for layer in self.layers)
+    def acts(self) -> list[Activation]:
+        return [layer.phi for layer in self.layers if layer.phi is not None]
 
     def all_offsets(self) -> Offsets:
         """The offsets that the end needs, if what follows needs all of its own."""

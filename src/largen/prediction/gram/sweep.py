@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen.prediction.gram.maps import own_moments
+from largen.prediction.gram.maps import TERMS, own_moments, series_of
 from largen.prediction.gram.offsets import C_B, C_W, RATE_B, RATE_W, Lanes, Steps, frame, through, window
 from largen.prediction.gram.stages import Layer, Offsets, Program, Stage, collecting, live_weights, shifts, window_weights
 
@@ -35,11 +35,12 @@ Source = Callable[[Place], list[Any]]  # the images K and, if there is one, S, o
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Points:
-    """Points side by side in lanes, arrays of `rows`: inputs (channels, *rows), and (r, 1/r) in front of the activations of every stage.
-    With a number in front of the axes if `number` says which is meant, so that it is looked up where it is used."""
+    """Points side by side in lanes, arrays of `rows`: inputs (channels, *rows), and in front of the activations of every stage r, 1/r
+    and, if it needs them, the coefficients (terms, *rows) of its series. With a number in front of the axes if `number` says which is
+    meant, so that it is looked up where it is used."""
 
     X: Any
-    sizes: list[list[tuple[Any, Any]]]
+    sizes: list[list[tuple[Any, ...]]]
     number: Any = None
 
     def inputs(self) -> list[Lanes]:
@@ -47,9 +48,9 @@ class Points:
         channels = self.X.shape[0 if self.number is None else 1]
         return [self._here(self.X, channel) for channel in range(channels)]
 
-    def before(self, stage: int) -> list[tuple[Lanes, Lanes]]:
-        """(r, 1/r) in front of the activations of one stage."""
-        return [(self._here(r), self._here(inverse)) for r, inverse in self.sizes[stage]]
+    def before(self, stage: int) -> list[list[Lanes]]:
+        """What is known in front of the activations of one stage."""
+        return [[self._here(a) for a in some] for some in self.sizes[stage]]
 
     def _here(self, a: Any, *channel: int) -> Lanes:
         return lambda: a[(*(() if self.number is None else (self.number,)), *channel)]
@@ -97,7 +98,7 @@ class Sweep:
 
     def pairs(self, source: Source, first: Any, second: Any, hyper: Any, asked: bool, lone: bool) -> list[Any]:
         """`run` for pairs of points with sizes `first` and `second`; S if `asked`; `lone`: there is none yet, as Theta is 0."""
-        doubled = [tuple(a if self.single else twice(a) for a in pair) for pair in second]
+        doubled = [[self.doubled(a) for a in some] for some in second]
 
         def images(place: Place) -> list[Any]:
             K, *rest = source(place)
@@ -106,18 +107,31 @@ class Sweep:
             for number, layer in enumerate(self.stage.layers):
                 here = None
                 if layer.phi is not None:
-                    (r1, inverse1), (r2, inverse2) = next(sizes)
-                    here = (r1, self.rolled(r2, place), inverse1, self.rolled(inverse2, place))
+                    here = [(a, self.rolled(b, place)) for a, b in zip(*next(sizes), strict=True)]
                 K, S = through(self.steps, layer, self.weights(layer, place), hyper, K, S, here, lone and number == 0)
             return [K, S][:many]
 
         many = 2 if asked and not (lone and not self.stage.layers) else 1
         return self.run(images, many)
 
+    def doubled(self, a: Lanes) -> Lanes:
+        """An array repeated along all positions, so that its rotations are slices; itself if d is 0 only."""
+        if self.single:
+            return a
+        whole, rank = a(), len(self.counts)
+        whole = jnp.tile(whole, (1,) * (whole.ndim - rank) + (2,) * rank)
+        return lambda: whole
+
     def rolled(self, a: Lanes, place: Place) -> Lanes:
-        """The array seen from the first pixels: at p what it has at p + d; doubled, unless d is 0 only."""
-        rows, start = self.steps.frame.rows, (*place.offset[:-1], place.offset[-1] * self.lanes)
-        return a if self.single else lambda: jax.lax.dynamic_slice(a(), start, rows)
+        """What a doubled array has at p + d, at every p."""
+
+        def there() -> Any:
+            whole, rows = a(), self.steps.frame.rows
+            lead = whole.ndim - len(rows)
+            start = (0,) * lead + (*place.offset[:-1], place.offset[-1] * self.lanes)
+            return jax.lax.dynamic_slice(whole, start, (*whole.shape[:lead], *rows))
+
+        return a if self.single else there
 
     def weights(self, layer: Layer, place: Place) -> list[list[Callable[[], Any] | None]]:
         """For every axis and tap of a window what it is multiplied with; None: nothing, as the margins hold zeros."""
@@ -214,12 +228,6 @@ def _sum(a: Any) -> Any:
     return reduce(add, list(a)) if len(a) <= SHORT else a.sum(0)
 
 
-def twice(a: Lanes) -> Lanes:
-    """An array repeated along all axes, so that all its rotations are slices."""
-    doubled = jnp.tile(a(), (2,) * a().ndim)
-    return lambda: doubled
-
-
 # ---------------------------------------------------------------- all stages
 
 
@@ -231,7 +239,7 @@ def _sources(sweep: Sweep, images: list[Any]) -> Source:
 def _inputs(sweep: Sweep, first: Points, second: Points) -> Source:
     """Second moments of the inputs."""
     one, other = first.inputs(), second.inputs()
-    others = other if sweep.single else [twice(a) for a in other]
+    others = [sweep.doubled(a) for a in other]
 
     def source(place: Place) -> list[Any]:
         factors = [(a, sweep.rolled(b, place)) for a, b in zip(one, others, strict=True)]
@@ -269,7 +277,11 @@ def deviations(program: Program, X: Any, hyper: Any, one: Any, lanes: int) -> tu
         if flat:
             found = sweep.run(lambda place, images=images: images, len(images))
         elif wanted is not None:
-            own = Points(X, [[(r, inverse(r)) for r in some] for some in sizes]).before(number)
+            known = [
+                (r, inverse(r), *([] if phi.closed else [series_of(phi, r, TERMS)]))
+                for phi, r in zip(stage.acts, sizes[number], strict=True)
+            ]
+            own = Points(X, [*([] for _ in range(number)), known]).before(number)
             found = sweep.pairs(source, own, own, hyper, False, lone)
         lone = lone and not stage.layers
     return sizes, (found[0], jnp.zeros_like(found[0]) if lone else found[1]) if flat else None
