@@ -42,6 +42,7 @@ DEEP = {"float32": 3, "float64": 10}  # and so many activations in closed form
 TILE, PARTS = 500, 4  # rows of a tile; a matrix with fewer rows than a few tiles is cut in so many
 HELD = 64  # arrays of the size of a tile in work at the peak
 NUMBERS = 2**22  # in one array of a tile of the recursion, where a pair of points has many
+SPATIAL_HELD, BATCHED = 48, 8  # arrays of such a tile in work; with a Hermite series its MOST coefficients count for MOST/8
 
 
 def gram(
@@ -165,7 +166,7 @@ def _engine(net: Serial, extras: Any, rates: Any, X: np.ndarray, X2: np.ndarray 
     plain = _Plain(net, rates, X, X2, work)
     if X.ndim > 2:
         swept = images(net, extras, X, X2) if work == "float32" else None
-        return (plain, _rows(net, X.shape[1:-1])) if swept is None else (swept, swept.size())
+        return (plain, _recursion_rows(net, X, work)) if swept is None else (swept, swept.size())
     if n1 * n2 <= SMALL:
         return plain, max(n1, n2)
     size = min(TILE, -(-max(n1, n2) // PARTS))
@@ -180,8 +181,22 @@ def _engine(net: Serial, extras: Any, rates: Any, X: np.ndarray, X2: np.ndarray 
 
 def _rows(net: Serial, space: tuple[int, ...]) -> int:
     """Rows of a tile of the recursion, where points have positions."""
-    numbers = math.prod(space) ** (2 if needed(net, KERNELS) == PAIRS else 1)
+    numbers = math.prod(space) ** (2 if needed(net, KERNELS) == PAIRS else 1) * (MOST // BATCHED if _by_series(net) else 1)
     return max(1, min(TILE, math.isqrt(NUMBERS // numbers)))
+
+
+def _recursion_rows(net: Serial, X: np.ndarray, work: str) -> int:
+    """Rows of such a tile, refused if it does not fit. A Hermite series holds all its coefficients for every number."""
+    rows = _rows(net, X.shape[1:-1])
+    numbers = rows**2 * math.prod(X.shape[1:-1]) ** (2 if needed(net, KERNELS) == PAIRS else 1)
+    need = float((os.cpu_count() or 1) * SPATIAL_HELD * np.dtype(work).itemsize * numbers * (MOST if _by_series(net) else 1))
+    require(need, "X", f"pairs of images of shape {X.shape[1:]}", "Take smaller images, or activations with closed forms.")
+    return rows
+
+
+def _by_series(net: Serial) -> bool:
+    acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
+    return any(phi.closed is None and not phi.kinks for phi in acts)
 
 
 def _costly(net: Serial, work: str) -> bool:
