@@ -162,7 +162,10 @@ NETS = {
 }
 
 
-@pytest.mark.parametrize("name", NETS)
+LONG = ("mean strides", "padded")
+
+
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in NETS])
 def test_it_agrees_with_dense_sums(name: str) -> None:
     net, X, Z = NETS[name], points(7), points(5, 1)
     Z[1] = X[2]
@@ -196,8 +199,9 @@ def test_other_activations_with_closed_forms(tail: Any) -> None:
         assert np.abs(got - true).max() <= 5e-6 * np.abs(true).max()
 
 
-def test_smooth_activations_by_series() -> None:
-    net = conv() >> lg.Act("tanh") >> lg.AvgPool(2) >> conv() >> lg.Act("tanh") >> lg.GlobalAvgPool() >> OUT
+@pytest.mark.parametrize("end", [lg.Flatten(), pytest.param(lg.AvgPool(2) >> lg.GlobalAvgPool(), marks=pytest.mark.slow)])
+def test_smooth_activations_by_series(end: Any) -> None:
+    net = conv() >> lg.Act("tanh") >> end >> OUT >> lg.Act("tanh") >> OUT
     X = 0.5 * points(3, shape=(4, 3, 2))
     assert images(network(net), resolve(network(net)), X, None) is not None
     out = lg.gram(net, X)
@@ -225,6 +229,16 @@ def test_points_with_themselves_and_near_duplicates() -> None:
     assert np.abs(np.diag(out.nngp) / np.diag(K) - 1).max() <= 5e-7 and np.abs(np.diag(out.ntk) / np.diag(Theta) - 1).max() <= 5e-7
     assert out.ntk[0, 6] == pytest.approx(out.ntk[0, 0], rel=1e-6)
     assert np.abs(out.ntk - Theta).max() <= 1e-5 * np.abs(Theta).max()
+
+
+@pytest.mark.filterwarnings("ignore:.*n_0 is")
+def test_black_pixels() -> None:
+    net, X = lg.Conv(4, 2) >> RELU >> lg.Flatten() >> lg.Dense(1), points(4)
+    X[:3, 2:], X[3] = 0, 0
+    out, wanted = lg.gram(net, X, rates=(1.0, 1.0)), lg.kernel(net, X.astype(np.float64), rates=(1.0, 1.0))
+    assert (
+        np.abs(out.nngp - wanted.nngp).max() <= 2e-6 * wanted.nngp.max() and np.abs(out.ntk - wanted.ntk).max() <= 2e-6 * wanted.ntk.max()
+    )
 
 
 def test_parallel_patches() -> None:

@@ -6,6 +6,7 @@ tabulated once, and evaluated behind one matrix product, so that the cost does n
 """
 
 import math
+import os
 import threading
 from functools import partial
 from typing import Any
@@ -21,6 +22,7 @@ from largen.architecture.spatial import outputs_of
 from largen.architecture.walk import everything, needed
 from largen.data import warn_if_unscaled
 from largen.errors import InputError
+from largen.gaussian.hermite import MOST
 from largen.memory import require
 from largen.prediction.gram.angles import Rows
 from largen.prediction.gram.blocks import Engine
@@ -42,7 +44,7 @@ DEEP = {"float32": 3, "float64": 10}  # and so many activations in closed form
 TILE, PARTS = 500, 4  # rows of a tile; a matrix with fewer rows than a few tiles is cut in so many
 HELD = 64  # arrays of the size of a tile in work at the peak
 NUMBERS = 2**22  # in one array of a tile of the recursion, where a pair of points has many
-SPATIAL_HELD, BATCHED = 48, 8  # arrays of such a tile in work; with a Hermite series its MOST coefficients count for MOST/8
+ARRAYS = 48  # of that size in work
 
 
 def gram(
@@ -65,8 +67,9 @@ def gram(
     nodes, and evaluated behind the matrix product, at a cost that does not grow with depth. Pairs with c near +-1 are recomputed
     from differences of the rows, so that near-duplicates and antipodes are right in float32 too. Smooth activations on many points
     of unlike norms have a table in (log q, log q', angle), q = r^2, accurate to 2e-6 in float32 and 1e-9 in float64, where the
-    recursion is slow (quadrature, depth). All else, and tables that do not reach their accuracy, go through the recursion of
-    `lg.kernel`, tile by tile.
+    recursion is slow (quadrature, depth). Images in float32 go through networks of convolutions, poolings and activations in closed
+    form or smooth (up to a size) one offset between two pixels at a time, accurate to 1e-5 (docs: infinite-width kernels). All else,
+    and tables that do not reach their accuracy, go through the recursion of `lg.kernel`, tile by tile.
 
     Parameters: `net`; `X` (n1, features) or (n1, *positions, channels), `X2` likewise or None for X with itself; `rates` as in
     `lg.kernel`; `dtype` of the result, None for that of X; `store`, None or the path of a Zarr store; `progress` counts tiles or
@@ -181,22 +184,23 @@ def _engine(net: Serial, extras: Any, rates: Any, X: np.ndarray, X2: np.ndarray 
 
 def _rows(net: Serial, space: tuple[int, ...]) -> int:
     """Rows of a tile of the recursion, where points have positions."""
-    numbers = math.prod(space) ** (2 if needed(net, KERNELS) == PAIRS else 1) * (MOST // BATCHED if _by_series(net) else 1)
-    return max(1, min(TILE, math.isqrt(NUMBERS // numbers)))
+    return max(1, min(TILE, math.isqrt(int(NUMBERS / _numbers(net, space)))))
+
+
+def _numbers(net: Serial, space: tuple[int, ...]) -> float:
+    """Numbers in one array for a pair of points, times more where a Hermite series holds all its coefficients for each."""
+    acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
+    series = any(phi.closed is None and not phi.kinks for phi in acts)
+    return math.prod(space) ** (2 if needed(net, KERNELS) == PAIRS else 1) * (8 * MOST / ARRAYS if series else 1)
 
 
 def _recursion_rows(net: Serial, X: np.ndarray, work: str) -> int:
-    """Rows of such a tile, refused if it does not fit. A Hermite series holds all its coefficients for every number."""
-    rows = _rows(net, X.shape[1:-1])
-    numbers = rows**2 * math.prod(X.shape[1:-1]) ** (2 if needed(net, KERNELS) == PAIRS else 1)
-    need = float((os.cpu_count() or 1) * SPATIAL_HELD * np.dtype(work).itemsize * numbers * (MOST if _by_series(net) else 1))
+    """Rows of such a tile, refused if it does not fit."""
+    space = X.shape[1:-1]
+    rows = _rows(net, space)
+    need = (os.cpu_count() or 1) * ARRAYS * np.dtype(work).itemsize * _numbers(net, space) * rows**2
     require(need, "X", f"pairs of images of shape {X.shape[1:]}", "Take smaller images, or activations with closed forms.")
     return rows
-
-
-def _by_series(net: Serial) -> bool:
-    acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
-    return any(phi.closed is None and not phi.kinks for phi in acts)
 
 
 def _costly(net: Serial, work: str) -> bool:

@@ -22,7 +22,7 @@ from largen.architecture.nodes import Dense, Serial
 from largen.architecture.walk import everything, needed, paths, walk
 from largen.gaussian.pair import safe_divide
 from largen.memory import require
-from largen.prediction.gram.maps import rounded, series_of, supported, terms_for
+from largen.prediction.gram.maps import REST, rounded, series_of, supported, terms_for
 from largen.prediction.gram.stages import Program, program
 from largen.prediction.gram.sweep import Points, deviations, inverse, moments
 from largen.prediction.gram.tiles import Stretch, Values
@@ -71,6 +71,9 @@ class Images:
                     terms = terms_for(phi, largest) if largest > 0 else 1
                     if terms is None:
                         return False
+                    self.error = REST
+                    numbers = terms * sum(some.sizes[number][act][0].size for some in rows)
+                    require(4.0 * numbers, "X", f"{len(self.first.X)} images with {terms} numbers at every pixel", "Take fewer images.")
                     for some in rows:
                         (r,) = some.sizes[number][act]
                         parts = [np.asarray(_series(phi, r[at : at + LANES], terms)) for at in range(0, len(r), LANES)]
@@ -101,17 +104,17 @@ class Images:
         K, Theta = _rest(*self.tail, K, Theta, q1.reshape(len(i), -1)[:, :1], q2.reshape(-1, len(j))[:1], itself)
         K, Theta = np.array(K), np.array(Theta)
         if self.plan.flat:
-            self.repair(i, j, K, Theta)
+            self.repair(i, j, K, Theta, (i[:, None] < j) | (not self.same))
         if self.same and rows == columns:
             return tuple(np.triu(a) + np.triu(a, 1).T for a in (K, Theta))  # type: ignore[return-value]
         return K, Theta
 
-    def repair(self, i: np.ndarray, j: np.ndarray, K: np.ndarray, Theta: np.ndarray) -> None:
+    def repair(self, i: np.ndarray, j: np.ndarray, K: np.ndarray, Theta: np.ndarray, asked: np.ndarray) -> None:
         """Compute pairs of nearly parallel points anew in float64: where all cosines are close to +-1, float32 has few digits of the
         angles left. Equal points need none of it. Sketches of the points say which pairs to look at."""
         first, second = self.first, self.second
         maybe = np.abs(np.einsum("id,jd->ij", first.sketch[i], second.sketch[j])) > 1 - MAYBE
-        for a, b in zip(*np.nonzero(maybe), strict=True):
+        for a, b in zip(*np.nonzero(maybe & asked), strict=True):
             x, y = (rows.X[at].astype(np.float64) for rows, at in ((first, i[a]), (second, j[b])))
             if (x != y).any() and (x * y).sum() ** 2 > (1 - CLOSE) ** 2 * (x * x).sum() * (y * y).sum():
                 points = (np.moveaxis(z, 0, -1).reshape(1, *self.shape) for z in (x, y))

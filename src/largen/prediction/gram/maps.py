@@ -96,10 +96,10 @@ def rounded(q1: Any, q2: Any, k: Any) -> pairs.Pair:
 
 
 def own_moments(phi: Activation, q: Any) -> tuple[Any, Any]:
-    """E[phi^2] and E[phi'^2] at variances q."""
+    """E[phi^2] and E[phi'^2] at variances q; zeros have no angle, their cosine counts as 0."""
     if isinstance(phi.closed, Homogeneous):
         square = jnp.float32((phi.closed.a_plus**2 + phi.closed.a_minus**2) / 2)
-        return square * q, square
+        return square * q, jnp.where(q > 0, square, jnp.float32((phi.closed.a_plus + phi.closed.a_minus) ** 2 / 4))
     if isinstance(phi.closed, Step):
         return jnp.where(q > 0, jnp.ones_like(q), 0), jnp.float32(0)
     return moment(phi, q), moment(phi, q, 1)
