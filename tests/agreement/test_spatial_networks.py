@@ -58,7 +58,7 @@ def graph(n: int, mechanism: str = "softmax", rate: float = 0.3) -> Any:
 
 # networks, the same with one node changed, and points
 CASES: dict[str, tuple[Build, tuple[Build, ...], np.ndarray]] = {
-    "pooling": (pooled, (partial(pooled, pool=lg.SumPool((2, 1))), partial(pooled, dilation=1)), IMAGES),
+    "pooling": (pooled, (partial(pooled, pool=lg.SumPool((2, 1))),), IMAGES),
     "transposed and local": (sparse, (partial(sparse, kind=lg.Conv), partial(sparse, stride=1)), IMAGES[:, :2, :2]),
     "branches": (branches, (partial(branches, gate=RELU),), IMAGES[:, :2, :2]),
     "transformer": (transformer, (partial(transformer, positions=None),), SEQUENCES),

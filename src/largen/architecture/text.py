@@ -116,7 +116,7 @@ def _encode(part: Node) -> dict[str, Any]:
                 raise InputError("net", repr(value), need, f"Register it: lg.activation(fn, name={value.name!r}, kinks=...).")
             value = value.name
         if isinstance(value, tuple):
-            value = list(value)
+            value = [list(v) if isinstance(v, tuple) else v for v in value]
         if value is None:  # left out: the default
             continue
         if isinstance(value, Tracer) or not isinstance(value, (int, float, str, list)):
