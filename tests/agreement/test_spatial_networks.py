@@ -29,9 +29,9 @@ RING = [[1.0, 0.5, 0.0], [0.0, 1.0, 0.5], [0.5, 0.0, 1.0]]
 Build = Callable[[int], lg.Serial]
 
 
-def pooled(n: int, pool: Any = None, dilation: int = 2) -> Any:
+def pooled(n: int, pool: Any = None) -> Any:
     middle = pool or lg.AvgPool((2, 1))
-    body = lg.Conv(n, 3, **C) >> RELU >> middle >> lg.Conv(n, 2, padding="CIRCULAR", dilation=dilation, **C) >> TANH
+    body = lg.Conv(n, 3, **C) >> RELU >> middle >> lg.Conv(n, 2, padding="CIRCULAR", dilation=2, **C) >> TANH
     return body >> lg.GlobalAvgPool()
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
+import jax
 import jax.numpy as jnp
 
 from largen import door
@@ -12,7 +13,8 @@ from largen.architecture.nodes import Dense, Node, Parametric, Serial, node, var
 from largen.architecture.spatial import space_of
 from largen.errors import InputError
 
-MECHANISMS = ("identity", "softmax", "relu", "abs")
+# zeta, on scores whose last axis is the positions attended to
+MECHANISMS = {"identity": lambda g: g, "softmax": lambda g: jax.nn.softmax(g, axis=-1), "relu": jax.nn.relu, "abs": jnp.abs}
 SCALINGS = ("1/sqrt(d)", "1/d")
 
 
@@ -82,7 +84,7 @@ class Attention(Branching):
     leaves: ClassVar[tuple[str, ...]] = ("positions", "C_key", "C_query", "C_value", "C_out", "C_b")
 
     def __post_init__(self) -> None:
-        door.choice(self.mechanism, "mechanism", MECHANISMS)
+        door.choice(self.mechanism, "mechanism", tuple(MECHANISMS))
         door.choice(self.scaling, "scaling", SCALINGS)
         for name in self.leaves:
             if name != "positions" or self.positions is not None:

@@ -65,7 +65,8 @@ class Dropout(Node):
     """Every unit is set to zero with probability `rate`, the others divided by 1 - rate; masks are drawn anew for every point.
 
     Theory is that of networks with masks: a point with itself is one pass, with one mask; two points (and the same point in `X2`) have
-    masks of their own. `lg.apply` draws masks if it gets a key, else units pass unchanged, as after training.
+    masks of their own. `lg.apply` draws masks if it gets a key, else units pass unchanged, as after training;
+    `lg.train` and `lg.empirical_ntk` draw none.
 
     Raises `InputError` for a rate outside [0, 1).
 

@@ -102,14 +102,17 @@ class Windowed(Node):
         return strides in plain and (self.padding != "VALID" or ones)
 
 
+@dataclass(frozen=True, repr=False)
 class Convolution(Affine, Windowed):
     """What convolutions share: their fields, and the checks of these."""
 
     channels: int
     window: Any
-    strides: Any
-    padding: str
-    dilation: Any
+    strides: Any = 1
+    padding: str = "SAME"
+    dilation: Any = 1
+    C_W: Any = 1.0
+    C_b: Any = 0.0
     size: ClassVar[str] = "channels"
 
     def __post_init__(self) -> None:
@@ -145,14 +148,6 @@ class Conv(Convolution):
     (32, 32, 16)
     """
 
-    channels: int
-    window: Any
-    strides: Any = 1
-    padding: str = "SAME"
-    dilation: Any = 1
-    C_W: Any = 1.0
-    C_b: Any = 0.0
-
 
 @node
 class ConvLocal(Convolution):
@@ -164,14 +159,6 @@ class ConvLocal(Convolution):
     >>> lg.ConvLocal(16, 3).shape((32, 32, 3))
     (32, 32, 16)
     """
-
-    channels: int
-    window: Any
-    strides: Any = 1
-    padding: str = "SAME"
-    dilation: Any = 1
-    C_W: Any = 1.0
-    C_b: Any = 0.0
 
 
 @node
@@ -187,14 +174,6 @@ class ConvTranspose(Convolution):
     (16, 16, 16)
     """
 
-    channels: int
-    window: Any
-    strides: Any = 1
-    padding: str = "SAME"
-    dilation: Any = 1
-    C_W: Any = 1.0
-    C_b: Any = 0.0
-
     def axes(self, space: tuple[int, ...]) -> tuple[Axis, ...]:
         given = [_per_axis(getattr(self, name), len(space), name, self) for name in ("window", "strides", "dilation")]
         made = []
@@ -208,10 +187,12 @@ class ConvTranspose(Convolution):
         return tuple(made)
 
 
+@dataclass(frozen=True, repr=False)
 class _Pool(Windowed):
-    strides: Any
-    padding: str
-    mean: ClassVar[bool]
+    window: Any
+    strides: Any = None
+    padding: str = "VALID"
+    mean: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "window", _sizes(self.window, "window"))
@@ -234,9 +215,6 @@ class AvgPool(_Pool):
     (16, 16, 3)
     """
 
-    window: Any
-    strides: Any = None
-    padding: str = "VALID"
     mean: ClassVar[bool] = True
 
 
@@ -251,11 +229,6 @@ class SumPool(_Pool):
     (2, 4, 3)
     """
 
-    window: Any
-    strides: Any = None
-    padding: str = "VALID"
-    mean: ClassVar[bool] = False
-
 
 @node
 class MaxPool(_Pool):
@@ -267,11 +240,6 @@ class MaxPool(_Pool):
     >>> lg.MaxPool(2).shape((32, 32, 3))
     (16, 16, 3)
     """
-
-    window: Any
-    strides: Any = None
-    padding: str = "VALID"
-    mean: ClassVar[bool] = False
 
 
 @node

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
-from largen.architecture.attention import Attention, PositionalEmbedding
+from largen.architecture.attention import MECHANISMS, Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
@@ -32,7 +32,6 @@ from largen.types import Array, Params, hand_back, island
 
 # The carrier is the array (n, features) or (n, *positions, channels) after the node; the extra of a node is its parameters.
 FORWARD = Theory("lg.apply")
-SCORES = {"identity": lambda g: g, "relu": jax.nn.relu, "abs": jnp.abs, "softmax": lambda g: jax.nn.softmax(g, axis=-1)}
 
 
 @FORWARD.rule(Dense)
@@ -126,7 +125,7 @@ def _attention(node: Attention, x: Any, through: Any, need: Any) -> Any:
     keys = heads(scores[-1])
     queries = jnp.asarray(node.ratio, x.dtype) * keys if node.tied else heads(scores[0])
     G = jnp.einsum("nshd,nthd->nhst", queries, keys) / (node.width if node.tied else math.sqrt(node.width))
-    seen = jnp.einsum("nhst,nthd->nshd", SCORES[node.mechanism](G), heads(values))
+    seen = jnp.einsum("nhst,nthd->nshd", MECHANISMS[node.mechanism](G), heads(values))
     return out(seen.reshape(*x.shape[:-1], -1))
 
 

@@ -19,16 +19,13 @@ Source: Hron et al. 2020 (arXiv:2006.10540).
 import math
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from largen.architecture.attention import Attention
+from largen.architecture.attention import MECHANISMS, Attention
 from largen.gaussian import pair as pairs
 from largen.gaussian.pair import Pair
 from largen.theory import positions
 from largen.theory.positions import Carrier
-
-SCORES = {"identity": lambda g: g, "relu": jax.nn.relu, "abs": jnp.abs, "softmax": lambda g: jax.nn.softmax(g, axis=-1)}
 
 
 def attended(node: Attention, ends: list[Carrier]) -> Carrier:
@@ -66,7 +63,7 @@ def _averages(node: Attention, key: Carrier, value: Carrier) -> Carrier:
     def square(a: Any) -> Any:
         return a.reshape(*a.shape[:2], many, many)
 
-    A1, A2 = (SCORES[node.mechanism](node.ratio * square(own.k)) for own in key.own)
+    A1, A2 = (MECHANISMS[node.mechanism](node.ratio * square(own.k)) for own in key.own)
 
     def mean(left: Any, a: Any, right: Any) -> Any:
         product = jnp.matmul(left, jnp.matmul(square(a), right.swapaxes(-1, -2), precision="highest"), precision="highest")
