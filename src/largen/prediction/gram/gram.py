@@ -6,7 +6,6 @@ tabulated once, and evaluated behind one matrix product, so that the cost does n
 """
 
 import math
-import os
 import threading
 from functools import partial
 from typing import Any
@@ -17,34 +16,24 @@ import numpy as np
 
 from largen import door
 from largen.architecture.branches import settled
-from largen.architecture.nodes import Act, Serial, network
+from largen.architecture.nodes import Serial, network
 from largen.architecture.spatial import outputs_of
-from largen.architecture.walk import everything, needed
 from largen.data import warn_if_unscaled
 from largen.errors import InputError
-from largen.gaussian.hermite import MOST
 from largen.memory import require
 from largen.prediction.gram.angles import Rows
 from largen.prediction.gram.blocks import Engine
 from largen.prediction.gram.images import images
 from largen.prediction.gram.one_variable import one_variable
+from largen.prediction.gram.plan import COSINE, HELD, IMAGES, NORMS, TILE, check_recursion, plan
 from largen.prediction.gram.separable import separable
 from largen.prediction.gram.store import identity
 from largen.prediction.gram.tiles import Once, Stretch, Values, fill, symmetric
 from largen.prediction.gram.to_store import memory, to_store
 from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
-from largen.theory.kernels import KERNELS, Kernel, kernel, warn_if_inaccurate
-from largen.theory.positions import PAIRS
+from largen.theory.kernels import Kernel, kernel, warn_if_inaccurate
 from largen.types import Array, is_traced, island
-
-SMALL = 128**2  # pairs that the recursion does sooner than a table is made
-LARGE = 700**2  # pairs from which a table in two norms and a cosine pays
-DEEP = {"float32": 3, "float64": 10}  # and so many activations in closed form
-TILE, PARTS = 500, 4  # rows of a tile; a matrix with fewer rows than a few tiles is cut in so many
-HELD = 64  # arrays of the size of a tile in work at the peak
-NUMBERS = 2**22  # in one array of a tile of the recursion, where a pair of points has many
-ARRAYS = 48  # of that size in work
 
 
 def gram(
@@ -164,49 +153,23 @@ def _fits(n1: int, n2: int, features: int, results: float, itemsize: int, work: 
 
 
 def _engine(net: Serial, extras: Any, rates: Any, X: np.ndarray, X2: np.ndarray | None, work: str) -> tuple[Engine, int]:
-    """What evaluates tiles, and their rows: the recursion for few points, a table, the recursion tile by tile."""
+    """What evaluates tiles, and their rows: the first engine of the plan that is accurate on these points."""
     n1, n2 = len(X), len(X if X2 is None else X2)
-    plain = _Plain(net, rates, X, X2, work)
+    how = plan(net, extras, X.shape[1:], n1, n2, work)
+    tables = {COSINE: one_variable, NORMS: separable}
+    if how.engine in tables:
+        first = Rows(X, work)
+        second = first if X2 is None else Rows(X2, work)
+        whole = settled(net, X.shape[1:])
+        for table in (tables[name] for name in how.engines if name in tables):
+            found = table(whole, extras, first, second)
+            if found is not None:
+                return found, how.tile
+    if how.engine == IMAGES and (swept := images(net, extras, X, X2)) is not None:
+        return swept, swept.size()
     if X.ndim > 2:
-        swept = images(net, extras, X, X2) if work == "float32" else None
-        return (plain, _recursion_rows(net, X, work)) if swept is None else (swept, swept.size())
-    if n1 * n2 <= SMALL:
-        return plain, max(n1, n2)
-    size = min(TILE, -(-max(n1, n2) // PARTS))
-    net, first = settled(net, X.shape[1:]), Rows(X, work)
-    second = first if X2 is None else Rows(X2, work)
-    angles = one_variable(net, extras, first, second)
-    if angles is not None:
-        return angles, size
-    sums = separable(net, extras, first, second) if n1 * n2 >= LARGE and _costly(net, work) else None
-    return plain if sums is None else sums, size
-
-
-def _rows(net: Serial, space: tuple[int, ...]) -> int:
-    """Rows of a tile of the recursion, where points have positions."""
-    return max(1, min(TILE, math.isqrt(int(NUMBERS / _numbers(net, space)))))
-
-
-def _numbers(net: Serial, space: tuple[int, ...]) -> float:
-    """Numbers in one array for a pair of points, times more where a Hermite series holds all its coefficients for each."""
-    acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
-    series = any(phi.closed is None and not phi.kinks for phi in acts)
-    return math.prod(space) ** (2 if needed(net, KERNELS) == PAIRS else 1) * (8 * MOST / ARRAYS if series else 1)
-
-
-def _recursion_rows(net: Serial, X: np.ndarray, work: str) -> int:
-    """Rows of such a tile, refused if it does not fit."""
-    space = X.shape[1:-1]
-    rows = _rows(net, space)
-    need = (os.cpu_count() or 1) * ARRAYS * np.dtype(work).itemsize * _numbers(net, space) * rows**2
-    require(need, "X", f"pairs of images of shape {X.shape[1:]}", "Take smaller images, or activations with closed forms.")
-    return rows
-
-
-def _costly(net: Serial, work: str) -> bool:
-    """Whether the recursion takes longer than a table in two norms and a cosine: quadrature, or depth."""
-    acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
-    return len(acts) >= DEEP[work] or any(phi.closed is None for phi in acts)
+        check_recursion(net, X.shape[1:], how.tile, work)
+    return _Plain(net, rates, X, X2, work), how.tile
 
 
 class _Plain:

@@ -5,19 +5,16 @@ from typing import Any
 import numpy as np
 
 from largen.architecture.nodes import Serial
-from largen.architecture.walk import everything
 from largen.prediction.gram.angles import Angles, Rows
 from largen.prediction.gram.ask import moments
 from largen.prediction.gram.curve import ACCEPTED, CLOSE, Curve, at_end, at_middle, build
-from largen.prediction.gram.powers import POWERS, powers, same_everywhere, split
+from largen.prediction.gram.powers import powers, same_everywhere, split
 
 EQUAL = 16  # units of rounding that variances |x|^2/n_0 may differ by and count as equal
 
 
 def one_variable(net: Serial, rates: dict[str, Any], first: Rows, second: Rows) -> Angles | None:
     """What evaluates the tiles, or None where the kernels depend on more than a cosine, or on it too wildly for a table."""
-    if not all(type(node) in POWERS.rules for _, node in everything(net)):
-        return None
     work = first.unit.dtype.name
     low, high = (float(f([f(rows.q) for rows in (first, second)])) for f in (np.min, np.max))
     equal = high - low <= EQUAL * np.finfo(work).eps * high

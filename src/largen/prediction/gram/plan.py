@@ -1,48 +1,77 @@
-"""How `lg.gram` will compute, as far as network, shape and number of points say; the norms of the points decide the rest."""
+"""How `lg.gram` computes, as far as network, shape and number of points say; the norms of the points decide the rest."""
 
 import math
+import os
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from largen.architecture.nodes import Act, Serial
-from largen.architecture.walk import everything
+from largen.architecture.walk import everything, needed
+from largen.gaussian.hermite import MOST
+from largen.memory import require
 from largen.prediction.gram.features import FEATURES
-from largen.prediction.gram.gram import HELD, LARGE, SMALL, TILE, _costly, _rows
 from largen.prediction.gram.maps import supported
 from largen.prediction.gram.powers import POWERS, powers
 from largen.prediction.gram.stages import program
+from largen.theory.kernels import KERNELS
+from largen.theory.positions import PAIRS
 
 RECURSION, IMAGES = "the recursion of lg.kernel, tile by tile", "sweeps over the offsets between pixels"
 COSINE, NORMS = "a table of the cosine", "a table of two norms and the cosine"
+SMALL = 128**2  # pairs that the recursion does sooner than a table is made
+LARGE = 700**2  # pairs from which a table in two norms and a cosine pays
+DEEP = {"float32": 3, "float64": 10}  # and so many activations in closed form
+TILE, PARTS = 500, 4  # rows of a tile; a matrix with fewer rows than a few tiles is cut in so many
+HELD = 64  # arrays of the size of a tile in work at the peak
+NUMBERS = 2**22  # in one array of a tile of the recursion, where a pair of points has many
+ARRAYS = 48  # of that size in work
 
 
 @dataclass(frozen=True)
 class Plan:
-    """`engine`: what computes if all rows have equal norms; `otherwise`: what does if not. `cosine`: whether kernels are functions of one
-    number, the cosine of two rows: "always" (up to powers of norms), "at equal norms" or "never"; `why`. `tile`: rows of a tile; `held`:
-    bytes in work beside the results, None for tiles of points with positions."""
+    """`engines` in the order in which they are tried: the first whose tables reach their accuracy on the points computes. `cosine`:
+    whether kernels are functions of one number, the cosine of two rows: "always" (up to powers of norms), "at equal norms" or "never";
+    `why`. `tile`: rows of a tile (sweeps choose their own); `held`: bytes in work beside the results, None for tiles of points with
+    positions."""
 
-    engine: str
-    otherwise: str
+    engines: tuple[str, ...]
     cosine: str
     why: str
     tile: int
     held: float | None
 
+    @property
+    def engine(self) -> str:
+        """What computes if all rows have equal norms, provided that tables reach their accuracy."""
+        return self.engines[0]
+
+    @property
+    def otherwise(self) -> str:
+        """What does if they have not."""
+        return self.engines[1] if self.engine == COSINE and self.cosine != "always" else self.engine
+
 
 def plan(net: Serial, rates: dict[str, Any], shape: tuple[int, ...], n1: int, n2: int, work: str) -> Plan:
-    """The plan for n1 x n2 pairs of points of a shape in the dtype `work`, provided that tables reach their accuracy."""
+    """The plan for n1 x n2 pairs of points of a shape in the dtype `work`."""
     cosine, why = one_cosine(net, rates)
     if len(shape) > 1:
-        engine = IMAGES if work == "float32" and swept(net, shape[:-1]) else RECURSION
-        return Plan(engine, engine, cosine, why, _rows(net, shape[:-1]), None)
+        engines = (IMAGES, RECURSION) if work == "float32" and swept(net, shape[:-1]) else (RECURSION,)
+        rows = max(1, min(TILE, math.isqrt(int(NUMBERS / _numbers(net, shape[:-1])))))
+        return Plan(engines, cosine, why, rows, None)
     held = np.dtype(work).itemsize * float(HELD * min(TILE, n1) * min(TILE, n2) + 3 * (n1 + n2) * math.prod(shape))
     if n1 * n2 <= SMALL:
-        return Plan(RECURSION, RECURSION, cosine, why, max(n1, n2), held)
-    rest = NORMS if n1 * n2 >= LARGE and _costly(net, work) and smooth(net) else RECURSION
-    return Plan(rest if cosine == "never" else COSINE, COSINE if cosine == "always" else rest, cosine, why, TILE, held)
+        return Plan((RECURSION,), cosine, why, max(n1, n2), held)
+    tables = {COSINE: cosine != "never", NORMS: n1 * n2 >= LARGE and _costly(net, work) and smooth(net)}
+    engines = (*(name for name, possible in tables.items() if possible), RECURSION)
+    return Plan(engines, cosine, why, min(TILE, -(-max(n1, n2) // PARTS)), held)
+
+
+def check_recursion(net: Serial, shape: tuple[int, ...], tile: int, work: str) -> None:
+    """Refuse tiles of the recursion that do not fit, where points have positions."""
+    need = (os.cpu_count() or 1) * ARRAYS * np.dtype(work).itemsize * _numbers(net, shape[:-1]) * tile**2
+    require(need, "X", f"pairs of images of shape {shape}", "Take smaller images, or activations with closed forms.")
 
 
 def one_cosine(net: Serial, rates: dict[str, Any]) -> tuple[str, str]:
@@ -65,3 +94,16 @@ def swept(net: Serial, space: tuple[int, ...]) -> bool:
     """Whether a network is stages of convolutions and poolings, with activations that are cheap at every pair of pixels."""
     stages = program(net, space)
     return stages is not None and all(layer.phi is None or supported(layer.phi) for stage in stages.stages for layer in stage.layers)
+
+
+def _numbers(net: Serial, space: tuple[int, ...]) -> float:
+    """Numbers in one array for a pair of points, times more where a Hermite series holds all its coefficients for each."""
+    acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
+    series = any(phi.closed is None and not phi.kinks for phi in acts)
+    return math.prod(space) ** (2 if needed(net, KERNELS) == PAIRS else 1) * (8 * MOST / ARRAYS if series else 1)
+
+
+def _costly(net: Serial, work: str) -> bool:
+    """Whether the recursion takes longer than a table in two norms and a cosine: quadrature, or depth."""
+    acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
+    return len(acts) >= DEEP[work] or any(phi.closed is None for phi in acts)

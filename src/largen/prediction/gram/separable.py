@@ -15,11 +15,10 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import chebyshev
 
-from largen.architecture.nodes import Act, Serial
-from largen.architecture.walk import everything
+from largen.architecture.nodes import Serial
 from largen.prediction.gram.angles import Rows
 from largen.prediction.gram.curve import WHOLE, arcsine, clenshaw
-from largen.prediction.gram.features import FEATURES, grid
+from largen.prediction.gram.features import grid
 from largen.prediction.gram.tiles import Once, Stretch, Values, symmetric
 from largen.types import island
 
@@ -81,10 +80,7 @@ class Separable:
 
 
 def separable(net: Serial, rates: dict[str, Any], first: Rows, second: Rows) -> Separable | None:
-    """What evaluates the tiles, or None where no table is accurate (kinks, zero rows, norms over too many decades)."""
-    nodes = list(everything(net))
-    if not all(type(node) in FEATURES.rules for _, node in nodes) or any(isinstance(n, Act) and n.activation.kinks for _, n in nodes):
-        return None
+    """What evaluates the tiles of a smooth network, or None where no table is accurate (zero rows, norms over too many decades)."""
     low, high = (float(f([f(rows.q) for rows in (first, second)])) for f in (np.min, np.max))
     if low * SPREAD < high or low == high:
         return None
