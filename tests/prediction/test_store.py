@@ -22,7 +22,7 @@ import zarr
 
 import largen as lg
 from largen.errors import InputError, StoreWarning
-from largen.prediction.gram import gram as room, to_store
+from largen.prediction.gram import plan, to_store
 from largen.prediction.gram.blocks import Layout
 from largen.prediction.gram.store import Log, Store
 
@@ -35,7 +35,7 @@ BLOCKS = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(room, "TILE", 40)
+    monkeypatch.setattr(plan, "TILE", 40)
     monkeypatch.setattr(to_store, "BLOCK", 80)
 
 
@@ -254,9 +254,9 @@ import jax, numpy as np
 if len(sys.argv) > 2:
     jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
 import largen as lg
-from largen.prediction.gram import gram, to_store
+from largen.prediction.gram import plan, to_store
 from largen.prediction.gram.store import Store
-gram.TILE, to_store.BLOCK = 40, 80
+plan.TILE, to_store.BLOCK = 40, 80
 write = Store.write
 def slow(*args):
     time.sleep(0.05)

@@ -338,7 +338,7 @@ def test_layers_dtypes_and_missing():
         out = lg.corrections(net, X, layer=name)
         np.testing.assert_array_equal(out.V, every.V[l])
         np.testing.assert_array_equal(out.K1, np.asarray(every.K1)[l])
-    assert out.M is None and "skip" in out.missing["M"] and out.Theta is None and out.missing["Theta"] == "not in this version"
+    assert out.M is None and "skip" in out.missing["M"] and out.R is None and "across its kink" in out.missing["R"]
     np.testing.assert_allclose(out.K, lg.kernel(net, X).nngp, rtol=1e-6)
     only = lg.corrections(net, X, tensors=["K"])
     assert only.V is None and only.missing["V"] == "not asked for" and only.fluctuation is None
@@ -351,13 +351,17 @@ def test_refusals():
     net = lg.mlp(widths=[8], activation="elu")
     with pytest.raises(UnsupportedError, match="three or more"):
         lg.corrections(net, X)
-    with pytest.raises(UnsupportedError, match="not in this version"):
+    with pytest.raises(UnsupportedError, match="has kinks, and no closed form"):
         lg.corrections(net, X[:2], tensors=("Theta",))
+    with pytest.raises(UnsupportedError, match="across its kink"):
+        lg.corrections(lg.mlp(widths=[8], activation="relu"), X, tensors=("R",))
+    with pytest.raises(UnsupportedError, match="skip connection"):
+        lg.corrections(lg.resnet_mlp(8, blocks=1, activation="tanh"), X, tensors=("D",))
     with pytest.raises(InputError, match="tensors"):
         lg.corrections(net, X, tensors="V")
     with pytest.raises(UnsupportedError, match="jumps"):
         lg.corrections(lg.mlp(widths=[8], activation="sign"), X)
-    with pytest.raises(InputError, match="entries of V"):
+    with pytest.raises(InputError, match="entries of a tensor"):
         lg.corrections(lg.mlp(widths=[8]), np.random.default_rng(0).normal(size=(1000, 3)))
     with pytest.raises(UnsupportedError, match="chain"):
         lg.corrections(lg.Dense(8) >> lg.LayerNorm() >> lg.Act("tanh") >> lg.Dense(1), X)

@@ -22,7 +22,7 @@ from largen.types import float64
 Elementwise = Callable[[Any], Any]
 Features = Callable[[Any], tuple[Any, Any]]
 
-TOLERANCE = 1e-9  # aimed at, relative to the largest moment
+TOLERANCE = 1e-9  # aimed at, relative to the moments of every function by itself
 WIDEST, SHRINK, STEPS = 0.9, 0.9, 40  # candidate steps WIDEST SHRINK^k; the widest integrates exp(-u^2/2) itself to 5e-11
 REACH, TAIL = 14.0, 1e-2  # calibration interval; share of the tolerance left to what lies outside the ball
 NULL = 1e-14  # axes of less than this share of the variance have one node
@@ -30,13 +30,20 @@ MOST = 8_000_000  # nodes for one set of points; beyond, steps are widened and t
 CHUNK = 1 << 14  # nodes at a time
 
 
-def gram(features: Features, functions: tuple[Elementwise, ...], factors: int, K: np.ndarray, shifted: bool = False) -> np.ndarray:
+def gram(
+    features: Features,
+    functions: tuple[Elementwise, ...],
+    factors: int,
+    K: np.ndarray,
+    shifted: bool = False,
+    tolerance: float = TOLERANCE,
+) -> np.ndarray:
     """E[left_i(z) right_j(z)], z ~ N(0, K), with (left, right) = `features(z)`, z (d, nodes), left (m, nodes), right (m', nodes).
 
     The grid is chosen for products, left times right, of `factors` of the elementwise `functions`. `shifted` moves it by half a
     step along every axis, which turns the sign of the leading error: half the change is an estimate of it.
     """
-    z, weights = _nodes(functions, factors, np.asarray(K, np.float64), 0.5 if shifted else 0.0)
+    z, weights = _nodes(functions, factors, np.asarray(K, np.float64), 0.5 if shifted else 0.0, tolerance)
     total: Any = 0.0
     for start in range(0, z.shape[1], CHUNK):
         part, w = z[:, start : start + CHUNK], weights[start : start + CHUNK]
@@ -53,13 +60,15 @@ def _product(features: Features, z: Any, weights: Any) -> Any:
     return (left * weights) @ right.T
 
 
-def _nodes(functions: tuple[Elementwise, ...], factors: int, K: np.ndarray, shift: float) -> tuple[np.ndarray, np.ndarray]:
+def _nodes(
+    functions: tuple[Elementwise, ...], factors: int, K: np.ndarray, shift: float, tolerance: float
+) -> tuple[np.ndarray, np.ndarray]:
     """Nodes z (d, nodes) and weights (nodes,) of the rule, whose grid is shifted by so many steps."""
     values, axes = np.linalg.eigh(K)
     live = values > NULL * max(values.sum(), 1e-300)
     axes = axes[:, live] * np.sqrt(values[live])  # (d, rank)
     spread, size = np.abs(axes).max(0, initial=0.0), np.sqrt(max(K.diagonal().max(), 0.0))
-    rules = [_rule(functions, factors, _bucket(s), _bucket(size)) for s in spread]
+    rules = [_rule(functions, factors, _bucket(s), _bucket(size), tolerance) for s in spread]
     radius, rank = max((r for _, r in rules), default=0.0), len(rules)
     steps = np.array([h for h, _ in rules])
     ball = np.pi ** (rank / 2) * radius**rank / gamma(rank / 2 + 1)
@@ -91,18 +100,18 @@ def _bucket(scale: float) -> float:
 
 @cache
 @float64
-def _rule(functions: tuple[Elementwise, ...], factors: int, spread: float, size: float) -> tuple[float, float]:
+def _rule(functions: tuple[Elementwise, ...], factors: int, spread: float, size: float, tolerance: float) -> tuple[float, float]:
     """(step, radius) in u for products of so many functions of c + spread u, over c ~ N(0, size^2): the widest step at
     which the rule and the one shifted by half a step agree, and the radius beyond which little is left."""
     steps = WIDEST * SHRINK ** np.arange(STEPS)
     for step in steps:
         plain, shifted = _trapezoids(functions, factors, spread, size, step)
-        if jnp.abs(plain - shifted).max() <= 2 * TOLERANCE * jnp.abs(plain).max():
+        if (jnp.abs(plain - shifted).max(1) <= 2 * tolerance * jnp.abs(plain).max(1)).all():
             break
     u = np.linspace(-REACH, REACH, 1401)
-    mass = np.asarray(_powers(functions, factors, spread, size, u)).max((0, 2)) * np.exp(-(u**2) / 2)
-    inside = np.cumsum((mass + mass[::-1])[u >= 0][::-1])[::-1] / (2 * mass.sum())
-    radius = float(u[u >= 0][np.flatnonzero(inside > TAIL * TOLERANCE)[-1]])
+    mass = np.asarray(_powers(functions, factors, spread, size, u)).max(2) * np.exp(-(u**2) / 2)
+    inside = np.cumsum((mass + mass[:, ::-1])[:, u >= 0][:, ::-1], 1)[:, ::-1] / np.maximum(2 * mass.sum(1)[:, None], 1e-300)
+    radius = float(u[u >= 0][np.flatnonzero((inside > TAIL * tolerance).any(0))[-1]])
     return float(step), radius
 
 

@@ -23,7 +23,13 @@ ARC = 20  # Gauss-Legendre nodes an arc: exact for trigonometric polynomials of 
 
 
 def powers(q1: Any, q2: Any, k: Any, p: int, q: int, a_plus: float, a_minus: float) -> np.ndarray:
-    """E[s(z1)^p s(z2)^q], p + q <= 4: r1^p r2^q E[r^(p+q)] times the mean over angles of s(cos t)^p s(cos(t - psi))^q."""
+    """E[s(z1)^p s(z2)^q], p + q <= 4."""
+    return planar(q1, q2, k, (p, 0), (q, 0), a_plus, a_minus)
+
+
+def planar(q1: Any, q2: Any, k: Any, first: tuple[int, int], second: tuple[int, int], a_plus: float, a_minus: float) -> np.ndarray:
+    """E[s(z1)^p s'(z1)^r s(z2)^p' s'(z2)^r'] for (p, r), (p', r') of degree p + p' <= 4: r1^p r2^p' E[r^(p+p')] times the mean over
+    angles t of the same at cos t, cos(t - psi)."""
     q1, q2, k = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (q1, q2, k)))
     size = np.sqrt(q1 * q2)
     psi = np.arccos(np.clip(np.where(size > 0, k / np.where(size > 0, size, 1), 0), -1, 1))[..., None]
@@ -33,11 +39,39 @@ def powers(q1: Any, q2: Any, k: Any, p: int, q: int, a_plus: float, a_minus: flo
     arcs = np.diff(edges)[..., None]
     angles = edges[..., :-1, None] + arcs * (x + 1) / 2
 
-    def s(z: Any) -> Any:
-        return np.where(z > 0, a_plus * z, a_minus * z)
+    def factor(z: Any, p: int, r: int) -> Any:
+        return z**p * np.where(z > 0, a_plus ** (p + r), a_minus ** (p + r))
 
-    mean = (arcs / (4 * np.pi) * w * s(np.cos(angles)) ** p * s(np.cos(angles - psi[..., None])) ** q).sum((-2, -1))
+    mean = (arcs / (4 * np.pi) * w * factor(np.cos(angles), *first) * factor(np.cos(angles - psi[..., None]), *second)).sum((-2, -1))
+    p, q = first[0], second[0]
     return q1 ** (p / 2) * q2 ** (q / 2) * 2 ** ((p + q) / 2) * gamma((p + q) / 2 + 1) * mean
+
+
+def linear(K: np.ndarray, factors: tuple[tuple[int, int], ...], a_plus: float, a_minus: float) -> tuple[np.ndarray, float]:
+    """(E[prod_i s(z_i)^p_i s'(z_i)^r_i], error) of three or four different numbers, p_i + r_i summing to 4, p_i to 0, 2 or 4,
+    for covariances K (..., m, m). With t of slopes a_+-^(p+r), s^p s'^r is t' for p = 0, t for p = 1 and z t for p = 2."""
+    K = np.asarray(K, np.float64)
+    m = _Linear(tuple(a_plus ** (p + r) for p, r in factors), tuple(a_minus ** (p + r) for p, r in factors))
+    if len(factors) == 4 and any(p == 0 for p, _ in factors):
+        signs, coarse = _four_signs(K, 1), _four_signs(K, 2)
+        error = 4 * float(abs(np.prod(m.beta)) * np.abs(signs - coarse).max(initial=0.0))
+        slopes = m.slopes(K, 0, 1, 2, 3) + np.prod(m.beta) * signs
+        steps = [i for i, (p, _) in enumerate(factors) if p == 0]
+        if len(steps) == 4:
+            return slopes, error
+        i, j, k, l = *steps, *(i for i, (p, _) in enumerate(factors) if p == 1)
+        return m.two_slopes_of_four(K, i, j, k, l, slopes), error
+    if len(factors) == 4:
+        return four(K, a_plus, a_minus)
+    squares, values, steps = ([i for i, (p, _) in enumerate(factors) if p == kind] for kind in (2, 1, 0))
+    if not squares:
+        return (m.slopes(K, *steps) if not values else m.one_slope(K, *steps, *values)), 0.0
+    (i,) = squares
+    if values:
+        return square(K[..., [i, *values], :][..., [i, *values]], a_plus, a_minus), 0.0
+    j, k = steps
+    total = K[..., i, i] * m.slopes(K, i, j, k) + m.density(K, i, j) * m.slope_value(_given(K, j), k, i)
+    return total + m.density(K, i, k) * m.slope_value(_given(K, k), j, i), 0.0
 
 
 def square(K: np.ndarray, a_plus: float, a_minus: float) -> np.ndarray:

@@ -1,33 +1,36 @@
 """`lg.corrections`: the 1/n tensors of a network, the recursions asked for their last layer."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 
 from largen import door, memory
-from largen.architecture.chain import chain
+from largen.activations.closed import Homogeneous
+from largen.architecture.chain import Layer, chain
 from largen.architecture.levels import levels
 from largen.architecture.nodes import network
 from largen.data import warn_if_unscaled
 from largen.errors import InputError, UnsupportedError
 from largen.scaling.rates import resolve
+from largen.theory.corrections import tangent
 from largen.theory.corrections.moments import THEORY
-from largen.theory.corrections.recursion import recur
+from largen.theory.corrections.recursion import Level, Training, recur
 from largen.theory.corrections.single import recur_single
 from largen.theory.kernels import chosen_layer, warn_if_inaccurate
 from largen.types import hand_back, is_traced, island
 
-HERE, ORDERS = ("K", "V", "K1", "M"), (2, 4, 2, 3)  # and how many inputs each has
-LATER = ("Theta", "Theta1", "D", "F", "A", "B", "P", "Q", "R", "S", "T", "U")
-ARRAYS = 12  # (n, n, n, n) arrays alive in one step
+METRIC = {"K": 2, "V": 4, "K1": 2, "M": 3}  # how many inputs each has
+NTK = {f.name: 2 if f.name in tangent.PAIRS else 4 for f in fields(tangent.Tangent)}
+NAMES = METRIC | NTK
+ARRAYS, MORE_ARRAYS = 12, 60  # (n, n, n, n) arrays alive in one step, without and with those of the NTK
 
 
 @dataclass(frozen=True)
 class Corrections:
-    """What `lg.corrections` returns: the metric of a layer to first order in 1/n, where n is the `width` of the layer before.
+    """What `lg.corrections` returns: metric and NTK of a layer to first order in 1/n, where n is the `width` of the layer before.
 
     The preactivations z of layer l, of two different units i and j, at the inputs 1, 2, 3, 4, have the cumulants
 
@@ -35,7 +38,17 @@ class Corrections:
         E[z_i1 z_i2 z_j3 z_j4] - E[z_i1 z_i2] E[z_j3 z_j4] = V_(12)(34)/n,
 
     up to 1/n^2; V/n is the covariance over networks of the stochastic metric C_b + (C_W/n) sum_j s(z_j1) s(z_j2) (PDLT 4.76).
-    Shapes `K`, `K1` (n, n), `M` (n, n, n), `V` (n, n, n, n), with the layers first for layer="all". `error`: the estimated
+    With H the NTK, dH its differential, d2z dz dz, and ddI, ddII the second ones, d3z dz dz dz and d2z d2z dz dz, all contracted with
+    the rates (units i, j, k, l as indices, then inputs; d_ij = 1 for i = j, else 0),
+
+        E[H_ij12] = d_ij (Theta_12 + Theta1_12/n),      n Cov[z_i1 z_j2, H_kl34] = d_ij d_kl D_1234 + d_ik d_jl F_1324 + d_il d_jk F_1423,
+        n Cov[H_ij12, H_kl34] = d_ij d_kl A_(12)(34) + d_ik d_jl B_1324 + d_il d_jk B_1423,
+        n E[dH_ijk012 z_l3] = d_il d_jk P_0123 + d_ij d_kl Q_0123 + d_ik d_jl Q_0213,
+        n E[ddI_ijkl0123] = d_ij d_kl R_0123 + d_ik d_lj R_0231 + d_il d_jk R_0312,
+        n E[ddII_ijkl1234] = d_ij d_kl S_1234 + d_ik d_lj T_1342 + d_il d_jk U_1423
+
+    (PDLT 8.67, 8.82, 11.45, inf.11, inf.12), indices stored in the order written here. Shapes `K`, `K1`, `Theta`, `Theta1` (n, n), `M`
+    (n, n, n), the others (n, n, n, n), with the layers first for layer="all". `error`: the estimated
     relative error of the Gaussian expectations, at the worst layer. `width`: n, an integer, or one a layer. What there is not
     is None, and `missing` says why. `fluctuation`: the largest V_(aa)(aa)/(n K_aa^2); trust the expansion while it is small.
     """
@@ -63,28 +76,32 @@ class Corrections:
 
 
 def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = None, tensors: Iterable[str] | None = None) -> Corrections:
-    r"""The first corrections in 1/n to the statistics of a network at initialisation: V, K{1} and, with skip connections, M.
+    r"""The first corrections in 1/n to the statistics of a network at initialisation, of its outputs and of its NTK.
 
     K^(1) = C_b + C_W x.x'/n_0, V^(1) = K{1}^(1) = M^(1) = 0, and then layer by layer, for a plain chain with r = n_l/n_{l-1},
 
         V'    = C_W^2 [<s1 s2 s3 s4> - <s1 s2><s3 s4> + r J V J],    (J X)_12 = (1/2) sum_ab <d_a d_b (s1 s2)> X_ab,
         K{1}' = C_W r [J K{1} + (1/8) sum <d_a d_b d_c d_d (s1 s2)> V_(ab)(cd)]
 
-    without an inverse kernel, so that inputs may coincide. All multiply 1/n_{L-1}, the width of the layer before the one that
-    is reported; widths enter through ratios only.
+    without an inverse kernel, so that inputs may coincide, and so on for the NTK (docs: first corrections in 1/n). All multiply
+    1/n_{L-1}, the width of the layer before the one that is reported; widths enter through ratios only.
 
-    Parameters: `net`, a chain, also of residual blocks; `X` (n, features); `rates`, which these tensors do not depend on (checked
-    only); `layer`, None for the output, a number 1..L, a path, or "all"; `tensors`, names to compute, such as ("V",), default all.
+    Parameters: `net`, a chain, also of residual blocks; `X` (n, features); `rates` of the NTK, as in `lg.kernel`; `layer`, None for the
+    output, a number 1..L, a path, or "all"; `tensors`, names to compute, such as ("V",), default all there are for this network.
 
     Returns `Corrections`, in the dtype of X, computed in float64. How: the ReLU family in closed form (four different inputs: an
     integral in one dimension); smooth activations on lattices, relative error about 1e-9; other kinked ones by quadrature split
-    at the kinks, for one or two inputs. One input costs little at any depth; else time and memory grow as n^4.
+    at the kinks, for one or two inputs. The NTK: plain chains of smooth activations and of the ReLU family, whose second derivative
+    counts as 0 in P and Q, as automatic differentiation has it, and whose ddNTKs R, S, T, U do not exist; expectations over four
+    inputs to about 1e-7. One input costs little at any depth; else time and memory grow as n^4.
 
     Raises `InputError` for unknown names, layers, inputs that are not (n, features), too many of them for the memory, traced
-    values; `UnsupportedError` for what is no chain, for tensors not in this version, and for three or more different inputs of a
-    kinked activation without closed form. Warns (`AccuracyWarning`) for an error above 1e-6, such as by undeclared kinks.
+    values; `UnsupportedError` for what is no chain, for tensors asked for by name that the network has not, and for three or more
+    different inputs of a kinked activation without closed form. Warns (`AccuracyWarning`) for an error above 1e-6, such as by
+    undeclared kinks.
 
-    Source: PDLT 4.115-4.119 (inverse-free), B.24 corrected by M for activations that are not odd.
+    Source: PDLT 4.115-4.119, 8.63-8.97, 11.49 (corrected), 11.52, inf.172-176, inverse-free; B.24 corrected by M for activations that
+    are not odd.
 
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[64] * 4, out=1, activation="relu", C_W=2.0)
@@ -97,63 +114,91 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
            [-1.0634,  0.    ]])
     """
     whole, x = network(net), door.points(X)
-    resolve(whole, rates)
+    extras = resolve(whole, rates)
     layers = chain(whole)
     chosen = chosen_layer(layer, [path for path, _ in levels(whole)])
-    wanted = _names(tensors)
+    missing = _unavailable(layers)
+    wanted = _names(tensors, missing)
     if is_traced(x, whole):
         raise InputError("net, X", "traced values", "concrete ones: grids are chosen by value", "Call it outside jit, grad and vmap.")
     warn_if_unscaled(x)
     unique, back = np.unique(np.asarray(x, np.float64) + 0.0, axis=0, return_inverse=True)  # -0 and 0 are one input
-    L, n, many = len(layers), len(x), len(layers) if chosen == "all" else 1
-    if wanted != {"K"}:
-        needed = 8.0 * (ARRAYS * len(unique) ** 4 + 2 * many * n**4)
-        got = f"{n} inputs, {len(unique)} of them different, with {n}^4 entries of V a layer"
-        memory.require(needed, "X", got, 'Take fewer inputs, or ask for tensors=("K",).')
-    K1 = float(layers[0].C_b) + float(layers[0].C_W) * (unique @ unique.T) / x.shape[1]
+    L, many = len(layers), len(layers) if chosen == "all" else 1
     picked = [*range(L)] if isinstance(chosen, str) else [chosen % L]
+    _fits(len(x), len(unique), many, wanted)
+    top = max((level for level, names in tangent.TOP.items() if wanted & set(names)), default=0)
+    gram = unique @ unique.T / x.shape[1]
+    pairs = [(float(extras[layer.path][0]), float(extras[layer.path][1])) for layer in layers]
+    training = Training(pairs, pairs[0][0] + pairs[0][1] * gram, top) if top else None
+    K1 = float(layers[0].C_b) + float(layers[0].C_W) * gram
     if len(unique) == 1:
-        line = recur_single(layers, K1[0, 0], x.shape[1])
-        arrays = [
-            np.asarray(v)[picked].reshape(-1, *(1,) * order) for v, order in zip((line.K, line.V, line.K1, line.M), ORDERS, strict=True)
-        ]
+        line = recur_single(layers, K1[0, 0], x.shape[1], training=training)
+        named = {name: _named(line, name)[picked].reshape(-1, *(1,) * order) for name, order in NAMES.items() if name in wanted}
         error = line.error[picked].max()
     else:
-        found = [
-            level for l, level in enumerate(recur(layers[: picked[-1] + 1], K1, x.shape[1], first_order=wanted != {"K"})) if l in picked
-        ]
-        arrays, error = [np.stack(v) for v in zip(*((f.K, f.V, f.K1, f.M) for f in found), strict=True)], found[-1].error
+        steps = recur(layers[: picked[-1] + 1], K1, x.shape[1], first_order=wanted != {"K"}, training=training)
+        found = [level for l, level in enumerate(steps) if l in picked]
+        named, error = {name: np.stack([_named(f, name) for f in found]) for name in NAMES if name in wanted}, found[-1].error
     widths = [x.shape[1], *(layer.width for layer in layers)]
     n_before = np.array([widths[l] for l in picked])
-    K, V = arrays[:2]
-    fluctuation = _fluctuation(K, V, n_before) if wanted != {"K"} else None
-    missing = {name: "not in this version" for name in LATER} | {name: "not asked for" for name in HERE if name not in wanted}
+    fluctuation = _fluctuation(named["K"], named["V"], n_before) if {"K", "V"} <= wanted else None
+    missing |= {name: "not asked for" for name in NAMES if name not in wanted and name not in missing}
     if not any(layers[l].skip for l in picked):
-        wanted, missing = wanted - {"M"}, {**missing, "M": "zero without a skip connection into the layer"}
+        named.pop("M", None)
+        missing["M"] = "zero without a skip connection into the layer"
     warn_if_inaccurate(error, x.dtype)
     with island(x):
-        named: dict[str, Any] = {}
-        for name, value, order in zip(HERE, arrays, ORDERS, strict=True):
-            full = value[np.ix_(np.arange(len(picked)), *[back] * order)] if name in wanted else None
-            named[name] = None if full is None else jnp.asarray(full if chosen == "all" else full[0], x.dtype)
-        named = hand_back({**named, "error": jnp.asarray(error, x.dtype)}, x)
+        full = {name: value[np.ix_(np.arange(len(picked)), *[back] * NAMES[name])] for name, value in named.items()}
+        out = {name: jnp.asarray(value if chosen == "all" else value[0], x.dtype) for name, value in full.items()}
+        out = hand_back({**out, "error": jnp.asarray(error, x.dtype)}, x)
     width = tuple(map(int, n_before)) if chosen == "all" else int(n_before[0])
-    return Corrections(**named, width=width, fluctuation=fluctuation, missing=missing)
+    return Corrections(**{**dict.fromkeys(NAMES), **out}, width=width, fluctuation=fluctuation, missing=missing)
 
 
-def _names(tensors: Iterable[str] | None) -> set[str]:
+def _named(level: Level, name: str) -> np.ndarray:
+    """A tensor of a layer, or of all layers stacked."""
+    return np.asarray(getattr(level.tangent if name in NTK else level, name))
+
+
+def _fits(n: int, different: int, layers: int, wanted: set[str]) -> None:
+    """Refuse what does not fit into memory."""
+    if wanted == {"K"}:
+        return
+    four = sum(NAMES[name] == 4 for name in wanted)
+    needed = 8.0 * ((MORE_ARRAYS if wanted & set(NTK) else ARRAYS) * different**4 + 2 * four * layers * n**4)
+    got = f"{n} inputs, {different} of them different, with {n}^4 entries of a tensor a layer"
+    memory.require(needed, "X", got, 'Take fewer inputs, or ask for fewer tensors, such as tensors=("K", "V").')
+
+
+def _unavailable(layers: tuple[Layer, ...]) -> dict[str, str]:
+    """{name: why the network has no such tensor}."""
+    skip = next((layer for layer in layers if layer.skip), None)
+    if skip is not None:
+        return dict.fromkeys(NTK, f"the 1/n theory of the NTK is that of plain chains; {skip.path} has a skip connection")
+    acts = [layer.activation for layer in layers if layer.activation is not None]
+    kinked = next((phi for phi in acts if phi.kinks and not isinstance(phi.closed, Homogeneous)), None)
+    if kinked is not None:
+        return dict.fromkeys(NTK, f"{kinked.name} has kinks, and no closed form: smooth activations and the ReLU family have it")
+    bent = next((phi for phi in acts if phi.kinks), None)
+    if bent is not None:
+        reason = f"ddNTKs need two derivatives; steps of {bent.name} across its kink change the NTK by 1/sqrt(n). Take gelu or swish"
+        return dict.fromkeys(tangent.TOP[3], reason)
+    return {}
+
+
+def _names(tensors: Iterable[str] | None, missing: Mapping[str, str]) -> set[str]:
     """The tensors to compute, checked."""
     if tensors is None:
-        return set(HERE)
+        return set(NAMES) - set(missing)
     if isinstance(tensors, str) or not all(isinstance(t, str) for t in tensors):
         raise InputError("tensors", repr(tensors), 'a collection of names, such as ("K", "V")')
     names = set(tensors)
     for name in sorted(names):
-        door.choice(name, "tensors", HERE + LATER)
-        if name in LATER:
-            raise UnsupportedError(f"the tensor {name}", "", THEORY, "it is not in this version", HERE)
+        door.choice(name, "tensors", tuple(NAMES))
+        if name in missing:
+            raise UnsupportedError(f"the tensor {name}", "", THEORY, missing[name], [n for n in NAMES if n not in missing])
     if not names:
-        raise InputError("tensors", "no names", "at least one of " + ", ".join(HERE))
+        raise InputError("tensors", "no names", "at least one of " + ", ".join(NAMES))
     return names
 
 

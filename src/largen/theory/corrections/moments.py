@@ -1,6 +1,6 @@
 r"""What one activation contributes to a step of the 1/n recursions: Gaussian moments at the inputs, from K alone.
 
-    m[a, b, i, j] = <d^i/dz_a^i d^j/dz_b^j (s_a s_b)>,  i + j <= 4,         S[a, b, c, d] = <s_a s_b s_c s_d>,
+    m[a, b, i, j] = <d^i/dz_a^i d^j/dz_b^j (s_a s_b)>,  i + j <= 4 or 6,    S[a, b, c, d] = <s_a s_b s_c s_d>,
 
 derivatives in the sense of distributions: m = <s^(i)(z_a) s^(j)(z_b)> for smooth s, and twice (four times) the derivatives of
 closed forms in K otherwise, since <d_a d_b f> = 2 d<f>/dK_ab (Price), so that no second derivative of a kink is ever taken.
@@ -22,28 +22,29 @@ from largen.activations.closed import Homogeneous, Step
 from largen.errors import UnsupportedError
 from largen.gaussian import hermite, lattice, orthant, piecewise
 
-ORDERS = 5  # derivatives 0 to 4
+ORDERS, MORE = 5, 6  # derivatives 0 to 4 for the metric, 0 to 5 for the mean of the NTK
 COINCIDE = 1e-13  # sin^2 of the angle below which two inputs count as one (or opposite) for a kinked activation
 
 
 @dataclass(frozen=True)
 class Moments:
-    """`m` (n, n, 5, 5), `S` (n, n, n, n) or None, and their estimated `error`, relative to the largest moment."""
+    """`m` (n, n, orders, orders), `S` (n, n, n, n) or None, and their estimated `error`, relative to the largest moment."""
 
     m: np.ndarray
     S: np.ndarray | None
     error: float
 
 
-def moments(phi: Activation, K: np.ndarray, path: str, four: bool = True) -> Moments:
-    """The moments at inputs of covariance K (n, n); `four`: S too. `path` names the activation in errors.
+def moments(phi: Activation, K: np.ndarray, path: str, four: bool = True, orders: int = ORDERS) -> Moments:
+    """The moments at inputs of covariance K (n, n); `four`: S too; `orders`: ORDERS, or MORE for i + j <= 6. `path` names the
+    activation in errors.
 
     Raises `UnsupportedError` for activations that jump, and for three or more inputs of a kinked one without closed form.
     """
     if isinstance(phi.closed, Homogeneous):
-        return _homogeneous(phi.closed, K, four)
+        return _homogeneous(phi.closed, K, four, orders)
     if not phi.kinks:
-        return _smooth(phi, K, four)
+        return _smooth(phi, K, four, orders)
     if isinstance(phi.closed, Step) or any(phi.jumps(0)):
         raise UnsupportedError(repr(phi), path, THEORY, "two inputs of an activation that jumps move apart as 1/sqrt(n), not 1/n", SMOOTH)
     if len(K) > 2:
@@ -73,14 +74,15 @@ def _change(other: np.ndarray, value: np.ndarray) -> float:
 
 
 @cache
-def _derivatives(phi: Activation) -> tuple[Any, ...]:
-    return tuple(phi.derivative(i) for i in range(ORDERS))
+def derivatives(phi: Activation, orders: int = ORDERS) -> tuple[Any, ...]:
+    """phi and its derivatives of order 1 to orders - 1."""
+    return tuple(phi.derivative(i) for i in range(orders))
 
 
 @cache
-def _pair_features(phi: Activation) -> Any:
+def _pair_features(phi: Activation, orders: int) -> Any:
     def features(z: Any) -> tuple[Any, Any]:
-        return tuple(jnp.stack([f(z[a]) for f in _derivatives(phi)]) for a in (0, -1))  # type: ignore[return-value]
+        return tuple(jnp.stack([f(z[a]) for f in derivatives(phi, orders)]) for a in (0, -1))  # type: ignore[return-value]
 
     return features
 
@@ -95,13 +97,13 @@ def _four_features(phi: Activation, d: int) -> Any:
     return features
 
 
-def _smooth(phi: Activation, K: np.ndarray, four: bool) -> Moments:
-    n, functions = len(K), _derivatives(phi)
+def _smooth(phi: Activation, K: np.ndarray, four: bool, orders: int) -> Moments:
+    n, functions = len(K), derivatives(phi, orders)
     errors = [float(_mismatch(phi, K.diagonal()))]
-    m = np.zeros((n, n, ORDERS, ORDERS))
+    m = np.zeros((n, n, orders, orders))
     for a, b in _pairs(n):
         at = np.ix_((a,), (a,)) if a == b else np.ix_((a, b), (a, b))
-        rule = partial(lattice.gram, _pair_features(phi), functions, 2, K[at])
+        rule = partial(lattice.gram, _pair_features(phi, orders), functions, 2, K[at])
         m[a, b] = rule()
         m[b, a] = m[a, b].T
         if b - a == (n > 1):  # a sample of the pairs is done a second time
@@ -123,7 +125,7 @@ def _smooth(phi: Activation, K: np.ndarray, four: bool) -> Moments:
 
 def smooth_line(phi: Activation, q: Any, every: int = 1) -> tuple[Any, ...]:
     """(g, g', g'', <(s^2)'>, <(s^2)'''>, <s^4>) at one input of variance q, g = <s^2>; `every` as in `hermite.nodes`."""
-    s, mean = _on_a_line(phi, q, every)
+    s, mean = on_a_line(phi, q, every)
     return (*(mean(_square(s, o)) / 2 ** (o // 2) for o in (0, 2, 4)), mean(_square(s, 1)), mean(_square(s, 3)), mean(s[0] ** 4))
 
 
@@ -132,7 +134,7 @@ def mismatch(phi: Activation, q: Any) -> Any:
     jump of a derivative at a kink that was not declared."""
     if phi.kinks or isinstance(phi.closed, Homogeneous):
         return jnp.zeros(())
-    s, mean = _on_a_line(phi, q, 1)
+    s, mean = on_a_line(phi, q, 1)
     gaps = []
     for o in range(ORDERS - 1):
         h, z = _square(s, o), s[-1]
@@ -143,11 +145,11 @@ def mismatch(phi: Activation, q: Any) -> Any:
 _mismatch = jax.jit(lambda phi, q: jax.vmap(lambda v: mismatch(phi, v))(q).max(), static_argnums=0)
 
 
-def _on_a_line(phi: Activation, q: Any, every: int) -> tuple[list[Any], Any]:
+def on_a_line(phi: Activation, q: Any, every: int, orders: int = ORDERS) -> tuple[list[Any], Any]:
     """s and its derivatives at the nodes of a trapezoid rule, then the nodes z; and the mean of what is known there."""
     u, w = hermite.nodes(jnp.float64, every)
     z = jnp.sqrt(q) * u
-    return [*(f(z) for f in _derivatives(phi)), z], partial(jnp.dot, jnp.asarray(w))
+    return [*(f(z) for f in derivatives(phi, orders)), z], partial(jnp.dot, jnp.asarray(w))
 
 
 def _square(s: list[Any], order: int) -> Any:
@@ -158,10 +160,10 @@ def _square(s: list[Any], order: int) -> Any:
 # ---------------------------------------------------------------- the ReLU family: closed forms
 
 
-def _homogeneous(form: Homogeneous, K: np.ndarray, four: bool) -> Moments:
+def _homogeneous(form: Homogeneous, K: np.ndarray, four: bool, orders: int) -> Moments:
     n, plus, minus = len(K), form.a_plus, form.a_minus
     q = K.diagonal()
-    m = _homogeneous_jets(form, q[:, None], q[None, :], K)
+    m = _homogeneous_jets(form, q[:, None], q[None, :], K, orders)
     if not four:
         return Moments(m, None, 0.0)
     S, error = np.zeros((n,) * 4), 0.0
@@ -181,11 +183,11 @@ def _homogeneous(form: Homogeneous, K: np.ndarray, four: bool) -> Moments:
     return Moments(m, S, error)
 
 
-def _homogeneous_jets(form: Homogeneous, q1: Any, q2: Any, k: Any) -> np.ndarray:
+def _homogeneous_jets(form: Homogeneous, q1: Any, q2: Any, k: Any, orders: int) -> np.ndarray:
     """m from F = A2 k + J (sqrt(D) - theta k), D = q1 q2 - k^2, J = (a+ - a-)^2/(2 pi), and <s'_1 s_2> = c (sqrt(q2) + k/sqrt(q1)).
 
-    Where the inputs coincide or oppose, fourth derivatives diverge as 1/sqrt(D); they multiply the variance of the gap, which
-    vanishes faster there: they are 0 in the limit.
+    Where the inputs coincide or oppose, fourth derivatives diverge as 1/sqrt(D), sixth ones as D^(-3/2); they multiply variances of
+    the gap, which vanish faster there: they are 0 in the limit.
     """
     A2, J = (form.a_plus**2 + form.a_minus**2) / 2, (form.a_plus - form.a_minus) ** 2 / (2 * np.pi)
     c = (form.a_plus**2 - form.a_minus**2) / 4 * sqrt(2 / np.pi)
@@ -196,7 +198,7 @@ def _homogeneous_jets(form: Homogeneous, q1: Any, q2: Any, k: Any) -> np.ndarray
     apart = D > COINCIDE * q1 * q2
     root, inverse = np.sqrt(D), np.where(apart, 1 / np.sqrt(np.where(apart, D, 1)), 0.0)
     theta = np.arctan2(root, k)
-    m = np.zeros((*k.shape, ORDERS, ORDERS))
+    m = np.zeros((*k.shape, orders, orders))
     m[..., 0, 0] = A2 * k + J * (root - theta * k)
     m[..., 1, 1] = A2 - J * theta
     m[..., 2, 0], m[..., 0, 2] = J * root / q1, J * root / q2
@@ -207,6 +209,10 @@ def _homogeneous_jets(form: Homogeneous, q1: Any, q2: Any, k: Any) -> np.ndarray
     m[..., 1, 0], m[..., 0, 1] = c * (r2 + k / r1), c * (r1 + k / r2)
     m[..., 2, 1], m[..., 1, 2] = c / r1, c / r2
     m[..., 3, 0], m[..., 0, 3] = -c * k / r1**3, -c * k / r2**3
+    if orders == MORE:
+        for i, j, p, q in ((5, 1, q1, q2), (1, 5, q2, q1)):
+            m[..., i, j] = J * k * inverse / p * (2 / p + q * inverse**2)
+        m[..., 4, 2], m[..., 2, 4], m[..., 3, 3] = (J * v * inverse**3 for v in (-q2, -q1, k))
     m[~live] = 0.0
     return m
 

@@ -18,52 +18,92 @@ with F''[V] = (1/4) <d_a d_b d_c d_d (s1 s2)> V_(ab)(cd). The printed (B.24) lac
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from largen.architecture.chain import Layer
-from largen.theory.corrections.moments import moments
+from largen.theory.corrections import tangent
+from largen.theory.corrections.contract import first, second, shift, third
+from largen.theory.corrections.moments import MORE, Moments, moments
+from largen.theory.corrections.quartets import quartets
+from largen.theory.corrections.tangent import Tangent
 from largen.types import float64
 
 
 @dataclass(frozen=True)
 class Level:
-    """The tensors of one layer: `K` (n, n); `V` (n, n, n, n), `K1` (n, n), `M` (n, n, n), which multiply 1/n_{l-1}; and the
-    largest `error` of a Gaussian expectation so far."""
+    """The tensors of one layer: `K` (n, n); `V` (n, n, n, n), `K1` (n, n), `M` (n, n, n), which multiply 1/n_{l-1}; the largest `error`
+    of a Gaussian expectation so far; those of its NTK, or None."""
 
     K: Any
     V: Any
     K1: Any
     M: Any
     error: Any = 0.0
+    tangent: Tangent | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """What the tensors of the NTK need: `rates` (lambda_b, lambda_W) of every layer, the `first` layer's NTK, and `top`, how far to go
+    in `tangent.TOP`."""
+
+    rates: Sequence[tuple[float, float]]
+    first: np.ndarray
+    top: int
 
 
 def recur(
-    layers: Sequence[Layer], K1: np.ndarray, inputs: int, tuned: tuple[float, float] = (0.0, 0.0), first_order: bool = True
+    layers: Sequence[Layer],
+    K1: np.ndarray,
+    inputs: int,
+    tuned: tuple[float, float] = (0.0, 0.0),
+    first_order: bool = True,
+    training: Training | None = None,
 ) -> Iterator[Level]:
     """The tensors of one layer of a chain after the other, from the kernel `K1` (n, n) of the first and the number of input features.
 
     `tuned` = (c_b{1}, c_W{1}): hyperparameters C_b + c_b{1}/n_{l-1}, C_W + c_W{1}/n_{l-1} from the second layer on, whose shift of
     the mean, c_b{1} + c_W{1} <s s>, is part of K{1} (PDLT 5.138-5.140). `first_order=False`: K only, the others zero.
+    `training`: the tensors of the NTK too, of plain chains.
     """
     n = len(K1)
-    level = Level(np.asarray(K1, np.float64), np.zeros((n,) * 4), np.zeros((n, n)), np.zeros((n,) * 3))
+    start = None if training is None else tangent.first_layer(training.first)
+    level = Level(np.asarray(K1, np.float64), np.zeros((n,) * 4), np.zeros((n, n)), np.zeros((n,) * 3), tangent=start)
     yield level
     before = inputs
-    for last, layer in pairwise(layers):
-        level = advance(level, layer, last.width / before, tuned, first_order)
+    for l, (last, layer) in enumerate(pairwise(layers), 1):
+        r = last.width / before
+        if training is None:
+            level = advance(level, layer, r, tuned, first_order)
+        else:
+            level = _advance_both(level, layer, r, training.rates[l], training.top)
         yield level
         before = last.width
+
+
+@float64
+def _advance_both(x: Level, layer: Layer, r: float, rates: tuple[float, float], top: int) -> Level:
+    """One step of a plain chain with the tensors of its NTK, all from one set of moments."""
+    assert layer.activation is not None and x.tangent is not None
+    at = moments(layer.activation, x.K, layer.path, four=False, orders=MORE)
+    X, error = quartets(layer.activation, x.K, top)
+    at = Moments(at.m, X[0, 0, 0, 0], max(at.error, error))
+    after = tangent.advance(x.tangent, x.V, x.K1, at.m, X, tangent.Hyper(float(layer.C_W), *rates, r), top)
+    return replace(_step(x, layer, r, at), tangent=after)
 
 
 @float64
 def advance(x: Level, layer: Layer, r: float, tuned: tuple[float, float] = (0.0, 0.0), first_order: bool = True) -> Level:
     """One step: the tensors of `layer` from those of the layer before, `r` = n_l/n_{l-1}; `tuned`, `first_order` as in `recur`."""
     assert layer.activation is not None
-    at = moments(layer.activation, x.K, layer.path, first_order)
+    return _step(x, layer, r, moments(layer.activation, x.K, layer.path, first_order), tuned)
+
+
+def _step(x: Level, layer: Layer, r: float, at: Moments, tuned: tuple[float, float] = (0.0, 0.0)) -> Level:
     C, gamma, m = float(layer.C_W), float(layer.skip), at.m
     F = m[..., 0, 0]
     K = float(layer.C_b) + C * F + gamma**2 * x.K
@@ -72,7 +112,7 @@ def advance(x: Level, layer: Layer, r: float, tuned: tuple[float, float] = (0.0,
         return Level(K, x.V, x.K1, x.M, error)
     JV = second(m, x.V)
     V = C**2 * (at.S - F[:, :, None, None] * F[None, None] + r * second(m, JV.transpose(2, 3, 0, 1)).transpose(2, 3, 0, 1))
-    K1 = C * r * (second(m, x.K1) + 0.5 * fourth(m, x.V) + 0.5 * third(m, x.M)) + gamma**2 * r * x.K1 + tuned[0] + tuned[1] * F
+    K1 = C * r * (shift(m, x.K1, x.V) + 0.5 * third(m, x.M)) + gamma**2 * r * x.K1 + tuned[0] + tuned[1] * F
     if not gamma and not x.M.any():
         return Level(K, _symmetric(V), K1, x.M, error)
     JM, DM = second(m, x.M), first(m, x.M.transpose(2, 0, 1))
@@ -88,36 +128,3 @@ def advance(x: Level, layer: Layer, r: float, tuned: tuple[float, float] = (0.0,
 def _symmetric(V: np.ndarray) -> np.ndarray:
     """Rounding taken out of the symmetry (12) <-> (34)."""
     return (V + V.transpose(2, 3, 0, 1)) / 2
-
-
-def _diagonal(X: np.ndarray) -> np.ndarray:
-    """X_aa... with a first."""
-    return np.moveaxis(np.diagonal(X, axis1=0, axis2=1), -1, 0)
-
-
-def first(m: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """(D X)_12... = <s'1 s2> X_1... + <s1 s'2> X_2..., for X (n, ...)."""
-    over = (..., *(None,) * (X.ndim - 1))
-    return m[:, :, 1, 0][over] * X[:, None] + m[:, :, 0, 1][over] * X[None, :]
-
-
-def second(m: np.ndarray, X: np.ndarray) -> np.ndarray:
-    """(J X)_12... for X (n, n, ...), symmetric in the first two."""
-    over, d = (..., *(None,) * (X.ndim - 2)), _diagonal(X)
-    return 0.5 * m[:, :, 2, 0][over] * d[:, None] + 0.5 * m[:, :, 0, 2][over] * d[None, :] + m[:, :, 1, 1][over] * X
-
-
-def third(m: np.ndarray, M: np.ndarray) -> np.ndarray:
-    """<d_a d_b d_c (s1 s2)> M_(ab)c over a, b, c in {1, 2}."""
-    own = np.einsum("aaa->a", M)  # M_(11)1
-    far = np.einsum("aab->ab", M) + 2 * np.einsum("aba->ab", M)  # M_(11)2 + 2 M_(12)1
-    return m[:, :, 3, 0] * own[:, None] + m[:, :, 0, 3] * own[None, :] + m[:, :, 2, 1] * far + m[:, :, 1, 2] * far.T
-
-
-def fourth(m: np.ndarray, V: np.ndarray) -> np.ndarray:
-    """F''[V] = (1/4) <d_a d_b d_c d_d (s1 s2)> V_(ab)(cd) over a, b, c, d in {1, 2}."""
-    own = np.einsum("aaaa->a", V)
-    three = np.einsum("aaab->ab", V)  # V_(11)(12)
-    mixed = 2 * np.einsum("aabb->ab", V) + 4 * np.einsum("abab->ab", V)
-    total = m[:, :, 4, 0] * own[:, None] + m[:, :, 0, 4] * own[None, :] + m[:, :, 2, 2] * mixed
-    return (total + 4 * m[:, :, 3, 1] * three + 4 * m[:, :, 1, 3] * three.T) / 4

@@ -3,6 +3,8 @@ r"""The 1/n recursions for one input: five numbers a layer, scanned, so that dep
 K' = C_b + C_W g + gamma^2 K,  g = <s^2>,       x = chi_par = C_W g' + gamma^2,       D = <(s^2)'>,  T = <(s^2)'''>,
 V' = C_W^2 (<s^4> - g^2) + 4 gamma^2 C_W g' K^2 + r (x^2 V + 2 C_W x D M),
 M' = gamma (C_W D K + r x M),       K{1}' = r [x K{1} + C_W (g'' V + T M)/2] + c_b{1} + c_W{1} g.
+
+The tensors of the NTK take the same step as those of many inputs, with arrays of one entry.
 """
 
 from collections.abc import Sequence
@@ -18,35 +20,43 @@ from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous
 from largen.architecture.chain import Layer
 from largen.gaussian import piecewise
-from largen.theory.corrections.moments import kinked_line, mismatch, smooth_line
-from largen.theory.corrections.recursion import Level
+from largen.theory.corrections import tangent
+from largen.theory.corrections.moments import MORE, kinked_line, mismatch, on_a_line, smooth_line
+from largen.theory.corrections.quartets import PATTERNS, Orders, Quartets
+from largen.theory.corrections.recursion import Level, Training
 from largen.types import float64
 
 
 @float64
-def recur_single(layers: Sequence[Layer], K1: float, inputs: int, tuned: tuple[float, float] = (0.0, 0.0)) -> Level:
-    """The tensors of every layer of a chain at one input, stacked: K, V, K1, M and the relative error so far, (L,) each.
+def recur_single(
+    layers: Sequence[Layer], K1: float, inputs: int, tuned: tuple[float, float] = (0.0, 0.0), training: Training | None = None
+) -> Level:
+    """The tensors of every layer of a chain at one input, stacked: K, V, K1, M and the relative error so far, (L,) each; with
+    `training` those of the NTK, (L, 1, 1) or (L, 1, 1, 1, 1).
 
     Arguments as in `recur`, K1 a number.
     """
-    start = tuple(jnp.asarray(v, float) for v in (K1, 0.0, 0.0, 0.0, 0.0))
-    parts, carry, at = [tuple(v[None] for v in start)], start, 1
+    first = None if training is None else tangent.first_layer(jnp.asarray(training.first))
+    start = (*(jnp.asarray(v, float) for v in (K1, 0.0, 0.0, 0.0, 0.0)), first)
+    rates, top = (np.zeros((len(layers), 2)), 0) if training is None else (np.asarray(training.rates, float), training.top)
+    parts, carry, at = [jax.tree_util.tree_map(lambda v: v[None], start)], start, 1
     widths = np.array([inputs, *(layer.width for layer in layers)], float)
     for phi, group in groupby(layers[1:], key=lambda layer: layer.activation):
         assert phi is not None
         many = list(group)
         ratios = widths[at : at + len(many)] / widths[at - 1 : at - 1 + len(many)]
         table = np.array([[float(layer.C_W), float(layer.C_b), float(layer.skip)] for layer in many])
-        carry, stacked = _stretch(phi, carry, np.column_stack([table, ratios]), jnp.asarray(tuned, float))
+        rows = np.column_stack([table, ratios, rates[at : at + len(many)]])
+        carry, stacked = _stretch(phi, carry, rows, jnp.asarray(tuned, float), top)
         parts.append(stacked)
         at += len(many)
-    return Level(*(np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(5)))
+    return Level(*jax.tree_util.tree_map(lambda *v: np.concatenate([np.asarray(a) for a in v]), *parts))
 
 
-@partial(jax.jit, static_argnums=0)
-def _stretch(phi: Activation, carry: Any, table: Any, tuned: Any) -> tuple[Any, Any]:
+@partial(jax.jit, static_argnums=(0, 4))
+def _stretch(phi: Activation, carry: Any, table: Any, tuned: Any, top: int) -> tuple[Any, Any]:
     def step(x: Any, row: Any) -> tuple[Any, Any]:
-        (K, V, K1, M, worst), (C, C_b, gamma, r) = x, row
+        (K, V, K1, M, worst, ntk), (C, C_b, gamma, r, lb, lw) = x, row
         fine = _jets(phi, K, False)
         g, slope, curve, D, T, S = fine
         chi = C * slope + gamma**2
@@ -57,7 +67,10 @@ def _stretch(phi: Activation, carry: Any, table: Any, tuned: Any) -> tuple[Any, 
             gamma * (C * D * K + r * chi * M),
             jnp.maximum(worst, jnp.maximum(_change(fine, _jets(phi, K, True)), mismatch(phi, K))),
         )
-        return after, after
+        if ntk is not None:
+            m, X = _all_moments(phi, K, top)
+            ntk = tangent.advance(ntk, V[None, None, None, None], K1[None, None], m, X, tangent.Hyper(C, lb, lw, r), top)
+        return (*after, ntk), (*after, ntk)
 
     return jax.lax.scan(step, carry, table)
 
@@ -78,3 +91,16 @@ def _jets(phi: Activation, q: Any, coarse: bool) -> tuple[Any, ...]:
     if phi.kinks:
         return kinked_line(phi, q, piecewise.COARSE if coarse else piecewise.FINE)
     return smooth_line(phi, q, 2 if coarse else 1)
+
+
+def _all_moments(phi: Activation, q: Any, top: int) -> tuple[Any, Quartets]:
+    """m (1, 1, 6, 6) and X (1, 1, 1, 1) by orders at variance q, as in `moments` and `quartets`."""
+    if isinstance(phi.closed, Homogeneous):
+        A2, A4 = ((phi.closed.a_plus**p + phi.closed.a_minus**p) / 2 for p in (2, 4))
+        m = jnp.zeros((MORE, MORE)).at[0, 0].set(A2 * q).at[1, 1].set(A2)
+        fours: dict[Orders, Any] = {(0, 0, 0, 0): 3 * A4 * q**2, (0, 0, 1, 1): A4 * q, (1, 1, 1, 1): A4 + 0 * q}
+    else:
+        s, mean = on_a_line(phi, q, 1, MORE)
+        m = jnp.stack([jnp.stack([mean(s[i] * s[j]) for j in range(MORE)]) for i in range(MORE)])
+        fours = {o: mean(s[o[0]] * s[o[1]] * s[o[2]] * s[o[3]]) for o in PATTERNS[top]}
+    return m[None, None], {o: v.reshape(1, 1, 1, 1) for o, v in fours.items()}

@@ -1,0 +1,123 @@
+r"""Expectations of four factors, which the recursions of the NTK's fluctuations need:
+
+    X[o1 o2 o3 o4][a, b, c, d] = <s^(o1)(z_a) s^(o2)(z_b) s^(o3)(z_c) s^(o4)(z_d)>      at inputs a, b, c, d, from K alone.
+
+There are at most four different inputs in each. Smooth activations: one lattice for every set of inputs, all orders of
+derivatives at once as one matrix product. The ReLU family (orders 0 and 1): closed forms, and one integral for four different inputs.
+"""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache, partial
+from itertools import combinations, permutations, product
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from largen.activations.activation import Activation
+from largen.activations.closed import Homogeneous
+from largen.gaussian import lattice, orthant
+from largen.theory.corrections.moments import derivatives
+from largen.types import float64
+
+Orders = tuple[int, int, int, int]
+# What the fluctuations of the NTK, dNTKs and ddNTKs need, by the highest derivative of s in them.
+NTK: tuple[Orders, ...] = ((0, 0, 0, 0), (0, 0, 1, 1), (1, 1, 1, 1))
+PATTERNS: dict[int, tuple[Orders, ...]] = {1: NTK, 2: (*NTK, (2, 1, 1, 0)), 3: (*NTK, (2, 1, 1, 0), (3, 1, 1, 1), (2, 2, 1, 1))}
+TOLERANCE = {1: 1e-9, 2: 1e-9, 3: 1e-8, 4: 1e-7}  # by different inputs: what lattices are chosen by; they reach more, and it is estimated
+# How the four inputs of an entry coincide, in increasing order of inputs: (a, b, c, d) of its different inputs.
+COINCIDENCES = ((0, 0, 0, 0), (0, 0, 0, 1), (0, 1, 1, 1), (0, 0, 1, 1), (0, 0, 1, 2), (0, 1, 1, 2), (0, 1, 2, 2), (0, 1, 2, 3))
+
+Quartets = dict[Orders, np.ndarray]
+
+
+def quartets(phi: Activation, K: np.ndarray, top: int) -> tuple[Quartets, float]:
+    """(X by orders, error relative to the largest of each) at inputs of covariance K (n, n); `top`: the highest derivative, 1 to 3.
+
+    For smooth activations and for the ReLU family, whose second derivative counts as 0 (almost everywhere)."""
+    n, form = len(K), phi.closed
+    X = {orders: np.zeros((n,) * 4) for orders in PATTERNS[top]}
+    error = 0.0
+    for kinds in COINCIDENCES:
+        sets = np.array(list(combinations(range(n), max(kinds) + 1)))
+        if not len(sets):
+            continue
+        at = sets[:, kinds]
+        if isinstance(form, Homogeneous):
+            tables, off = _homogeneous(form, K, at, kinds)
+        else:
+            tables, off = _smooth(phi, K, sets, kinds, top)
+        error = max(error, off)
+        for orders in X if not isinstance(form, Homogeneous) else NTK:
+            for order in permutations(range(4)):
+                place = tuple(orders[order.index(i)] for i in range(4))
+                X[orders][tuple(at[:, i] for i in order)] = tables[(slice(None), *place)]
+    return X, error
+
+
+def _smooth(phi: Activation, K: np.ndarray, sets: np.ndarray, kinds: tuple[int, ...], top: int) -> tuple[np.ndarray, float]:
+    """(sets, orders, orders, orders, orders) by lattices, and their error: a second lattice for the widest set."""
+    widest = max(range(len(sets)), key=lambda i: K[sets[i], sets[i]].sum())
+
+    @float64
+    def one(at: np.ndarray, shifted: bool = False) -> np.ndarray:
+        grid = partial(lattice.gram, _features(phi, kinds, top), _products(phi, top), 1, K[np.ix_(at, at)], tolerance=TOLERANCE[len(at)])
+        return grid(shifted=shifted).reshape((top + 1,) * 4)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        again = pool.submit(one, sets[widest], True)
+        out = np.stack(list(pool.map(one, sets)))
+        change = again.result() - out[widest]
+    error = max(float(np.abs(change[o]) / np.abs(out[:, *o]).max()) for o in PATTERNS[top] if out[:, *o].any()) / 2
+    return out, error
+
+
+@cache
+def _products(phi: Activation, top: int) -> tuple[Any, ...]:
+    """The factors of each pattern at one input, by which lattices are chosen."""
+    f = derivatives(phi, top + 1)
+    return tuple(lambda z, o=o: f[o[0]](z) * f[o[1]](z) * f[o[2]](z) * f[o[3]](z) for o in PATTERNS[top])
+
+
+@cache
+def _features(phi: Activation, kinds: tuple[int, ...], top: int) -> Any:
+    """All orders at the first two inputs, and at the last two."""
+    functions = derivatives(phi, top + 1)
+
+    def features(z: Any) -> tuple[Any, Any]:
+        a, b, c, d = ([f(z[i]) for f in functions] for i in kinds)
+        return jnp.stack([p * q for p in a for q in b]), jnp.stack([p * q for p in c for q in d])
+
+    return features
+
+
+def _homogeneous(form: Homogeneous, K: np.ndarray, at: np.ndarray, kinds: tuple[int, ...]) -> tuple[np.ndarray, float]:
+    """(sets, 2, 2, 2, 2), the orders of `NTK` and their permutations, at the inputs `at` (sets, 4)."""
+    out, error = np.zeros((len(at), 2, 2, 2, 2)), 0.0
+    cov = K[at[:, :, None], at[:, None, :]]  # (sets, 4, 4)
+    for orders in product((0, 1), repeat=4):
+        if sum(orders) % 2 == 0:
+            factors = [(kinds.index(kind), *_factor(orders, kinds, kind)) for kind in sorted(set(kinds))]
+            out[(slice(None), *orders)], off = _expectation(form, cov, factors)
+            error = max(error, off)
+    return out, error
+
+
+def _factor(orders: tuple[int, ...], kinds: tuple[int, ...], kind: int) -> tuple[int, int]:
+    """(power of s, power of s') at one of the different inputs."""
+    here = [o for o, k in zip(orders, kinds, strict=True) if k == kind]
+    return here.count(0), here.count(1)
+
+
+def _expectation(form: Homogeneous, cov: np.ndarray, factors: list[tuple[int, int, int]]) -> tuple[np.ndarray, float]:
+    """E[prod_i s(z_i)^p s'(z_i)^r] over factors (place in cov, p, r), p + r summing to 4."""
+    places = [place for place, _, _ in factors]
+    K = cov[:, places][:, :, places]
+    if len(factors) <= 2:
+        (_, p1, r1), (_, p2, r2) = (factors * 2)[:2] if len(factors) == 1 else factors
+        if len(factors) == 1:
+            p2 = r2 = 0
+        j = len(factors) - 1
+        return orthant.planar(K[:, 0, 0], K[:, j, j], K[:, 0, j], (p1, r1), (p2, r2), form.a_plus, form.a_minus), 0.0
+    return orthant.linear(K, tuple((p, r) for _, p, r in factors), form.a_plus, form.a_minus)
