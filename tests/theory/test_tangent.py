@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 import largen as lg
 from largen.activations.activation import activation
 from largen.errors import AccuracyWarning
-from largen.theory.corrections import quartets as room
+from largen.theory.corrections import corrections as front, quartets as room
 from largen.theory.corrections.quartets import PATTERNS, quartets
 
 NTK = ("Theta", "Theta1", "D", "F", "A", "B")
@@ -115,7 +115,8 @@ def test_set_S_and_R_one_input() -> None:
     forms |= {"Q": l * (l**2 - 1) / 6 * (0.7 + w) * 1.2 * K}
     for name, values in forms.items():
         np.testing.assert_allclose(getattr(relu, name).ravel(), values, rtol=1e-12, atol=1e-12)
-    np.testing.assert_allclose(getattr(relu, "A").ravel()[[1, 3, 11]], [10.5508, 134.9624, 4637.5208], rtol=1e-9)
+    assert relu.A is not None
+    np.testing.assert_allclose(relu.A.ravel()[[1, 3, 11]], [10.5508, 134.9624, 4637.5208], rtol=1e-9)
 
 
 def test_linear_networks_T2() -> None:
@@ -142,7 +143,7 @@ def test_depth_asymptotics_T5() -> None:
     net = lg.mlp(widths=[64] * (L - 1), activation="tanh")
     out = lg.corrections(net, np.ones((1, 3)), (lb / np.arange(1, L + 1), np.full(L, lw)))
     K, H, t, c = *(float(v.ravel()[0]) for v in (out.K, out.Theta)), lb + lw / 2, lw / 2
-    limits = {"R": -(3 * lb + 4 * c) / t / 48 for t in (t,)} | {"S": c / t / 12, "T": (lb / t) ** 2 / 32}
+    limits = {"R": -(3 * lb + 4 * c) / t / 48, "S": c / t / 12, "T": (lb / t) ** 2 / 32}
     for name, limit in limits.items():
         assert float(getattr(out, name).ravel()[0]) * K / H**3 / L == pytest.approx(limit, rel=3e-3)
     assert float(np.ravel(out.U)[0]) * K / H**3 * L == pytest.approx(0.5, rel=3e-3)
@@ -320,3 +321,20 @@ def test_every_entry_is_written() -> None:
     found, _ = quartets(activation("relu"), np.eye(5) + 0.3, 1)
     assert all(np.all(X != 0) for X in found.values())
     assert all(found[0, 0, 1, 1][i] == found[0, 0, 1, 1][i[1], i[0], i[3], i[2]] for i in product(range(5), repeat=4))
+
+
+@pytest.mark.slow
+def test_many_inputs_are_sampled_with_standard_errors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Five inputs by quasi-random points, in place of lattices: off by as much as their standard errors say."""
+    X = np.random.default_rng(4).normal(size=(5, 8))
+    net = lg.mlp(widths=[8, 12], activation="gelu", C_W=1.5)
+    exact = lg.corrections(net, X, (0.4, 0.9))
+    assert not exact.standard_errors
+    monkeypatch.setattr(front, "LATTICES", 4)
+    drawn = lg.corrections(net, X, (0.4, 0.9))
+    np.testing.assert_allclose(drawn.Theta, exact.Theta, rtol=1e-12)
+    assert set(drawn.standard_errors) == {"Theta1", "V", *FOUR}
+    for name, errors in drawn.standard_errors.items():
+        gap, size = np.asarray(getattr(drawn, name)) - np.asarray(getattr(exact, name)), np.abs(getattr(exact, name)).max()
+        z = gap / np.maximum(errors, 1e-7 * size)
+        assert np.sqrt((z**2).mean()) < 2 and np.sqrt((errors**2).mean()) < 1e-3 * size, name

@@ -17,7 +17,7 @@ from largen.errors import InputError, UnsupportedError
 from largen.scaling.rates import resolve
 from largen.theory.corrections import tangent
 from largen.theory.corrections.moments import THEORY
-from largen.theory.corrections.recursion import Level, Training, recur
+from largen.theory.corrections.recursion import Level, Training, recur, recur_sampled
 from largen.theory.corrections.single import recur_single
 from largen.theory.kernels import chosen_layer, warn_if_inaccurate
 from largen.types import hand_back, is_traced, island
@@ -25,6 +25,7 @@ from largen.types import hand_back, is_traced, island
 METRIC = {"K": 2, "V": 4, "K1": 2, "M": 3}  # how many inputs each has
 NTK = {f.name: 2 if f.name in tangent.PAIRS else 4 for f in fields(tangent.Tangent)}
 NAMES = METRIC | NTK
+LATTICES, SETS = 8, 16  # different inputs up to which there are lattices; sets of quasi-random points beyond
 ARRAYS, MORE_ARRAYS = 12, 60  # (n, n, n, n) arrays alive in one step, without and with those of the NTK
 
 
@@ -50,7 +51,8 @@ class Corrections:
     (PDLT 8.67, 8.82, 11.45, inf.11, inf.12), indices stored in the order written here. Shapes `K`, `K1`, `Theta`, `Theta1` (n, n), `M`
     (n, n, n), the others (n, n, n, n), with the layers first for layer="all". `error`: the estimated
     relative error of the Gaussian expectations, at the worst layer. `width`: n, an integer, or one a layer. What there is not
-    is None, and `missing` says why. `fluctuation`: the largest V_(aa)(aa)/(n K_aa^2); trust the expansion while it is small.
+    is None, and `missing` says why. `standard_errors`: {name: array} of what was sampled, empty if nothing was. `fluctuation`: the
+    largest V_(aa)(aa)/(n K_aa^2); trust the expansion while it is small.
     """
 
     K: Any
@@ -73,6 +75,7 @@ class Corrections:
     T: Any = None
     U: Any = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    standard_errors: Mapping[str, Any] = field(default_factory=dict)
 
 
 def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = None, tensors: Iterable[str] | None = None) -> Corrections:
@@ -93,7 +96,9 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
     integral in one dimension); smooth activations on lattices, relative error about 1e-9; other kinked ones by quadrature split
     at the kinks, for one or two inputs. The NTK: plain chains of smooth activations and of the ReLU family, whose second derivative
     counts as 0 in P and Q, as automatic differentiation has it, and whose ddNTKs R, S, T, U do not exist; expectations over four
-    inputs to about 1e-7. One input costs little at any depth; else time and memory grow as n^4.
+    inputs to about 1e-7 for up to 8 different inputs; for more of a smooth activation they are sampled, with standard errors over
+    independent sets of quasi-random points, about 1e-3 of the largest entry. One input costs little at any depth; else time and
+    memory grow as n^4.
 
     Raises `InputError` for unknown names, layers, inputs that are not (n, features), too many of them for the memory, traced
     values; `UnsupportedError` for what is no chain, for tensors asked for by name that the network has not, and for three or more
@@ -130,11 +135,17 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
     gram = unique @ unique.T / x.shape[1]
     pairs = [(float(extras[layer.path][0]), float(extras[layer.path][1])) for layer in layers]
     training = Training(pairs, pairs[0][0] + pairs[0][1] * gram, top) if top else None
-    K1 = float(layers[0].C_b) + float(layers[0].C_W) * gram
+    K1, spread = float(layers[0].C_b) + float(layers[0].C_W) * gram, {}
     if len(unique) == 1:
         line = recur_single(layers, K1[0, 0], x.shape[1], training=training)
         named = {name: _named(line, name)[picked].reshape(-1, *(1,) * order) for name, order in NAMES.items() if name in wanted}
         error = line.error[picked].max()
+    elif training is not None and len(unique) > LATTICES and _smooth(layers):
+        steps = recur_sampled(layers[: picked[-1] + 1], K1, x.shape[1], training, SETS)
+        sets = [many for l, many in enumerate(steps) if l in picked]
+        drawn = {name: np.stack([[_named(f, name) for f in many] for many in sets], 1) for name in NAMES if name in wanted}
+        named, error = {name: values.mean(0) for name, values in drawn.items()}, sets[-1][0].error
+        spread = {name: values.std(0, ddof=1) / SETS**0.5 for name, values in drawn.items() if NAMES[name] == 4 or name == "Theta1"}
     else:
         steps = recur(layers[: picked[-1] + 1], K1, x.shape[1], first_order=wanted != {"K"}, training=training)
         found = [level for l, level in enumerate(steps) if l in picked]
@@ -148,11 +159,20 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
         missing["M"] = "zero without a skip connection into the layer"
     warn_if_inaccurate(error, x.dtype)
     with island(x):
-        full = {name: value[np.ix_(np.arange(len(picked)), *[back] * NAMES[name])] for name, value in named.items()}
-        out = {name: jnp.asarray(value if chosen == "all" else value[0], x.dtype) for name, value in full.items()}
-        out = hand_back({**out, "error": jnp.asarray(error, x.dtype)}, x)
+
+        def handed(name: str, value: np.ndarray) -> Any:
+            full = value[np.ix_(np.arange(len(picked)), *[back] * NAMES[name])]
+            return jnp.asarray(full if chosen == "all" else full[0], x.dtype)
+
+        out, errors = ({name: handed(name, value) for name, value in some.items()} for some in (named, spread))
+        out, errors = hand_back({**out, "error": jnp.asarray(error, x.dtype)}, x), hand_back(errors, x)
     width = tuple(map(int, n_before)) if chosen == "all" else int(n_before[0])
-    return Corrections(**{**dict.fromkeys(NAMES), **out}, width=width, fluctuation=fluctuation, missing=missing)
+    rest = {"width": width, "fluctuation": fluctuation, "missing": missing, "standard_errors": errors}
+    return Corrections(**{**dict.fromkeys(NAMES), **out, **rest})
+
+
+def _smooth(layers: tuple[Layer, ...]) -> bool:
+    return all(layer.activation is None or not layer.activation.kinks for layer in layers)
 
 
 def _named(level: Level, name: str) -> np.ndarray:

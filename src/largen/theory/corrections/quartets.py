@@ -3,7 +3,8 @@ r"""Expectations of four factors, which the recursions of the NTK's fluctuations
     X[o1 o2 o3 o4][a, b, c, d] = <s^(o1)(z_a) s^(o2)(z_b) s^(o3)(z_c) s^(o4)(z_d)>      at inputs a, b, c, d, from K alone.
 
 There are at most four different inputs in each. Smooth activations: one lattice for every set of inputs, all orders of
-derivatives at once as one matrix product. The ReLU family (orders 0 and 1): closed forms, and one integral for four different inputs.
+derivatives at once as one matrix product; many inputs: one set of quasi-random points for all. The ReLU family (orders 0 and 1):
+closed forms, and one integral for four different inputs.
 """
 
 import os
@@ -12,8 +13,11 @@ from functools import cache, partial
 from itertools import combinations, permutations, product
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import special
+from scipy.stats import qmc
 
 from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous
@@ -26,6 +30,7 @@ Orders = tuple[int, int, int, int]
 NTK: tuple[Orders, ...] = ((0, 0, 0, 0), (0, 0, 1, 1), (1, 1, 1, 1))
 PATTERNS: dict[int, tuple[Orders, ...]] = {1: NTK, 2: (*NTK, (2, 1, 1, 0)), 3: (*NTK, (2, 1, 1, 0), (3, 1, 1, 1), (2, 2, 1, 1))}
 TOLERANCE = {1: 1e-9, 2: 1e-9, 3: 1e-8, 4: 1e-7}  # by different inputs: what lattices are chosen by; they reach more, and it is estimated
+POINTS = 2**14  # of a set of quasi-random points
 # How the four inputs of an entry coincide, in increasing order of inputs: (a, b, c, d) of its different inputs.
 COINCIDENCES = ((0, 0, 0, 0), (0, 0, 0, 1), (0, 1, 1, 1), (0, 0, 1, 1), (0, 0, 1, 2), (0, 1, 1, 2), (0, 1, 2, 2), (0, 1, 2, 3))
 
@@ -90,6 +95,41 @@ def _features(phi: Activation, kinds: tuple[int, ...], top: int) -> Any:
         return jnp.stack([p * q for p in a for q in b]), jnp.stack([p * q for p in c for q in d])
 
     return features
+
+
+@float64
+def sampled(phi: Activation, K: np.ndarray, top: int, seed: int) -> Quartets:
+    """X by orders over POINTS scrambled Sobol points of n dimensions, along the principal axes of K; an independent set for every
+    seed."""
+    values, axes = np.linalg.eigh(K)
+    live = values > lattice.NULL * values.sum()
+    root = (axes[:, live] * np.sqrt(values[live]))[:, ::-1]  # the widest axes take the first, most even dimensions
+    u = qmc.Sobol(root.shape[1], rng=np.random.default_rng(seed)).random(POINTS)
+    z = root @ special.ndtri(np.clip(u, 1e-12, 1 - 1e-12)).T
+    s = np.asarray(_rows(derivatives(phi, top + 1), z)).astype(np.float32)  # sampling errors are far above its rounding
+    pairs = cache(partial(_pair_rows, s))
+    X = {}
+    for orders in PATTERNS[top]:
+        (left, i), (right, j) = pairs(*orders[:2]), pairs(*orders[2:])
+        X[orders] = (left @ right.T)[i[:, None], j].reshape((len(K),) * 4).astype(float) / POINTS
+    return X
+
+
+@partial(jax.jit, static_argnums=0)
+def _rows(functions: tuple[Any, ...], z: Any) -> Any:
+    """The functions, stacked."""
+    return jnp.stack([f(z) for f in functions])
+
+
+def _pair_rows(s: np.ndarray, o: int, p: int) -> tuple[np.ndarray, np.ndarray]:
+    """(products of s^(o) at one input and s^(p) at another, rows of points, and where the row of (a, b) is, (n n,))."""
+    n = s.shape[1]
+    if o != p:
+        return (s[o][:, None] * s[p]).reshape(n * n, -1), np.arange(n * n)
+    a, b = np.triu_indices(n)
+    where = np.empty((n, n), int)
+    where[a, b] = where[b, a] = np.arange(len(a))
+    return s[o][a] * s[o][b], where.ravel()
 
 
 def _homogeneous(form: Homogeneous, K: np.ndarray, at: np.ndarray, kinds: tuple[int, ...]) -> tuple[np.ndarray, float]:

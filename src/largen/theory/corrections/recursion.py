@@ -28,7 +28,7 @@ from largen.architecture.chain import Layer
 from largen.theory.corrections import tangent
 from largen.theory.corrections.contract import first, second, shift, third
 from largen.theory.corrections.moments import MORE, Moments, moments
-from largen.theory.corrections.quartets import quartets
+from largen.theory.corrections.quartets import Quartets, quartets, sampled
 from largen.theory.corrections.tangent import Tangent
 from largen.types import float64
 
@@ -91,9 +91,37 @@ def _advance_both(x: Level, layer: Layer, r: float, rates: tuple[float, float], 
     assert layer.activation is not None and x.tangent is not None
     at = moments(layer.activation, x.K, layer.path, four=False, orders=MORE)
     X, error = quartets(layer.activation, x.K, top)
-    at = Moments(at.m, X[0, 0, 0, 0], max(at.error, error))
+    return _both(x, layer, r, rates, top, Moments(at.m, X[0, 0, 0, 0], max(at.error, error)), X)
+
+
+def _both(x: Level, layer: Layer, r: float, rates: tuple[float, float], top: int, at: Moments, X: Quartets) -> Level:
+    assert x.tangent is not None
     after = tangent.advance(x.tangent, x.V, x.K1, at.m, X, tangent.Hyper(float(layer.C_W), *rates, r), top)
     return replace(_step(x, layer, r, at), tangent=after)
+
+
+def recur_sampled(layers: Sequence[Layer], K1: np.ndarray, inputs: int, training: Training, sets: int) -> Iterator[list[Level]]:
+    """As `recur`, for many inputs of smooth activations: expectations of four factors over so many independent sets of quasi-random
+    points, each with its recursion; those of two are exact. Per layer one `Level` a set."""
+    (start,) = recur(layers[:1], K1, inputs, training=training)
+    found, before = [start] * sets, inputs
+    yield found
+    for l, (last, layer) in enumerate(pairwise(layers), 1):
+        found = _advance_sampled(found, layer, last.width / before, training.rates[l], training.top, l)
+        yield found
+        before = last.width
+
+
+@float64
+def _advance_sampled(found: list[Level], layer: Layer, r: float, rates: tuple[float, float], top: int, seed: int) -> list[Level]:
+    phi, K = layer.activation, found[0].K
+    assert phi is not None
+    at = moments(phi, K, layer.path, four=False, orders=MORE)
+    out = []
+    for i, x in enumerate(found):
+        X = sampled(phi, K, top, seed * len(found) + i)
+        out.append(_both(x, layer, r, rates, top, Moments(at.m, X[0, 0, 0, 0], at.error), X))
+    return out
 
 
 @float64
