@@ -58,10 +58,21 @@ from largen.networks.parameters import init as init
 from largen.networks.perturb import Perturbations as Perturbations, perturbations_ensemble as perturbations_ensemble
 from largen.networks.training import History as History, train as train
 from largen.prediction.gram.gram import gram as gram
+from largen.prediction.nearly_kernel import (
+    NearlyKernel as NearlyKernel,
+    QuadraticModel as QuadraticModel,
+    nearly_kernel as nearly_kernel,
+)
 from largen.prediction.predict import Prediction as Prediction, predict as predict
 from largen.prediction.sample import sample as sample
 from largen.prediction.spectrum import max_learning_rate as max_learning_rate
 from largen.questions.explain import Explanation as Explanation, explain as explain
+from largen.questions.generalization import (
+    Generalization as Generalization,
+    Robustness as Robustness,
+    generalization as generalization,
+    robustness as robustness,
+)
 from largen.report.figure import figure as figure
 from largen.scaling.rates import rates_of_sgd as rates_of_sgd
 from largen.theory.corrections.corrections import Corrections as Corrections, corrections as corrections

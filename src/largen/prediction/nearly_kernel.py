@@ -1,0 +1,147 @@
+r"""Nearly-kernel methods: quadratic models, whose features move as they are trained, and what they predict from kernels alone.
+
+    z_i(x) = sum_j W_ij phi_j(x) + (eps/2) sum_jk W_ij W_ik psi_jk(x)        (PDLT 11.105),
+
+with kernel k_12 = phi(x1).phi(x2) and meta kernel mu_012 = eps phi(x1).psi(x0).phi(x2), the NTK and dNTK of a network in miniature
+(11.143-149). To first order in eps the trained outputs are kernel regression plus two projections of mu. Where there are more
+features than points many W fit, and to order eps it matters which one is meant.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from largen import door
+from largen.errors import InputError
+from largen.prediction.finite.projectors import projectors
+from largen.prediction.spectrum import Factorization, factor, refuse_singular
+from largen.types import Array
+
+OPTIMA = ("span", "minimum norm", "flow", "descent")
+
+
+@dataclass(frozen=True)
+class NearlyKernel:
+    """What `nearly_kernel` returns, for n train and m test points and o outputs, to first order in mu.
+
+    `mean` (m, o) or (m,): the trained outputs, `linear` those of kernel regression alone. `effective` (o, D, D): the kernel of the
+    features phi + eps psi W as training leaves them (11.138), `trained` (k + effective)/2 (11.140), train points first.
+    `predictor` (o, D, D): the kernel, not symmetric, whose regression is `mean` up to mu^2: k + (1/2) mu c for the span, and mu^T c
+    more for the minimum norm, c = k^{-1} y; None for training, which is no regression. The printed claim that `trained` is such a
+    kernel (11.142) is wrong.
+    """
+
+    mean: Array
+    linear: Array
+    effective: Array
+    trained: Array
+    predictor: Array | None
+
+
+def nearly_kernel(k: Any, mu: Any, y: Any, optimum: str = "descent", eta: Any = None) -> NearlyKernel:
+    r"""Predictions of a quadratic model from its kernel and meta kernel, W = 0 at the start, in the optimum named.
+
+        z_b = k_b c + [mu_1b2 - k_b k~^{-1} mu_1.2] Z_A y y + [mu_b12 - k_b k~^{-1} mu_.12] Z_B y y,      c = k~^{-1} y,
+
+    - "span": the exact fit whose W is a combination of the phi(x_a) of the train points, Z_A = 0, Z_B = k^{-1} k^{-1}/2 (11.132);
+    - "minimum norm": the exact fit of least |W|, the limit of a vanishing ridge, Z_A = k^{-1} k^{-1}, Z_B as above;
+    - "flow" and "descent" with step `eta`: where gradient descent from W = 0 ends (11.133-136), `projectors` A and B.
+
+    Parameters: `k` (D, D) and `mu` (D, D, D), symmetric in its last two slots, train points first; `y` (n,) or (n, o). Returns
+    `NearlyKernel`. Raises `InputError` for arrays that do not go together, `SingularKernelError` for a singular train kernel.
+
+    Source: PDLT 11.4, where the three optima count as one; the minimum norm and the predictors are derived here.
+
+    >>> import largen as lg, numpy as np
+    >>> rng = np.random.default_rng(0)
+    >>> model = lg.QuadraticModel(rng.normal(size=(3, 5)), rng.normal(size=(3, 5, 5)), 0.2)  # two train points, one test point
+    >>> [round(float(lg.nearly_kernel(model.kernel(), model.meta_kernel(), [0.5, -1.0], how).mean[0]), 4)
+    ...  for how in ("span", "minimum norm", "flow")]
+    [-0.6882, -0.5956, -0.7718]
+    """
+    k, mu = np.asarray(door.array(k, "k"), float), np.asarray(door.array(mu, "mu"), float)
+    if k.ndim != 2 or len(k) != k.shape[1] or mu.shape != (len(k),) * 3:
+        raise InputError("k, mu", f"shapes {k.shape} and {mu.shape}", "(D, D) and (D, D, D), train and test points together")
+    if np.ndim(y) == 0 or len(y) > len(k):
+        raise InputError("y", f"shape {np.shape(y)}", f"targets of the train points, the first of the {len(k)} points")
+    n = len(y)
+    targets = np.asarray(door.targets(y, n), float)
+    columns = targets.reshape(n, -1)
+    f, A, B = _projectors(k[:n, :n], optimum, eta)
+    U, c = f.vectors, f.vectors / f.values @ f.vectors.T @ columns
+    turned = U.T @ columns
+    moved = np.einsum("dpq,pa,qb->dab", mu[:, :n, :n], U, U), np.einsum("pdq,pa,qb->dab", mu[:n, :, :n], U, U)
+    shift = np.einsum("dab,ab,ao,bo->do", moved[1], A, turned, turned) + np.einsum("dab,ab,ao,bo->do", moved[0], B, turned, turned)
+    R = k[n:, :n] @ (U / f.values) @ U.T
+    linear = k[n:, :n] @ c
+    mean = linear + shift[n:] - R @ shift[:n]
+    own, other = np.einsum("xya,ao->oxy", mu[:, :, :n], c), np.einsum("yxa,ao->oxy", mu[:, :, :n], c)
+    predictor = {"span": k + own / 2, "minimum norm": k + own / 2 + other}.get(optimum)
+    flat = (lambda a: a[:, 0]) if targets.ndim == 1 else (lambda a: a)
+    effective = k + own + other
+    return NearlyKernel(flat(mean), flat(linear), effective, (k + effective) / 2, predictor)
+
+
+def _projectors(k: np.ndarray, optimum: str, eta: Any) -> tuple[Factorization, np.ndarray, np.ndarray]:
+    """The factored train kernel, and Z_A, Z_B in its eigenbasis."""
+    door.choice(optimum, "optimum", OPTIMA)
+    if eta is not None and optimum != "descent":
+        raise InputError("eta", repr(eta), f'no eta with optimum="{optimum}"')
+    f = factor(k, name="k")
+    refuse_singular(f, np.inf)
+    Z = projectors(f.values, optimum if optimum in ("flow", "descent") else "newton", eta)
+    return f, (1 / np.multiply.outer(f.values, f.values) if optimum == "minimum norm" else np.asarray(Z.A)), np.asarray(Z.B)
+
+
+@dataclass(frozen=True)
+class QuadraticModel:
+    """A quadratic model on D points: features `phi` (D, f), meta features `psi` (D, f, f), symmetric in the last two, strength `eps`.
+
+    >>> import largen as lg, numpy as np
+    >>> model = lg.QuadraticModel(np.eye(2, 3), np.ones((2, 3, 3)), 0.1)
+    >>> model.outputs(np.ones((3, 1))).ravel().tolist()
+    [1.45, 1.45]
+    """
+
+    phi: Any
+    psi: Any
+    eps: float
+
+    def __post_init__(self) -> None:
+        phi, psi = np.asarray(door.array(self.phi, "phi"), float), np.asarray(door.array(self.psi, "psi"), float)
+        if phi.ndim != 2 or psi.shape != (*phi.shape, phi.shape[1]):
+            raise InputError("phi, psi", f"shapes {phi.shape} and {psi.shape}", "(D, f) and (D, f, f)")
+        object.__setattr__(self, "phi", phi)
+        object.__setattr__(self, "psi", (psi + psi.swapaxes(1, 2)) / 2)
+
+    def outputs(self, W: Any) -> np.ndarray:
+        """z (D, o) at parameters W (f, o)."""
+        return self.phi @ W + self.eps / 2 * np.einsum("djk,jo,ko->do", self.psi, W, W)
+
+    def effective_features(self, W: Any) -> np.ndarray:
+        """phi + eps psi W, the slopes of the outputs in the parameters, (o, D, f) (11.107)."""
+        return self.phi + self.eps * np.einsum("djk,ko->odj", self.psi, W)
+
+    def kernel(self, W: Any = None) -> np.ndarray:
+        """k (D, D), or with W the effective kernel (o, D, D)."""
+        features = self.phi if W is None else self.effective_features(W)
+        return features @ features.swapaxes(-1, -2)
+
+    def meta_kernel(self) -> np.ndarray:
+        """mu (D, D, D) (11.130)."""
+        return self.eps * np.einsum("ajk,bj,ck->abc", self.psi, self.phi, self.phi)
+
+    def fit(self, y: Any, optimum: str = "minimum norm") -> np.ndarray:
+        """W (f, o) of the exact fit to the first points, "span" or "minimum norm", to first order in eps (11.118 for the span)."""
+        door.choice(optimum, "optimum", OPTIMA[:2])
+        n = len(y)
+        columns, phi = np.asarray(door.targets(y, n), float).reshape(n, -1), self.phi[:n]
+        f = factor(phi @ phi.T, name="k")
+        refuse_singular(f, np.inf)
+        inverse = f.vectors / f.values @ f.vectors.T
+        c = inverse @ columns
+        W = phi.T @ c
+        side = self.eps * np.einsum("djk,do,ko->jo", self.psi[:n], c, W) if optimum == "minimum norm" else 0 * W
+        curved = phi @ side + self.eps / 2 * np.einsum("djk,jo,ko->do", self.psi[:n], W, W)
+        return W + side - phi.T @ inverse @ curved
