@@ -52,10 +52,13 @@ from largen.networks.ensemble import (
     train_ensemble as train_ensemble,
 )
 from largen.networks.gradients import gradient_norms as gradient_norms, gradient_norms_ensemble as gradient_norms_ensemble
+from largen.networks.higher import SecondTangents as SecondTangents, empirical_ddntk as empirical_ddntk, empirical_dntk as empirical_dntk
 from largen.networks.metric import Metric as Metric, metric_ensemble as metric_ensemble
 from largen.networks.outputs import apply as apply, preactivations as preactivations
 from largen.networks.parameters import init as init
+from largen.networks.patterns import Tensors as Tensors
 from largen.networks.perturb import Perturbations as Perturbations, perturbations_ensemble as perturbations_ensemble
+from largen.networks.tensors import tensor_ensemble as tensor_ensemble
 from largen.networks.training import History as History, train as train
 from largen.prediction.gram.gram import gram as gram
 from largen.prediction.nearly_kernel import (
@@ -63,9 +66,30 @@ from largen.prediction.nearly_kernel import (
     QuadraticModel as QuadraticModel,
     nearly_kernel as nearly_kernel,
 )
+from largen.prediction.posterior.evidence import Evidence as Evidence, evidence as evidence, evidence_parts as evidence_parts
+from largen.prediction.posterior.fit import Fit as Fit, fit as fit
+from largen.prediction.posterior.representation import (
+    RepresentationUpdate as RepresentationUpdate,
+    conditional_variance as conditional_variance,
+    representation_update as representation_update,
+)
+from largen.prediction.posterior.scan import EvidenceScan as EvidenceScan, evidence_scan as evidence_scan
 from largen.prediction.predict import Prediction as Prediction, predict as predict
 from largen.prediction.sample import sample as sample
 from largen.prediction.spectrum import max_learning_rate as max_learning_rate
+from largen.questions.aspect import (
+    AspectRatio as AspectRatio,
+    optimal_aspect_ratio as optimal_aspect_ratio,
+    optimal_residual as optimal_residual,
+)
+from largen.questions.asymptotics import (
+    Asymptotics as Asymptotics,
+    ScaleInvariantTensors as ScaleInvariantTensors,
+    asymptotics as asymptotics,
+    scale_invariant_tensors as scale_invariant_tensors,
+)
+from largen.questions.complexity import Complexity as Complexity, complexity as complexity
+from largen.questions.contributions import Contributions as Contributions, contributions as contributions
 from largen.questions.explain import Explanation as Explanation, explain as explain
 from largen.questions.generalization import (
     Generalization as Generalization,
@@ -73,6 +97,9 @@ from largen.questions.generalization import (
     generalization as generalization,
     robustness as robustness,
 )
+from largen.questions.information import Amounts as Amounts, Information as Information, information as information
+from largen.questions.rates import RatePlan as RatePlan, plan_rates as plan_rates
+from largen.questions.width import Width as Width, width as width
 from largen.report.figure import figure as figure
 from largen.scaling.rates import rates_of_sgd as rates_of_sgd
 from largen.theory.corrections.corrections import Corrections as Corrections, corrections as corrections

@@ -11,7 +11,8 @@ from sklearn.gaussian_process.kernels import DotProduct
 
 import largen as lg
 from largen import memory
-from largen.errors import InputError, SingularKernelError, UnsupportedError
+from largen.errors import InputError, SingularKernelError
+from largen.prediction import factor, schedule, weights
 
 
 def circle(angles):
@@ -196,9 +197,13 @@ def test_bad_input(changes, told):
         lg.predict(**arguments)
 
 
-def test_what_is_not_there_yet():
-    with pytest.raises(UnsupportedError, match="finite-width corrections are not available yet"):
-        lg.predict(RELU, X, Y, X_TEST, order=1)
+def test_the_end_of_descent():
+    end, flow = (lg.predict(RELU, X, Y, X_TEST, **how) for how in ({"how": "descent", "eta": 0.3, "steps": np.inf}, {}))
+    assert end.time == np.inf and np.allclose(end.mean, flow.mean, atol=1e-14) and np.allclose(end.cov, flow.cov, atol=1e-14)
+    f = factor(np.diag([1.0, 2.0]))
+    assert np.allclose(weights(f, schedule("descent", eta=1.0, steps=3)), [1, 1])
+    with pytest.raises(InputError, match="`eta`"):  # on the edge the last mode swings for ever
+        weights(f, schedule("descent", eta=1.0, steps=np.inf))
 
 
 def test_what_does_not_fit_into_memory_is_refused_before_any_work(monkeypatch):

@@ -320,6 +320,15 @@ def test_the_lattices_know_their_error(monkeypatch: pytest.MonkeyPatch) -> None:
     assert fine.error < 1e-6 and 1e-9 < gap < 10 * coarse.error
 
 
+def test_dntks_of_relu_networks_as_automatic_differentiation_has_them() -> None:
+    """Without the explicit second derivative P is 0 at every depth, and Q what real networks were measured to have (|z| < 1.3)."""
+    net = lg.mlp(widths=[12, 12], activation="relu", C_W=1.8, C_b=0.1)
+    out = lg.corrections(net, X1, (0.5, 0.8), tensors=("P", "Q"))
+    assert out.P is not None and not np.any(out.P) and out.Q is not None and out.Q[0, 1, 0, 1] > 0.5
+    linear = lg.corrections(lg.mlp(widths=[8] * 3, activation="linear"), X1[:1], (0.5, 0.8))
+    assert linear.S is not None and linear.S[0, 0, 0, 0] > 0 and linear.R is not None and not np.any(linear.R)
+
+
 def test_one_input_is_many_equal_ones() -> None:
     net = lg.mlp(widths=[12, 9, 15], activation="gelu", C_W=1.4, C_b=0.1)
     one = lg.corrections(net, X1[:1], (0.5, 0.8))

@@ -1,6 +1,6 @@
 """The 1/n tensors of theory against real networks of several widths: `lg.check_corrections`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,9 +19,13 @@ from largen.errors import InputError
 from largen.networks.ensemble import each, init_ensemble
 from largen.networks.metric import Metric, metric
 from largen.networks.parameters import a_key
+from largen.networks.patterns import PATTERNS, Tensors
+from largen.networks.tensors import COVARIANCES, core, deviations, named
+from largen.scaling.rates import resolve
 from largen.theory.corrections.corrections import Corrections, corrections
 
 BATCH = 2.0**27  # bytes of parameters drawn at once
+MEASURED = ("K1", "Theta1", *COVARIANCES, *PATTERNS)
 BELOW = 0.05  # entries of less than this share of the largest are judged absolutely
 
 
@@ -52,7 +56,7 @@ class Extrapolated:
 @dataclass(frozen=True)
 class CorrectionsCheck:
     """What `lg.check_corrections` returns: `widths`, those of the layer before the output; `networks` measured at each; `theory`;
-    `tensors`, what was measured of "K1" and "V"."""
+    `tensors`, what was measured, by name."""
 
     widths: tuple[int, ...]
     networks: tuple[int, ...]
@@ -65,22 +69,30 @@ class CorrectionsCheck:
 
 
 def check_corrections(
-    net: Any, X: Any, key: Any, networks: int | Sequence[int] = 10_000, factors: Sequence[int] = (1, 2, 4, 8)
+    net: Any,
+    X: Any,
+    key: Any,
+    networks: int | Sequence[int] = 10_000,
+    factors: Sequence[int] = (1, 2, 4, 8),
+    rates: Any = "ntk",
+    tensors: Iterable[str] = ("K1", "V"),
 ) -> CorrectionsCheck:
-    """V and K1 of theory against real networks, entry by entry.
+    """The 1/n tensors of theory against real networks, entry by entry.
 
-    At every width n the cumulants are measured over networks, given the layers before the output (`lg.metric_ensemble`), and
-    multiplied by n: K1 from the mean of the metric less K (and less what is regressed on numbers of mean 0), V from the covariance
-    of two units. A fit in 1/n, or in 1/n and 1/n^2, gives their values at infinite width with
-    standard errors. Unit of statistics: the network, in float32.
+    At every width n the cumulants are measured over networks, given the layers before the output (`lg.metric_ensemble`,
+    `lg.tensor_ensemble`), and multiplied by n: K1 and Theta1 from the means of the metric and of the NTK less those at infinite width
+    (and less what is regressed on numbers of mean 0), V, D, A from covariances over networks, the others from means. A fit in 1/n, or
+    in 1/n and 1/n^2, gives their values at infinite width with standard errors. Unit of statistics: the network, in float32.
 
     Parameters: `net`, the narrowest network, a chain; `X` (n, features); `key`, a JAX random key; `networks`, at each width, one
-    number or one per width; `factors`, by which `net` is widened, four or more spanning a factor 8 for a test worth the name.
+    number or one per width; `factors`, by which `net` is widened, four or more spanning a factor 8 for a test worth the name;
+    `rates` as in `lg.corrections`; `tensors`, names out of K1, Theta1, V, D, A, F, B, P, Q, R, S, T, U.
 
     Returns a `CorrectionsCheck`, with an `Extrapolated` per tensor. Raises `InputError` for fewer than
-    three factors or numbers of networks that do not fit them, and as `lg.corrections`.
+    three factors or numbers of networks that do not fit them, unknown names, and as `lg.corrections`.
 
-    Source: PDLT 4.70-4.77, 4.104. Means of 1/n tensors carry 1/n corrections of order L/n times some: keep L small.
+    Source: PDLT 4.70-4.77, 4.104, 8.67-8.90, 11.45, inf.11-12. Means of 1/n tensors carry 1/n corrections of order L/n times some:
+    keep L small.
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[8, 12], out=1, activation="tanh", C_W=1.5)
@@ -89,45 +101,65 @@ def check_corrections(
     ((12, 24, 48, 96), ['K1', 'V'], True)
     """
     whole, x, one = network(net), door.points(X), a_key(key)
-    theory = corrections(whole, np.asarray(x, np.float64))
+    names = named(whole, tensors)
+    for name in names:
+        door.choice(name, "tensors", MEASURED)
+    means = ("K", "Theta") if "Theta1" in names else ("K",)
+    theory = corrections(whole, np.asarray(x, np.float64), rates, tensors=(*means, *names))
     many = (networks,) * len(factors) if isinstance(networks, int) else tuple(networks)
     if len(factors) < 3 or len(many) != len(factors):
         raise InputError("factors, networks", f"{len(factors)} and {len(many)} of them", "at least three factors, and networks for each")
-    names = ("K1", "V")
-    size, widths = np.abs(np.asarray(theory.K)).max(), []
+    size, widths = max(np.abs(np.asarray(getattr(theory, mean))).max() for mean in means), []
     found: dict[str, list[Any]] = {name: [] for name in names}
     for factor, count, k in zip(factors, many, jax.random.split(one, len(factors)), strict=True):
         wide = widen(whole, factor)
         n = chain(wide)[-2].width
-        samples = _samples(_measured(wide, x, k, door.count(count, "networks", 2)), np.asarray(theory.K), n)
+        samples = _samples(*_measured(wide, x, k, door.count(count, "networks", 2), rates, names), theory, n, names)
         widths.append(n)
         for name in names:
             mean, error = mean_and_error(samples[name])
-            found[name].append((mean, np.hypot(error, ROUNDING * n * size)))
-    tensors = {name: _extrapolated(getattr(theory, name), widths, *map(np.stack, zip(*found[name], strict=True))) for name in names}
-    return CorrectionsCheck(tuple(widths), many, theory, tensors)
+            found[name].append((mean, np.hypot(error, ROUNDING * (np.abs(mean).max() if name in PATTERNS else n * size))))
+    checks = {name: _extrapolated(getattr(theory, name), widths, *map(np.stack, zip(*found[name], strict=True))) for name in names}
+    return CorrectionsCheck(tuple(widths), many, theory, checks)
 
 
-def _measured(net: Any, X: Any, key: Any, count: int) -> Metric:
-    """The metric of so many independent networks, batch by batch, in float64."""
+def _measured(net: Any, X: Any, key: Any, count: int, rates: Any, names: tuple[str, ...]) -> tuple[Metric | None, Tensors | None]:
+    """The metric and the tensors of so many independent networks, batch by batch, in float64; None where no name needs them."""
     fans = [X.shape[1], *(layer.width for layer in chain(net))]
     size = max(1, min(count, int(BATCH / (8 * sum(a * b + b for a, b in pairwise(fans))))))
-    parts, points = [], jnp.asarray(X, np.float32)
+    parts, points, chunk = [], jnp.asarray(X, np.float32), max(1, min(size, 4096 // max(fans)))
+    size = -(-size // chunk) * chunk  # a rest of another size would be compiled once more
+    first = {"K1", "Theta1", *(("V",) if chain(net)[-1].skip else ())} & set(names)
+    more = set(names) - {"K1", *(("V",) if first else ())}
     for k in jax.random.split(key, -(-count // size)):
         params = init_ensemble(net, k, X.shape[1], size, np.float32)
-        parts.append(each(metric, net, params, (points,), chunk=max(1, min(size, 4096 // max(fans)))))
+        moments = each(metric, net, params, (points,), chunk=chunk) if first else None
+        rest = each(core(names), net, params, (points, resolve(net, rates)), chunk=chunk) if more else None
+        parts.append((moments, rest))
     return jax.tree_util.tree_map(lambda *a: np.concatenate(a).astype(float)[:count], *parts)
 
 
-def _samples(found: Metric, K: np.ndarray, n: int) -> dict[str, np.ndarray]:
-    """One number a network whose means are n times the cumulants; the covariance over networks without bias."""
-    G, N = np.asarray(found.metric), len(found.metric)
-    rest = G - G.mean(0)
-    own = np.asarray(found.quartic) - np.einsum("kab,kcd->kabcd", G, G)  # 0 in a plain chain
-    V = np.einsum("kab,kcd->kabcd", rest, rest) * N / (N - 1) + own
-    controls = np.asarray(found.controls)
-    slopes = np.linalg.lstsq(controls - controls.mean(0), rest.reshape(N, -1), rcond=1e-6)[0]
-    return {"K1": n * (G - K - (controls @ slopes).reshape(G.shape)), "V": n * V}
+def _samples(found: Metric | None, more: Tensors | None, theory: Corrections, n: int, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """One number a network whose means are n times the cumulants; covariances over networks without bias."""
+    made: dict[str, np.ndarray] = {}
+    if more is not None:
+        made |= {name: n * value for name, value in deviations(more, names).items()}
+        made |= {name: np.asarray(getattr(more, name)) for name in PATTERNS if name in names}
+    if found is not None:
+        G, controls = np.asarray(found.metric), np.asarray(found.controls)
+        own = np.asarray(found.quartic) - np.einsum("kab,kcd->kabcd", G, G)  # 0 in a plain chain
+        made["V"] = n * (deviations(Tensors(G), ("V",))["V"] + own)
+        made["K1"] = n * (_steadied(G, controls) - np.asarray(theory.K))
+        if more is not None and more.Theta is not None and "Theta1" in names:
+            made["Theta1"] = n * (_steadied(np.asarray(more.Theta), controls) - np.asarray(theory.Theta))
+    return made
+
+
+def _steadied(values: np.ndarray, controls: np.ndarray) -> np.ndarray:
+    """Values less their regression on numbers of mean 0."""
+    rest = (values - values.mean(0)).reshape(len(values), -1)
+    slopes = np.linalg.lstsq(controls - controls.mean(0), rest, rcond=1e-6)[0]
+    return values - (controls @ slopes).reshape(values.shape)
 
 
 def _extrapolated(theory: Any, widths: list[int], means: np.ndarray, errors: np.ndarray) -> Extrapolated:

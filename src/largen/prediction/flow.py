@@ -44,7 +44,7 @@ def schedule(how: str = "flow", time: Any = np.inf, eta: Any = None, steps: Any 
         if is_traced(time) or np.ndim(time) or time != np.inf:
             raise InputError("time", repr(time), 'no time with how="descent"', "Its time is eta * steps.")
         eta = door.number(eta, "eta", low=0.0, strict=True)
-        steps = _axis(steps, "steps", "an integer >= 0, or an array of them", whole=True)
+        steps = _axis(steps, "steps", "an integer >= 0 (inf for the end), or an array of them", whole=True)
         return Schedule(how, steps * eta, eta, steps)
     for name, value in (("eta", eta), ("steps", steps)):
         if value is not None:
@@ -57,7 +57,7 @@ def schedule(how: str = "flow", time: Any = np.inf, eta: Any = None, steps: Any 
 
 
 def _axis(value: Any, name: str, need: str, whole: bool = False) -> Any:
-    """A number or an array (T,) of numbers >= 0; infinity only if not `whole`."""
+    """A number or an array (T,) of numbers >= 0, infinity allowed; `whole`: no fractions."""
     if is_traced(value):
         return value
     try:
@@ -66,7 +66,7 @@ def _axis(value: Any, name: str, need: str, whole: bool = False) -> Any:
         raise InputError(name, repr(value), need) from error
     if isinstance(value, (bool, str)) or value is None or out.ndim > 1 or out.size == 0 or np.isnan(out).any() or (out < 0).any():
         raise InputError(name, repr(value), need)
-    if whole and not (np.isfinite(out).all() and (out == np.round(out)).all()):
+    if whole and not (out == np.round(out)).all():
         raise InputError(name, repr(value), need)
     return out if out.ndim else float(out)
 
@@ -79,7 +79,9 @@ def weights(f: Factorization, plan: Schedule, outputs: int = 1) -> Array:
     """
     if not is_traced(plan.time, f.values):
         refuse_singular(f, float(np.max(plan.time)), outputs=outputs)
-    if plan.eta is not None and not is_traced(plan.eta, f.largest) and plan.eta * f.largest > 2 * (1 + 4 * f.eps):
+    endless = not is_traced(plan.time) and np.isinf(np.max(plan.time))
+    most = 2 * (1 - 4 * f.eps) if endless else 2 * (1 + 4 * f.eps)  # at the edge itself the last mode swings for ever
+    if plan.eta is not None and not is_traced(plan.eta, f.largest) and plan.eta * f.largest > most:
         fix = "lg.max_learning_rate(theta) gives the bound (with a ridge: of theta + ridge)."
         raise InputError("eta", f"{plan.eta:g}, with which descent diverges", f"at most 2/lambda_max = {2 / f.largest:.6g}", fix)
     xp = namespace(f.values, plan.time, plan.eta)
@@ -93,7 +95,7 @@ def weights(f: Factorization, plan: Schedule, outputs: int = 1) -> Array:
         else:
             rate, steps = safe * plan.eta, xp.asarray(plan.steps, dtype=dtype)[..., None]
             small = rate < 0.5
-            done = xp.where(small, -xp.expm1(steps * xp.log1p(-xp.where(small, rate, 0))), 1 - (1 - rate) ** steps)
+            done = xp.where(small, -xp.expm1(steps * xp.log1p(-xp.where(small, rate, 0.5))), 1 - (1 - rate) ** steps)
         w = xp.where(positive, done / safe, time)
         if not is_traced(w, plan.time):
             refuse_singular(f, float(np.max(plan.time)), w, outputs)

@@ -16,3 +16,9 @@ def network_prediction(train: int, test: int, outputs: int, times: int, itemsize
     """Bytes at the peak of one network's prediction: its (points, train) kernel with all output pairs, one eigendecomposition."""
     rows, columns = (train + test) * outputs, train * outputs
     return itemsize * (3 * rows * columns + 5 * columns**2 + times * (columns + test * outputs))
+
+
+def finite_ensemble(train: int, test: int) -> int:
+    """Bytes at the peak of an ensemble at order 1/n, in float64: ten tensors over all points, and parts of them as they are turned."""
+    points = train + test
+    return 8 * (12 * points**4 + 8 * test * train**3 + 12 * (test * train) ** 2)

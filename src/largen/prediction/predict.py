@@ -9,18 +9,21 @@ import numpy as np
 
 from largen import door
 from largen.architecture.nodes import Serial, network
-from largen.errors import InputError, UnsupportedError
+from largen.errors import InputError
 from largen.prediction import flow, memory
 from largen.prediction.spectrum import Condition, condition, factor, flatten, namespace, ridges
 from largen.types import Array, is_traced, island
 
+ONE = "one network has no spread over initialisations; leave out params for the ensemble"
+
 
 @dataclass(frozen=True)
 class Prediction:
-    """Outputs of trained networks on m test points, order n^0 in the widths (corrections are of order L/n).
+    """Outputs of trained networks on m test points, to the `order` in 1/n asked for: 0 (corrections are of order L/n), or 1.
 
     `mean`: (m,) for y (n,), (m, o) for y (n, o); with an array of T times, a leading axis T. `cov`: (m, m) or (T, m, m), the
-    covariance of the noiseless function over initialisations, the same for each output, outputs independent.
+    covariance of the noiseless function over initialisations, the same for each output, outputs independent. At order=1 it
+    depends on the targets: (m, m) for one column, (o, m, m) for several, which are also correlated with each other.
     `initial_variance`: (m,), its diagonal before training. `time`: eta x steps, for the loss (1/2) sum. `how`: the method.
     `source`: what was predicted, and from what. `condition`: what to trust. A field that does not exist is None, with the
     reason in `missing`.
@@ -51,22 +54,31 @@ def predict(
     order: int = 0,
     params: Any = None,
 ) -> Prediction:
-    """Outputs on `X_test` of networks trained on (X, y): mean and covariance over initialisations at infinite width.
+    """Outputs on `X_test` of networks trained on (X, y): mean and covariance over initialisations, at infinite width or to order 1/n.
 
     With A = train, B = test, K the prior covariance (NNGP), Theta the NTK at `rates`, R = diag(ridge), targets y:
 
     - how="flow" (PDLT 10.40, 10.41): mean R_t y, cov K_BB - R_t K_AB - K_BA R_t^T + R_t K_AA R_t^T, with
       R_t = Theta_BA (Theta_AA + R)^{-1} (1 - exp(-(Theta_AA + R) t)). `time` = eta x steps is a number or (T,); inf is the end.
-    - how="descent": full-batch steps of size `eta`: (1 - eta lambda)^steps in place of exp(-lambda t). `steps`: number or (T,).
+    - how="descent": full-batch steps of size `eta`: (1 - eta lambda)^steps in place of exp(-lambda t). `steps`: number or (T,), inf
+      for the end.
     - how="newton" (10.25-10.31): the giant leap, equal to flow at infinite time.
     - how="bayes" (6.57, 6.64): mean K_BA (K_AA + R)^{-1} y, cov K_BB - K_BA (K_AA + R)^{-1} K_AB: training the last layer only.
 
     The loss is (1/2) sum over samples and outputs. `ridge` is absolute, a number or one per sample: the noise variance for
     bayes; for training, decay towards the initial parameters (loss + (ridge/2)|theta - theta(0)|^2 in the metric of the rates),
-    or, one per sample, an offset of its own for each train sample, trained at rate ridge. `order=1` is not available yet.
+    or, one per sample, an offset of its own for each train sample, trained at rate ridge.
+
+    `order=1` adds what is of order 1/n in the widths of `net`, a chain of smooth activations, at the end of training (time and
+    steps inf): for training, the fluctuation of the NTK, its motion (dNTK) and the motion of that (ddNTKs), weighed by the
+    projectors of the algorithm, so that flow, descent and Newton (in two steps) now differ (PDLT inf.155 with corrected signs and
+    permutations; the covariance, not in the book, is every Wick contraction of inf.154 at order 1/n: nothing is sampled). A ridge
+    is then the rate of offsets, also if one number. Several columns of y are outputs of one network and share its hidden layers,
+    unless the network has one output. Time and memory grow as (n + m)^4.
 
     `params` (of `lg.init`): the same for that one network, linearised about it: its own outputs z(0) and its own empirical
-    NTK with all pairs of outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y). One network has no covariance: `.cov` is None.
+    NTK with all pairs of outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y); with order=1 also its own dNTK and ddNTKs, up to 1/n^2.
+    One network has no covariance: `.cov` is None.
 
     Shapes: X (n, features) or (n, *positions, channels), X_test (m, ...) likewise, y (n,) or (n, o) -> `.mean` (m,) or (m,
     o), `.cov` (m, m) per output; with T times, a leading axis T. The dtype is that of X (float32 at least), with `params`
@@ -77,7 +89,7 @@ def predict(
 
     Raises `InputError` for bad arrays, integer labels, arguments that do not go together, eta > 2/lambda_max, and what does not
     fit into memory; `SingularKernelError` when infinite time is not defined (duplicate points, more points than features,
-    too little precision); `UnsupportedError` for order=1.
+    too little precision); `UnsupportedError` for order=1 with activations that have kinks, or with skip connections.
 
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[512], out=1, activation="relu", C_W=2.0)
@@ -92,8 +104,6 @@ def predict(
     plan = flow.schedule(how, time, eta, steps)
     if order not in (0, 1):
         raise InputError("order", repr(order), "0 (infinite width) or 1 (with 1/n corrections)")
-    if order == 1:
-        raise UnsupportedError("order=1", "", "predict", "finite-width corrections are not available yet", ["order=0"])
     if how == "bayes" and (params is not None or not (isinstance(rates, str) and rates == "ntk")):
         name, got, need = ("rates", repr(rates), 'rates="ntk"') if params is None else ("params", "one network", "no params")
         raise InputError(name, got, f'{need} with how="bayes": the posterior averages over initialisations and has no training')
@@ -103,7 +113,9 @@ def predict(
     with island(X, params):
         X, X_test, targets = (xp.asarray(a, dtype=dtype) for a in (X, X_test, y))
         columns = targets.reshape(len(X), -1)
-        if params is None:
+        if order == 1:
+            out = _first_order(net, params, X, columns, X_test, rates, plan, ridge)
+        elif params is None:
             out = _ensemble(net, X, columns, X_test, rates, plan, ridge)
         else:
             out = _network(net, params, X, columns, X_test, rates, plan, ridge)
@@ -140,6 +152,18 @@ def kernels(net: Serial, X: Array, rates: Any = "ntk") -> Any:
     return kernel(net, X, rates=rates) if X.ndim == 2 or is_traced((net, X, rates)) else gram(net, X, rates=rates)
 
 
+def _first_order(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
+    """To order 1/n: the posterior, one network, or the ensemble."""
+    from largen.prediction.finite import ask
+    from largen.prediction.posterior.posterior import posterior
+
+    if plan.how == "bayes":
+        return posterior(net, X, y, X_test, ridge)
+    if params is not None:
+        return ask.single(net, params, X, y, X_test, rates, plan, ridge)
+    return ask.ensemble(net, X, y, X_test, rates, plan, ridge)
+
+
 def _ensemble(net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
     """The ensemble of infinitely wide networks, from theory's kernels of train and test points together."""
     n, both = len(X), namespace(X).concatenate([X, X_test])
@@ -170,7 +194,6 @@ def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates:
     f = factor(theta[: n * outputs], spread)
     w = flow.weights(f, plan, outputs)
     moved = flow.mean(f, w, theta[n * outputs :], (y - z0[:n]).reshape(-1, 1))
-    reason = "one network has no spread over initialisations; leave out params for the ensemble"
     return Prediction(
         mean=z0[n:] + moved.reshape(*moved.shape[:-2], len(X_test), outputs),
         cov=None,
@@ -179,5 +202,5 @@ def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates:
         how=plan.how,
         source="one network, linearised about its parameters, with its own empirical NTK (PDLT 10.31)",
         condition=condition(f, w),
-        missing={"cov": reason, "initial_variance": reason},
+        missing={"cov": ONE, "initial_variance": ONE},
     )

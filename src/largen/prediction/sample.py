@@ -1,5 +1,6 @@
 """Functions drawn from the prior of wide networks, from the posterior, and from any prediction."""
 
+from dataclasses import replace
 from typing import Any
 
 import jax
@@ -31,7 +32,8 @@ def root(cov: Array, scale: Any = None) -> Array:
 
 
 def draw(prediction: Prediction, key: Any, draws: int = 1) -> Array:
-    """Functions N(mean, cov) of a prediction, outputs independent: (draws, *mean.shape).
+    """Functions N(mean, cov) of a prediction, outputs independent: (draws, *mean.shape). At order=1 that leaves out how outputs of one
+    network are correlated, and that they are not quite Gaussian.
 
     With an array of times each time has the right distribution; the same noise is used at all of them, so that draws vary
     smoothly in time, which says nothing about how real networks at two times are correlated. `InputError` if there is no cov.
@@ -39,6 +41,10 @@ def draw(prediction: Prediction, key: Any, draws: int = 1) -> Array:
     draws = door.count(draws, "draws")
     if prediction.cov is None or prediction.initial_variance is None:
         raise InputError("prediction", "one without a covariance", "a prediction with .cov", prediction.missing.get("cov", ""))
+    if prediction.order == 1 and prediction.mean.ndim == 2 and prediction.cov.ndim == 3:  # a covariance for each output
+        pairs = zip(prediction.mean.T, prediction.cov, jax.random.split(key, len(prediction.cov)), strict=True)
+        each = [draw(replace(prediction, mean=mean, cov=cov), k, draws) for mean, cov, k in pairs]
+        return namespace(prediction.mean).stack(each, axis=-1)
     mean, times = prediction.mean, prediction.cov.ndim - 2
     tail = mean.shape[times:]  # (m,) or (m, o)
     with island(mean):

@@ -36,7 +36,8 @@ def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: An
     Parameters: `net`, `X`, `y`, `X_test` as in `lg.predict`, and its keywords: `rates`, `how`, `time`, `ridge`, and `order=1` for
     networks of finite width; `y_test` (m,) or (m, o), the truth. The mean is over initialisations, not over train sets.
 
-    Raises `InputError` for targets that do not go together, a time that is not one number, and as `lg.predict`.
+    Returns a `Generalization`. Raises `InputError` for targets that do not go together, a time that is not one number, and as
+    `lg.predict`.
 
     Source: PDLT 10.50-10.55. Depth, width and initialisation enter through `net`: call it for each.
 
@@ -85,7 +86,7 @@ def robustness(net: Any, x1: Any, x2: Any, rates: Any = "ntk") -> Robustness:
     Critical networks keep it independent of depth: -3/4 for ReLU at any distance, O(d^2) for tanh, only with the rates of the
     equivalence principle (`lg.plan_rates`). Parameters: `net`, `x1`, `x2` (features,), `rates` as in `lg.kernel`.
 
-    Raises `InputError` for points of different shapes, and for an NTK of 0 at x1.
+    Returns a `Robustness`. Raises `InputError` for points of different shapes, and for an NTK of 0 at x1.
 
     Source: PDLT 10.56-10.65, 10.93-10.95; the sign and size of the curvature's effect are corrected (10.113-10.117).
 

@@ -37,12 +37,17 @@ COINCIDENCES = ((0, 0, 0, 0), (0, 0, 0, 1), (0, 1, 1, 1), (0, 0, 1, 1), (0, 0, 1
 Quartets = dict[Orders, np.ndarray]
 
 
+def patterns(phi: Activation, top: int) -> tuple[Orders, ...]:
+    """The patterns that there are: with second derivatives of kinked activations none."""
+    return NTK if phi.kinks else PATTERNS[top]
+
+
 def quartets(phi: Activation, K: np.ndarray, top: int) -> tuple[Quartets, float]:
     """(X by orders, error relative to the largest of each) at inputs of covariance K (n, n); `top`: the highest derivative, 1 to 3.
 
-    For smooth activations and for the ReLU family, whose second derivative counts as 0 (almost everywhere)."""
+    For smooth activations, and for the ReLU family, which has no patterns with second derivatives: they count as 0."""
     n, form = len(K), phi.closed
-    X = {orders: np.zeros((n,) * 4) for orders in PATTERNS[top]}
+    X = {orders: np.zeros((n,) * 4) for orders in patterns(phi, top)}
     error = 0.0
     for kinds in COINCIDENCES:
         sets = np.array(list(combinations(range(n), max(kinds) + 1)))
@@ -54,7 +59,7 @@ def quartets(phi: Activation, K: np.ndarray, top: int) -> tuple[Quartets, float]
         else:
             tables, off = _smooth(phi, K, sets, kinds, top)
         error = max(error, off)
-        for orders in X if not isinstance(form, Homogeneous) else NTK:
+        for orders in NTK if isinstance(form, Homogeneous) else X:
             for order in permutations(range(4)):
                 place = tuple(orders[order.index(i)] for i in range(4))
                 X[orders][tuple(at[:, i] for i in order)] = tables[(slice(None), *place)]

@@ -22,7 +22,7 @@ from largen.architecture.chain import Layer
 from largen.gaussian import piecewise
 from largen.theory.corrections import tangent
 from largen.theory.corrections.moments import MORE, kinked_line, mismatch, on_a_line, smooth_line
-from largen.theory.corrections.quartets import PATTERNS, Orders, Quartets
+from largen.theory.corrections.quartets import PATTERNS, Orders, Quartets, patterns
 from largen.theory.corrections.recursion import Level, Training
 from largen.types import float64
 
@@ -98,7 +98,8 @@ def _all_moments(phi: Activation, q: Any, top: int) -> tuple[Any, Quartets]:
     if isinstance(phi.closed, Homogeneous):
         A2, A4 = ((phi.closed.a_plus**p + phi.closed.a_minus**p) / 2 for p in (2, 4))
         m = jnp.zeros((MORE, MORE)).at[0, 0].set(A2 * q).at[1, 1].set(A2)
-        fours: dict[Orders, Any] = {(0, 0, 0, 0): 3 * A4 * q**2, (0, 0, 1, 1): A4 * q, (1, 1, 1, 1): A4 + 0 * q}
+        known: dict[Orders, Any] = {(0, 0, 0, 0): 3 * A4 * q**2, (0, 0, 1, 1): A4 * q, (1, 1, 1, 1): A4 + 0 * q}
+        fours = {o: known.get(o, 0 * q) for o in patterns(phi, top)}
     else:
         s, mean = on_a_line(phi, q, 1, MORE)
         m = jnp.stack([jnp.stack([mean(s[i] * s[j]) for j in range(MORE)]) for i in range(MORE)])

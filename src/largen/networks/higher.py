@@ -1,0 +1,186 @@
+r"""Higher tangent kernels of one real network: how its NTK moves (dNTK), and how that motion moves (ddNTK), by nested derivatives.
+
+With v_a = lambda grad z_a the direction in which a gradient step on output a moves the parameters, a = (output i, point x_d),
+
+    dH_{012}    = D^2 z_0 [v_1, v_2],      ddI_{0123} = D^3 z_0 [v_1, v_2, v_3],      ddII_{1234} = (D^2 z_1 v_3) lambda (D^2 z_2 v_4)
+
+(PDLT 11.8, inf.5, inf.7): directional derivatives of the network, so that no Hessian is formed. For small networks and few points.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from largen import door, memory
+from largen.architecture.attention import Attention
+from largen.architecture.nodes import Act, Serial, network
+from largen.architecture.spatial import MaxPool
+from largen.architecture.walk import everything
+from largen.errors import UnsupportedError
+from largen.networks.outputs import carriers, outputs
+from largen.networks.parameters import dtype_of, fitting, rate_tensor
+from largen.scaling.rates import resolve
+from largen.types import Array, Params, hand_back, island
+
+
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class SecondTangents:
+    """What `lg.empirical_ddntk` returns, both (n, n, n, n, o, o, o, o): `first`, ddI_{0123}, symmetric in the slots 1, 2, 3, and
+    `second`, ddII_{1234}, symmetric under 1 <-> 2 together with 3 <-> 4. The four points come first, then the four outputs."""
+
+    first: Array
+    second: Array
+
+
+def scaled(tensor: Params, gradient: Params) -> Params:
+    """lambda times a gradient, parameter by parameter."""
+    return jax.tree_util.tree_map(lambda rate, g: rate * g, tensor, gradient)
+
+
+def product(tensor: Params, one: Params, two: Params, axes: int) -> jax.Array:
+    """sum lambda g h over the parameters, for gradients g, h stacked along so many axes each: (axes of g, axes of h)."""
+
+    def part(rate: Any, g: Any, h: Any) -> Any:
+        g, h = (a.reshape(*a.shape[:axes], -1) for a in (g, h))
+        return rate * jnp.tensordot(g, h, ((axes,), (axes,)))
+
+    return jnp.stack(jax.tree_util.tree_leaves(jax.tree_util.tree_map(part, tensor, one, two))).sum(0)
+
+
+def along(function: Any, at: Params, *directions: Params) -> Any:
+    """The derivative of a function of the parameters at `at`, once along each of the directions."""
+    for direction in directions:
+        function = _derivative(function, direction)
+    return function(at)
+
+
+def _derivative(function: Any, direction: Params) -> Any:
+    return lambda p: jax.jvp(function, (p,), (direction,))[1]
+
+
+def _directions(net: Serial, params: Params, X: Any, tensor: Params) -> tuple[Any, Params]:
+    """The outputs as a function of the parameters, one entry per point and output, and v of all of them, stacked."""
+
+    def z(p: Params) -> jax.Array:
+        return outputs(net, p, X).reshape(-1)
+
+    values, back = jax.vjp(z, params)
+    return z, jax.vmap(lambda unit: scaled(tensor, back(unit)[0]))(jnp.eye(len(values), dtype=values.dtype))
+
+
+def dntk(net: Serial, params: Params, X: Any, tensor: Params) -> jax.Array:
+    """The pure core of `empirical_dntk`, `tensor` as from `rate_tensor`; may be jitted and vmapped over networks."""
+    z, v = _directions(net, params, X, tensor)
+    found = jax.lax.map(lambda one: jax.vmap(lambda two: along(z, params, one, two))(v), v)
+    return _unfolded(jnp.moveaxis(found, 2, 0), len(X))
+
+
+def ddntk(net: Serial, params: Params, X: Any, tensor: Params) -> SecondTangents:
+    """The pure core of `empirical_ddntk`."""
+    z, v = _directions(net, params, X, tensor)
+    units = jnp.eye(jax.tree_util.tree_leaves(v)[0].shape[0], dtype=dtype_of(params))
+
+    def thirds(one: Params) -> jax.Array:
+        return jax.vmap(lambda two: jax.vmap(lambda three: along(z, params, one, two, three))(v))(v)
+
+    def moved(three: Params) -> Params:
+        """D^2 z_a v_3 of every output a."""
+        pull = jax.vjp(_derivative(z, three), params)[1]
+        return jax.vmap(lambda unit: pull(unit)[0])(units)
+
+    first = jnp.moveaxis(jax.lax.map(thirds, v), 3, 0)
+    g = jax.lax.map(moved, v)
+    second = product(tensor, g, g, 2).transpose(1, 3, 0, 2)  # (3, 1, 4, 2) to (1, 2, 3, 4)
+    return SecondTangents(_unfolded(first, len(X)), _unfolded(second, len(X)))
+
+
+def _unfolded(a: jax.Array, n: int) -> jax.Array:
+    """Axes (point and output, ...) as (points ..., outputs ...)."""
+    k, o = a.ndim, a.shape[0] // n
+    return a.reshape((n, o) * k).transpose(*range(0, 2 * k, 2), *range(1, 2 * k, 2))
+
+
+_dntk = jax.jit(dntk)
+_ddntk = jax.jit(ddntk)
+
+
+def empirical_dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Array:
+    """The differential of the NTK of one real network (PDLT 11.8), exact, by nested directional derivatives:
+
+    dH[d0, d1, d2, i0, i1, i2] = sum lambda_m lambda_n d2z_i0(x_d0)/dtheta_m dtheta_n dz_i1(x_d1)/dtheta_m dz_i2(x_d2)/dtheta_n
+
+    over the parameters, lambda the rates. A gradient step of size eta with dLoss/dz = eps moves the outputs by -eta H eps +
+    (eta^2/2) dH eps eps and the NTK H_12 by -eta (dH_12j + dH_21j) eps_j, up to the next order in eta.
+
+    Parameters: `X` (n, features), or points of any shape that `lg.apply` takes; `rates` as in `lg.empirical_ntk`. Returns
+    (n, n, n, o, o, o), symmetric in the last two slots, in the dtype of the parameters; numpy for numpy points. May be jitted,
+    differentiated, vmapped. At a kink phi'' = 0, as in all automatic differentiation; theory in `lg.corrections` follows.
+
+    Cost: (n o)^2 forward passes. Raises `InputError` for parameters, points or rates that do not fit, and for more than the memory.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> from largen.networks.higher import empirical_dntk
+    >>> net = lg.mlp(widths=[16], out=2, activation="tanh")
+    >>> empirical_dntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3)).shape
+    (3, 3, 3, 2, 2, 2)
+    """
+    return _measured(net, params, X, rates, order=3)
+
+
+def empirical_ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> SecondTangents:
+    """Both second differentials of the NTK of one real network (PDLT inf.5, inf.7), exact, with v_a = lambda grad z_a:
+
+    first[0123] = D^3 z_0 [v_1, v_2, v_3],    second[1234] = sum lambda_m (D^2 z_1 v_3)_m (D^2 z_2 v_4)_m
+
+    over the parameters m. A gradient step of size eta with dLoss/dz = eps adds -(eta^3/6) ddI eps eps eps to the outputs,
+    (eta^2/2) (ddI_12jk + ddI_21jk + 2 ddII_12jk) eps_j eps_k to the NTK, and changes dH_012 by -eta (ddI_012j + ddII_012j +
+    ddII_021j) eps_j.
+
+    Parameters and dtypes as in `lg.empirical_dntk`. Returns `SecondTangents`. Cost: (n o)^3 forward passes.
+
+    Raises `InputError` as there; `UnsupportedError` for an activation with a jump in phi, phi' or phi'' (D^3 z has a delta
+    function there that automatic differentiation does not see) and for other parts with kinks.
+
+    >>> import largen as lg, jax, numpy as np
+    >>> from largen.networks.higher import empirical_ddntk
+    >>> net = lg.mlp(widths=[16], out=1, activation="tanh")
+    >>> out = empirical_ddntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3))
+    >>> out.first.shape, out.second.shape
+    ((3, 3, 3, 3, 1, 1, 1, 1), (3, 3, 3, 3, 1, 1, 1, 1))
+    """
+    refuse_kinks(network(net), "lg.empirical_ddntk")
+    return _measured(net, params, X, rates, order=4)
+
+
+def _measured(net: Any, params: Params, X: Any, rates: Any, order: int) -> Any:
+    """The dNTK (order 3) or the ddNTKs (order 4), arguments and memory checked."""
+    whole, x = network(net), door.inputs(X)
+    fit = fitting(whole, params, x)
+    with island(fit):
+        kind = dtype_of(fit)
+        z, seen = jax.eval_shape(lambda p: carriers(whole, p, jnp.asarray(x, kind)), fit)
+        N, values = math.prod(z.shape), sum(math.prod(after.shape) for _, after in seen.values())
+        size = sum(leaf.size for leaf in jax.tree_util.tree_leaves(fit))
+        needed = N ** (order - 2) * (3 * size + 2**order * values) + 3 * N**order
+        got = f"{len(x)} points with {z.shape[1]} outputs"
+        memory.require(float(kind.itemsize) * needed, "X", got, "Take fewer points or outputs, or a narrower network.")
+        tensor = rate_tensor(whole, x.shape[1:], resolve(whole, rates))
+        return hand_back((_dntk if order == 3 else _ddntk)(whole, fit, jnp.asarray(x, kind), tensor), X)
+
+
+def refuse_kinks(net: Serial, theory: str) -> None:
+    """`UnsupportedError` for a network whose third derivatives along parameters have delta functions."""
+    for path, part in everything(net):
+        if (isinstance(part, Act) and rough(part)) or isinstance(part, MaxPool):
+            raise UnsupportedError(repr(part), path, theory, "third derivatives need phi, phi' and phi'' without jumps")
+        if isinstance(part, Attention) and part.mechanism in ("relu", "abs"):
+            raise UnsupportedError(repr(part), path, theory, f"the mechanism {part.mechanism!r} has a kink")
+
+
+def rough(act: Act) -> bool:
+    """Whether phi, phi' or phi'' jumps anywhere."""
+    return any(jump for order in range(3) for jump in act.activation.jumps(order))

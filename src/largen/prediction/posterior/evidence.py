@@ -1,0 +1,112 @@
+"""`lg.evidence`: how probable a network, with its hyperparameters, makes the data."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from largen import door
+from largen.architecture.nodes import Serial, network
+from largen.errors import InputError
+from largen.prediction import memory
+from largen.prediction.posterior.bayes import evidence_shift
+from largen.prediction.posterior.observed import TOO_DEEP, groups, log_density, observe, tensors
+from largen.prediction.predict import kernels
+from largen.prediction.spectrum import Condition, namespace, ridges
+from largen.types import Array, is_traced, island
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What `lg.evidence_parts` returns: `log` = `fit` + `complexity` + `constant` + `finite_width`, summed over the outputs.
+
+    `fit` -(1/2) sum y.K~^{-1} y, how well the data agree with the prior; `complexity` -(o/2) log det K~, what it costs to allow for many
+    functions; `constant` -(o n/2) log(2 pi); `finite_width`: what order 1/n adds to these three, 0 at order=0. `spread`: variance over
+    networks of the log likelihood to first order, (1/n) M V M; trust order 1 where it is well below 1. `condition`: what to trust.
+    What there is not is None, with the reason in `missing`.
+    """
+
+    log: Any
+    fit: Any
+    complexity: Any
+    constant: float
+    finite_width: Any
+    order: int
+    spread: float | None
+    condition: Condition | None
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
+    """The log marginal likelihood log p(y | X, net) of targets under the prior over networks, a number.
+
+    Order 0, infinite width (PDLT 6.34): -(1/2) sum y.K~^{-1} y - (o/2) log det(2 pi K~), K~ = K + diag(ridge), summed over the o outputs.
+    Order 1 (derived here, checked by reweighting): log N(y; 0, G~) + (1/n) sum V_(ab)(cd) [(1/2) M_ab M_cd - (1/2) G~^{-1}_bc S_ad
+    + (o/4) G~^{-1}_bc G~^{-1}_da], G = K + K{1}/n, S = y' y'^T, y' = G~^{-1} y, M = (1/2)(S - o G~^{-1}): the log of the likelihood's mean
+    over networks of width n.
+
+    Parameters: `X` (n, features) or (n, *positions, channels); `y` (n,) or (n, o), the outputs of one network, or, for a network with
+    one output, of one network a column; `ridge`, the noise variance, a number or one per sample, which stands on the diagonal. The
+    dtype is that of X (float32 at least). Order 0 is differentiable in C_W, C_b, ridge, y and X (`jax.grad`, for float64 arrays inside
+    `jax.enable_x64(True)`); order 1 is not (its tensors come from grids chosen by value): `lg.fit(order=1)` takes differences. The
+    difference of two log evidences is the log of a Bayes factor (6.30).
+
+    Raises `InputError` for bad arrays, integer labels, another number of outputs than the network's, for order 1 of traced values and
+    where K + K1/n is no covariance; `SingularKernelError` for a singular K~ (drop duplicates, or give a ridge); at order 1 also
+    `UnsupportedError` as `lg.corrections` does.
+
+    >>> import largen as lg, numpy as np
+    >>> X, y = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0])
+    >>> net = lg.mlp(widths=[100], activation="relu", C_W=2.0)
+    >>> [round(float(lg.evidence(net, X, y, ridge=0.1, order=order)), 3) for order in (0, 1)]
+    [-3.169, -3.2]
+    """
+    return evidence_parts(net, X, y, ridge, order).log
+
+
+def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Evidence:
+    """The log evidence and what it is made of. Arguments and errors as of `lg.evidence`; returns an `Evidence`.
+
+    >>> import largen as lg, numpy as np
+    >>> parts = lg.evidence_parts(lg.mlp(widths=[8], activation="relu", C_W=2.0), np.eye(2), np.array([1.0, -1.0]))
+    >>> [round(float(part), 4) for part in (parts.fit, parts.complexity, parts.constant, parts.log)]
+    [-1.4669, 0.0534, -1.8379, -3.2514]
+    """
+    net, X = network(net), door.inputs(X)
+    y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
+    if order not in (0, 1):
+        raise InputError("order", repr(order), "0 (infinite width) or 1 (with 1/n corrections)")
+    dtype = jnp.promote_types(X.dtype, np.float32)
+    needed = memory.kernel_prediction(len(X), 0, 0, dtype.itemsize)
+    memory.require(needed, "X", f"{len(X)} points", "Take fewer points, or float32.")
+    with island(X):
+        xp = namespace(X, y, ridge)
+        X, columns = (xp.asarray(a, dtype=dtype) for a in (X, y.reshape(len(X), -1)))
+        together = groups(net, columns)
+        return _first_order(net, X, together, ridge) if order else _infinite(net, X, columns, ridge)
+
+
+def _infinite(net: Serial, X: Array, y: Array, ridge: Any) -> Evidence:
+    K = kernels(net, X).nngp
+    if is_traced(K, y, ridge):
+        fit, complexity, constant = log_density(K, y, ridge)
+        missing = {"condition": "unknown under tracing", "spread": "order=0"}
+        return Evidence(fit + complexity + constant, fit, complexity, constant, 0.0, 0, None, None, missing)
+    seen = observe(K, y, ridge)
+    return Evidence(seen.log, seen.fit, seen.complexity, seen.constant, 0.0, 0, None, seen.condition, {"spread": "order=0"})
+
+
+def _first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Evidence:
+    K, K1, V, n = tensors(net, X)
+    xp, dtype, total = namespace(X), X.dtype, np.zeros(4)
+    for group in together:
+        y = np.asarray(group, np.float64)
+        start, seen = observe(K, y, ridge), observe(K + K1 / n, y, ridge, "K + K1/n", TOO_DEEP)
+        spread = np.einsum("ab,abcd,cd->", seen.tilt, V, seen.tilt, optimize=True) / n
+        finite = seen.log - start.log + evidence_shift(V, n, seen)
+        total += start.fit, start.complexity, finite, spread
+        constant, condition = start.constant * len(together), seen.condition
+    fit, complexity, finite = (xp.asarray(v, dtype=dtype)[()] for v in total[:3])
+    return Evidence(fit + complexity + constant + finite, fit, complexity, constant, finite, 1, float(total[3]), condition)

@@ -1,0 +1,116 @@
+"""What observed outputs say: their likelihood under a Gaussian prior of covariance G, and its slope in G.
+
+    log N(y; 0, G~) = -(1/2) y.y' - (o/2) log det(2 pi G~),     G~ = G_AA + diag(ridge),   y' = G~^{-1} y,
+    d log N/d G_ab = M_ab,     M = (1/2) (y' y'^T - o G~^{-1}),
+
+for o outputs. A network of finite width draws its own G, so a network's weight in the posterior changes by exp(sum M_ab dG_ab):
+M is what tilts the prior at order 1/n. Noise is each sample's own, so it stands on the diagonal and is no shift of C_b (PDLT 6.10;
+its footnote 6 says otherwise).
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from largen import door
+from largen.errors import InputError
+from largen.prediction import flow
+from largen.prediction.spectrum import Condition, condition, factor, namespace
+from largen.types import Array, is_traced, island
+
+TOO_DEEP = "The expansion in 1/n has broken down: take order=0, a wider or a shallower network."
+
+
+@dataclass(frozen=True)
+class Observed:
+    """`inverse` G~^{-1} (n, n), `pull` y' (n, o), `tilt` M (n, n); `fit` -(1/2) y.y', `complexity` -(o/2) log det G~ and `constant`
+    -(o n/2) log(2 pi), whose sum is `log`; `condition`: what to trust."""
+
+    inverse: Array
+    pull: Array
+    fit: Any
+    complexity: Any
+    constant: float
+    condition: Condition
+
+    @property
+    def tilt(self) -> Array:
+        """M = (1/2) (y' y'^T - o G~^{-1})."""
+        return (self.pull @ self.pull.T - self.pull.shape[1] * self.inverse) / 2
+
+    @property
+    def log(self) -> Any:
+        """log N(y; 0, G~), summed over outputs."""
+        return self.fit + self.complexity + self.constant
+
+
+def observe(G: Any, y: Any, ridge: Any = 0.0, name: str = "K", fix: str = "") -> Observed:
+    """The `Observed` record of y (n, o) under the prior covariance G (n, n) and `ridge`, a number or one per sample.
+
+    Raises `SingularKernelError` for a singular G~, `InputError` (with `fix`) for what is no covariance.
+    """
+    try:
+        f = factor(G, ridge, name)
+    except InputError as error:
+        raise InputError(error.argument, error.got, error.need, fix or error.fix) from error
+    w = flow.weights(f, flow.schedule("bayes"))
+    along = f.vectors.T @ y
+    log = namespace(f.values).log(f.values).sum()
+    inverse = (f.vectors * w) @ f.vectors.T
+    fit, complexity = -(w[:, None] * along**2).sum() / 2, -y.shape[1] / 2 * log
+    return Observed(inverse, f.vectors @ (w[:, None] * along), fit, complexity, _constant(y), condition(f, w))
+
+
+def _constant(y: Any) -> float:
+    return -y.size / 2 * float(np.log(2 * np.pi))
+
+
+def log_density(G: Any, y: Any, ridge: Any = 0.0) -> tuple[Any, Any, float]:
+    """(fit, complexity, constant) of log N(y; 0, G + diag(ridge)) by a Cholesky factor, whose derivatives exist for repeated eigenvalues
+    too. For traced values: nothing is checked, and a singular matrix gives NaN."""
+    root = jnp.linalg.cholesky(G + jnp.diag(jnp.broadcast_to(jnp.asarray(ridge, G.dtype), (len(G),))))
+    half = jnp.linalg.solve(root, y)
+    return -(half**2).sum() / 2, -y.shape[1] * jnp.log(jnp.diagonal(root)).sum(), _constant(y)
+
+
+def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+    """(K, K1, V, n) of the outputs at the points X (N, features) in float64; V/n and K1/n are covariance and shift of their metric.
+
+    Raises `UnsupportedError` for what is no chain and for a last layer with a skip connection, `InputError` for traced values.
+    """
+    from largen.architecture.chain import chain
+    from largen.errors import UnsupportedError
+    from largen.theory.corrections.corrections import corrections
+
+    last = chain(net)[-1]
+    if is_traced(net, X):
+        need = "concrete values: the tensors of order 1/n are computed on grids chosen by value"
+        raise InputError("order", "1 inside grad, jit or vmap", need, "Derivatives: order=0; lg.fit(order=1) takes differences.")
+    if float(last.skip):
+        reason = "outputs of a layer with a skip connection are not Gaussian given the layers before; end with an affine layer"
+        raise UnsupportedError("a last layer with skip", last.path, "the posterior at order 1/n", reason)
+    with island():
+        out = corrections(net, np.asarray(X, np.float64), tensors=("K", "K1", "V"))
+    return np.asarray(out.K), np.asarray(out.K1), np.asarray(out.V), out.width
+
+
+def groups(net: Any, columns: Any) -> list[Any]:
+    """The columns (n, o) that share hidden layers: together if they are outputs of one network, one at a time if the network has one
+    output (each column is then a network of its own). `InputError` if the network has another number of outputs."""
+    width, o = net.units(None) or 1, columns.shape[1]
+    if o not in (1, width) and width != 1:
+        raise InputError("y", f"shape {columns.shape}", f"one column per output of the network ({width}), or one output's alone")
+    return [columns] if o == width or o == 1 else [columns[:, i : i + 1] for i in range(o)]
+
+
+def arrays(K: Any, K1: Any, V: Any, n: Any, y: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, np.ndarray]:
+    """The checked arguments of a solver at order 1/n, in float64: K, K1 (N, N), V (N, N, N, N), n, y (n_A, o) with n_A <= N."""
+    k, k1, v, targets = (np.asarray(door.array(a, name), np.float64) for a, name in ((K, "K"), (K1, "K1"), (V, "V"), (y, "y")))
+    N = len(k) if k.ndim else 0
+    if N < 1 or k.shape != (N, N) or k1.shape != (N, N) or v.shape != (N,) * 4:
+        raise InputError("K, K1, V", f"shapes {k.shape}, {k1.shape}, {v.shape}", "(N, N), (N, N) and (N, N, N, N)")
+    if targets.ndim != 2 or not 1 <= len(targets) <= N or targets.shape[1] < 1:
+        raise InputError("y", f"shape {targets.shape}", f"(n, outputs), with 1 <= n <= {N}, for the first n points")
+    return k, k1, v, door.count(n, "n"), targets

@@ -1,0 +1,105 @@
+"""Every 1/n tensor of real networks, extrapolated to infinite width, against theory; wrong theories refused on the same networks."""
+
+from functools import cache
+from itertools import product
+
+import jax
+import numpy as np
+import pytest
+
+import largen as lg
+from largen.agreement.statistics import LEVEL, PRECISION, REJECT
+
+X = np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.1]])
+RATES, SWAPPED = (0.5, 0.8), (0.8, 0.5)
+PATTERNS, FLUCTUATIONS = ("F", "B", "P", "Q", "R", "S", "T", "U"), ("V", "D", "A")
+SCALES = {"tanh": (1.5, 0.3), "relu": (1.8, 0.1)}  # C_W, C_b
+
+
+def net(activation: str = "tanh", scale: float = 1.0, first: int = 12, second: int = 12) -> lg.Serial:
+    C_W, C_b = SCALES[activation]
+    return lg.mlp(widths=[first, second], out=1, activation=activation, C_W=scale * C_W, C_b=C_b)
+
+
+@cache
+def smooth() -> lg.CorrectionsCheck:
+    return lg.check_corrections(net(), X, jax.random.key(2), (8000, 4000, 2000, 1000), rates=RATES, tensors=PATTERNS)
+
+
+def judged(out: lg.CorrectionsCheck, names: tuple[str, ...], activation: str = "tanh") -> None:
+    """Theory within 4 standard errors at every entry, known to 3 % of the tensor; C_W + 10 % and swapped rates refused."""
+    assert out.widths == (12, 24, 48, 96)
+    assert max(out.worst().values()) < LEVEL, out.worst()
+    assert all(out.tensors[name].error.max() < PRECISION * np.abs(out.tensors[name].theory).max() for name in names)
+    louder, swapped = (
+        out.worst(lg.corrections(net(activation, scale), X, rates, tensors=tuple(out.tensors)))
+        for scale, rates in ((1.1, RATES), (1.0, SWAPPED))
+    )
+    assert min(louder[name] for name in names) > REJECT, louder
+    assert min(swapped[name] for name in names if name != "V") > REJECT, swapped  # V knows no rates
+
+
+@pytest.mark.slow
+def test_patterns_of_outputs() -> None:
+    judged(smooth(), PATTERNS)
+
+
+@pytest.mark.slow
+def test_patterns_with_a_kink() -> None:
+    """With phi'' = 0 at the kink P is zero to this order, and Q what F gives."""
+    out = lg.check_corrections(net("relu"), X, jax.random.key(2), (16000, 8000, 4000, 2000), rates=RATES, tensors=("F", "B", "P", "Q"))
+    judged(out, ("F", "B", "Q"), "relu")
+    assert not out.tensors["P"].theory.any()
+
+
+@pytest.mark.slow
+def test_fluctuations_of_metric_and_ntk() -> None:
+    out = lg.check_corrections(net(), X, jax.random.key(2), (40000, 30000, 20000, 10000), rates=RATES, tensors=FLUCTUATIONS)
+    judged(out, FLUCTUATIONS)
+
+
+@pytest.mark.slow
+def test_means_of_metric_and_ntk() -> None:
+    """Hidden widths n and 4n, where corrections to means are four times larger than at equal ones."""
+    wide, both = net("relu", first=4, second=16), ("K1", "Theta1")
+    out = lg.check_corrections(wide, X, jax.random.key(2), (30000, 20000, 10000, 5000), rates=RATES, tensors=both)
+    assert max(out.worst().values()) < LEVEL, out.worst()
+    assert out.tensors["K1"].error.max() < PRECISION * np.abs(out.tensors["K1"].theory).max()
+    assert out.worst(lg.corrections(net("relu", 1.1, 4, 16), X, RATES, tensors=both))["K1"] > REJECT
+    assert out.worst(lg.corrections(wide, X, SWAPPED, tensors=both))["Theta1"] > REJECT
+    ratio = out.worst(lg.corrections(net("relu", first=4, second=4), X, RATES, tensors=both))  # no factor n_l/n_{l-1}
+    assert min(ratio.values()) > REJECT
+
+
+def averages() -> dict[str, np.ndarray]:
+    """Gaussian averages of the second layer by the trapezoid rule: <s''_a s'_b s'_c s^(i)_d>, <s^(i)_a s^(j)_b>; what the layer has."""
+    level = lg.corrections(net(), X, RATES, layer=2, tensors=("K", "Theta", "P", "B"))
+    u = np.linspace(-8, 8, 161)
+    points = np.linalg.cholesky(level.K) @ np.array(list(product(u, u))).T
+    weight = np.exp(-np.array([a * a + b * b for a, b in product(u, u)]) / 2)
+    s = np.tanh(points)
+    slope = 1 - s**2
+    bend, weight = -2 * s * slope, weight / weight.sum()
+    two = {name: np.einsum("am,bm,m->ab", f, g, weight) for name, (f, g) in pairs(s, slope, bend).items()}
+    four = {f"211{i}": np.einsum("am,bm,cm,dm,m->abcd", bend, slope, slope, f, weight, optimize=True) for i, f in ((0, s), (1, slope))}
+    return {**two, **four, "H": level.Theta, "P": level.P, "B": level.B}
+
+
+def pairs(s: np.ndarray, slope: np.ndarray, bend: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    return {"11": (slope, slope), "20": (bend, s), "21": (bend, slope), "22": (bend, bend)}
+
+
+def dntk_correlation(printed: bool) -> np.ndarray:
+    """P of the third layer by (11.49), with the primes of the book or the right ones."""
+    a = averages()
+    own = np.einsum("abcd,ab,ac->abcd", a["2111" if printed else "2110"], a["H"], a["H"])
+    around = np.einsum("ad,abca->abcd", a["21" if printed else "20"], a["P"]) + np.einsum("ad,abcd->abcd", a["11"], a["P"])
+    around = around + np.einsum("ad,aabc->abcd", a["22" if printed else "20"], a["B"])
+    return 1.5**2 * (own + np.einsum("bc,abcd->abcd", a["11"], around))
+
+
+@pytest.mark.slow
+def test_the_printed_recursion_of_P_is_refused() -> None:
+    P = smooth().tensors["P"]
+    np.testing.assert_allclose(dntk_correlation(printed=False), P.theory, atol=1e-5)
+    assert np.abs(P.z(dntk_correlation(printed=True))).max() > REJECT
