@@ -1,4 +1,4 @@
-"""The command line: `largen report`, `largen critical`. Heavy imports wait until a command runs."""
+"""The command line: `largen report`, `largen width`, `largen critical`. Heavy imports wait until a command runs."""
 
 import os
 import sys
@@ -72,6 +72,32 @@ def report(
         notes.print(f"largen: note: {message}", highlight=False, soft_wrap=True)
     summary(record, console)
     console.print(f"\n{job.folder / 'report.html'}  {job.folder / 'report.json'}  ({record.setup.seconds:.0f} s)", soft_wrap=True)
+
+
+@app.command()
+def width(
+    tolerance: Annotated[float, typer.Option(help="Relative error of theory's leading order.")] = 0.05,
+    config: Annotated[str | None, typer.Option(help="TOML file with the network, as for `largen report`.", metavar="FILE")] = None,
+    data: Annotated[str | None, typer.Option(help='"digits", or an .npz or .csv file.  [digits]')] = None,
+    target: Annotated[str | None, typer.Option(help="Target column of a CSV file.  [the last]")] = None,
+    points: Annotated[int, typer.Option(help="Train points looked at.")] = 6,
+) -> None:
+    """The smallest width at which the infinite-width theory of a network is good to a tolerance on your data."""
+    from rich.console import Console
+
+    from largen.data.files import load
+    from largen.data.task import make
+    from largen.questions.width import width as find
+    from largen.report.config import settings
+
+    asked = settings(config, data=data, target=target)
+    task = make(load(asked.data, asked.target), asked.train, asked.test, asked.seed)
+    found = find(asked.network(task.y.shape[1]), task.X[: max(points, 1)], tolerance)
+    console = Console(highlight=False, soft_wrap=True)
+    console.print(f"{found.width}\n")
+    for name, size in found.relative.items():
+        console.print(f"{name:24s} {100 * size:6.2g} % off at this width, good to {100 * tolerance:g} % from width {found.needed[name]} on")
+    console.print("\n" + "\n".join(found.sentences))
 
 
 @app.command()

@@ -25,7 +25,7 @@ def test_a_report_is_two_files_and_nothing_else(made: Path) -> None:
 def test_the_record_follows_its_schema_and_survives_a_round_trip(made: Path) -> None:
     text = (made / "report.json").read_text("utf-8")
     record = schema.loads(text)
-    assert (record.schema, record.schema_version) == ("largen-report", 2)
+    assert (record.schema, record.schema_version) == ("largen-report", 3)
     assert schema.dumps(record) == text
     assert "NaN" not in text and "Infinity" not in text
     assert set(record.verdicts) == {"signals", "tangent", "curves", "modes", "errors"}

@@ -60,7 +60,8 @@ def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: An
         raise InputError("params", "one network", "no params: bias and variance are those of the ensemble")
     outputs = mean.size // len(mean)
     bias = ((mean - truth) ** 2).reshape(len(mean), outputs).sum(1) / 2
-    variance = np.diagonal(np.asarray(found.cov, float)) * outputs / 2
+    spread = np.diagonal(np.asarray(found.cov, float), axis1=-2, axis2=-1)  # (m,), or (o, m) where outputs differ
+    variance = (spread * outputs if spread.ndim == 1 else spread.sum(0)) / 2
     return Generalization(float(bias.sum() + variance.sum()), float(bias.sum()), float(variance.sum()), bias, variance, found)
 
 

@@ -11,6 +11,8 @@ def captions(report: Report) -> dict[str, str]:
     found = {
         "depth": "By what a small squared difference (χ⊥) and a change of size (χ∥) are multiplied from each layer to the next, at infinite "
         "width. Dashed: 1, criticality.",
+        "finite": f"What is of first order in 1/n on {report.finite.points} train points, relative to infinite width. Lines: theory; dots: real "
+        "networks, averaged over their last weights, with two standard errors. Dashed: the tolerance.",
         "signals": f"Untrained networks on {seen}: mean square of the preactivations and mean cosine between different points, "
         "layer by layer. Line: theory at infinite width; dots: real networks, side by side.",
         "ntk": f"The NTK of untrained networks for pairs of {seen}, mean over networks of width {wide}, against theory. On the dashed "

@@ -6,6 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from largen.agreement.study.finite import Finite
 from largen.agreement.study.records import Control, Curves, Errors, FallOff, Modes, Signals, Tangent
 from largen.questions.reach import Reach
 
@@ -68,6 +69,19 @@ def depth(found: Reach) -> go.Figure:
     fig.update_xaxes(title_text="from layer l to l + 1", dtick=max(1, len(place) // 10))
     fig.update_yaxes(title_text="factor per layer (no unit)", rangemode="tozero")
     return style(fig, 320)
+
+
+def finite(found: Finite) -> go.Figure:
+    """Relative sizes of order 1/n, by width."""
+    fig = go.Figure()
+    for tint, one in zip((WIDTHS[5], WIDTHS[3], WIDTHS[1]), found.departures, strict=True):
+        line = {"color": tint, "width": 2}
+        fig.add_scatter(x=found.widths, y=one.predicted, mode="lines", name=one.quantity, line=line, legendgroup=one.quantity)
+        fig.add_trace(_dots(found.widths, one.measured, one.se, "real networks", tint, legendgroup=one.quantity, showlegend=False))
+    fig.add_hline(found.tolerance, line={"color": THEORY, "dash": "dash", "width": 1})  # type: ignore[arg-type]
+    fig.update_xaxes(**_widths_axis(found.widths))
+    fig.update_yaxes(title_text="relative to infinite width (no unit)", rangemode="tozero")
+    return style(fig, 360)
 
 
 def signals(s: Signals) -> go.Figure:

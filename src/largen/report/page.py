@@ -129,9 +129,9 @@ def page(report: Report) -> str:
 <title>{escape(title)}</title><link rel="icon" href="data:,"><style>{STYLE}</style><script>{get_plotlyjs()}</script></head>
 <body><main><header><h1>{TITLES[report.verdict]}</h1>
 <p class="sub">{escape(d.name)}: {d.train} train and {d.test} test points, {d.columns} inputs, {d.kind}</p>
-<p class="lead">{badge(report.verdict)}{escape(report.headline)}</p>{cards(report)}<nav aria-label="Sections"><a href="#depth">How deep does it reach?</a>{links}</nav></header>
+<p class="lead">{badge(report.verdict)}{escape(report.headline)}</p>{cards(report)}<nav aria-label="Sections"><a href="#depth">How deep does it reach?</a><a href="#finite">How far from infinite is it?</a>{links}</nav></header>
 <section id="network"><h2>The network and the data</h2>{net}<pre>{escape(report.network.code)}</pre><ul>{notes}</ul></section>
-{depth(report)}{body}<section id="method"><h2>How it was measured</h2>{method(report)}
+{depth(report)}{far(report)}{body}<section id="method"><h2>How it was measured</h2>{method(report)}
 <p class="sub">largen {escape(report.largen)}, {s.seconds:.0f} s. The same numbers, machine-readable: report.json beside this page.</p>
 </section></main></body></html>
 """
@@ -143,6 +143,14 @@ def depth(report: Report) -> str:
     text = "".join(f"<p>{escape(sentence)}</p>" for sentence in found.sentences)
     shown = "" if not found.chi_perp else figure(figures.depth(found), "depth", captions(report)["depth"])
     return f'<section id="depth"><h2>How deep does it reach?</h2>{text}{shown}</section>'
+
+
+def far(report: Report) -> str:
+    """What is of first order in 1/n: how large, how wide would do, what it changes after training."""
+    found = report.finite
+    text = "".join(f"<p>{escape(sentence)}</p>" for sentence in found.sentences)
+    shown = "" if not found.departures else figure(figures.finite(found), "finite", captions(report)["finite"])
+    return f'<section id="finite"><h2>How far from infinite is it?</h2>{text}{shown}</section>'
 
 
 def _section(name: str, heading: str, verdict: str, sentence: str, content: str) -> str:

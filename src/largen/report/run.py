@@ -7,6 +7,7 @@ from pathlib import Path
 
 from largen.agreement.statistics import LEVEL
 from largen.agreement.study import Plan, Study, study
+from largen.agreement.study.finite import Finite, finite
 from largen.agreement.study.limit import NOTICE
 from largen.data.files import load
 from largen.data.task import Task, make
@@ -17,6 +18,7 @@ from largen.report.schema import SCHEMA, SCHEMA_VERSION, Data, Report, Setup, du
 from largen.report.write import check_folder, write
 
 Tell = Callable[[str, float], None]
+SHARE = 0.85  # of the work that is the study
 
 
 @dataclass(frozen=True)
@@ -40,8 +42,9 @@ def prepare(settings: Settings) -> Job:
 def report(job: Job, version: str, tell: Tell = lambda stage, share: None) -> Report:
     """Do the work, and write report.html and report.json at its end."""
     begun = time.perf_counter()
-    found = study(job.plan, job.task, tell)
-    record = assemble(job, found, version, time.perf_counter() - begun)
+    found = study(job.plan, job.task, lambda stage, share: tell(stage, SHARE * share))
+    far = finite(job.plan, job.task, lambda share: tell("finite width", SHARE + (0.99 - SHARE) * share))
+    record = assemble(job, found, far, version, time.perf_counter() - begun)
     from largen.report.page import page
 
     tell("page", 0.99)
@@ -49,7 +52,7 @@ def report(job: Job, version: str, tell: Tell = lambda stage, share: None) -> Re
     return record
 
 
-def assemble(job: Job, found: Study, version: str, seconds: float) -> Report:
+def assemble(job: Job, found: Study, far: Finite, version: str, seconds: float) -> Report:
     """The record of a finished study."""
     curves, task, net = found.curves, job.task, words.network(job.plan.net, job.task.X.shape[1])
     data = Data(task.name, task.kind, len(task.X), len(task.X_test), task.X.shape[1], task.y.shape[1], task.classes, task.notes)
@@ -68,4 +71,4 @@ def assemble(job: Job, found: Study, version: str, seconds: float) -> Report:
         seconds=seconds,
     )
     verdict, headline = found.judgement.verdict, words.headline(found)
-    return Report(SCHEMA, SCHEMA_VERSION, version, headline, verdict, words.verdicts(found), net, deep, data, setup, found)
+    return Report(SCHEMA, SCHEMA_VERSION, version, headline, verdict, words.verdicts(found), net, deep, far, data, setup, found)

@@ -6,9 +6,10 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from largen.agreement.study import Study
+from largen.agreement.study.finite import Finite
 from largen.questions.reach import Reach
 
-SCHEMA, SCHEMA_VERSION = "largen-report", 2
+SCHEMA, SCHEMA_VERSION = "largen-report", 3
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,8 @@ class Setup:
 
 @dataclass(frozen=True)
 class Report:
-    """Everything a report says. `verdicts`: section -> word and sentence; `depth`: how deep it reaches; `study`: the numbers behind them."""
+    """Everything a report says. `verdicts`: section -> word and sentence; `depth`: how deep it reaches; `finite`: how far from infinite
+    it is; `study`: the numbers behind them."""
 
     schema: str
     schema_version: int
@@ -66,6 +68,7 @@ class Report:
     verdicts: dict[str, tuple[str, str]]
     network: Network
     depth: Reach
+    finite: Finite
     data: Data
     setup: Setup
     study: Study
