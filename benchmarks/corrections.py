@@ -3,9 +3,9 @@ theory against sampling real networks, plainly and averaged over their last weig
 
     python benchmarks/corrections.py
 
-Absolute claims, for two idle cores: 8 standardised inputs, depth 5, tanh and GELU, at most 30 s after compiling, below 4 GiB, with an error below
-1e-6 of the largest entry (estimated by shifted lattices; tests/theory/test_tangent.py holds four inputs against the printed recursions);
-24 inputs at most 60 s, 1e-3 in the root mean square.
+Absolute claims, for two idle cores: 8 standardised inputs, depth 5, tanh and GELU, at most 30 s after compiling, below 4 GiB, with an
+error below 1e-6 of the largest entry (estimated by shifted lattices; tests/theory/test_tangent.py holds four inputs against the printed
+recursions); 24 inputs at most 60 s, 1e-3 in the root mean square.
 """
 
 import resource
