@@ -18,7 +18,7 @@ NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
 NOT_RUN = {"neural-tangents", "distributed"}  # one does not import on current JAX, the other wants more processes
 IF_INSTALLED = {"PyTorch": "torch"}
 SLOW = {"README.md", "index.md", "tour.md", "from-neural-tangents.md", "init.md"}
-SLOW |= {"criticality.md", "laws.md", "bayes.md", "depth-and-width.md"}
+SLOW |= {"criticality.md", "laws.md", "bayes.md", "depth-and-width.md", "training-at-finite-width.md"}
 
 
 def blocks(page: Path) -> list[tuple[str, str, str | None]]:
