@@ -48,7 +48,7 @@ def quartets(phi: Activation, K: np.ndarray, top: int) -> tuple[Quartets, float]
     For smooth activations, and for the ReLU family, which has no patterns with second derivatives: they count as 0."""
     n, form = len(K), phi.closed
     X = {orders: np.zeros((n,) * 4) for orders in patterns(phi, top)}
-    error = 0.0
+    errors = dict.fromkeys(X, 0.0)
     for kinds in COINCIDENCES:
         sets = np.array(list(combinations(range(n), max(kinds) + 1)))
         if not len(sets):
@@ -58,16 +58,16 @@ def quartets(phi: Activation, K: np.ndarray, top: int) -> tuple[Quartets, float]
             tables, off = _homogeneous(form, K, at, kinds)
         else:
             tables, off = _smooth(phi, K, sets, kinds, top)
-        error = max(error, off)
         for orders in NTK if isinstance(form, Homogeneous) else X:
+            errors[orders] = max(errors[orders], off[orders])
             for order in permutations(range(4)):
                 place = tuple(orders[order.index(i)] for i in range(4))
                 X[orders][tuple(at[:, i] for i in order)] = tables[(slice(None), *place)]
-    return X, error
+    return X, max(errors[orders] / float(np.abs(X[orders]).max()) for orders in X if X[orders].any())
 
 
-def _smooth(phi: Activation, K: np.ndarray, sets: np.ndarray, kinds: tuple[int, ...], top: int) -> tuple[np.ndarray, float]:
-    """(sets, orders, orders, orders, orders) by lattices, and their error: a second lattice for the widest set."""
+def _smooth(phi: Activation, K: np.ndarray, sets: np.ndarray, kinds: tuple[int, ...], top: int) -> tuple[np.ndarray, dict[Orders, float]]:
+    """(sets, orders, orders, orders, orders) by lattices, and errors by a second lattice for the widest set."""
     widest = max(range(len(sets)), key=lambda i: K[sets[i], sets[i]].sum())
 
     @float64
@@ -79,8 +79,7 @@ def _smooth(phi: Activation, K: np.ndarray, sets: np.ndarray, kinds: tuple[int, 
         again = pool.submit(one, sets[widest], True)
         out = np.stack(list(pool.map(one, sets)))
         change = again.result() - out[widest]
-    error = max(float(np.abs(change[o]) / np.abs(out[:, *o]).max()) for o in PATTERNS[top] if out[:, *o].any()) / 2
-    return out, error
+    return out, {orders: float(np.abs(change[orders])) / 2 for orders in PATTERNS[top]}
 
 
 @cache
@@ -137,8 +136,8 @@ def _pair_rows(s: np.ndarray, o: int, p: int) -> tuple[np.ndarray, np.ndarray]:
     return s[o][a] * s[o][b], where.ravel()
 
 
-def _homogeneous(form: Homogeneous, K: np.ndarray, at: np.ndarray, kinds: tuple[int, ...]) -> tuple[np.ndarray, float]:
-    """(sets, 2, 2, 2, 2), the orders of `NTK` and their permutations, at the inputs `at` (sets, 4)."""
+def _homogeneous(form: Homogeneous, K: np.ndarray, at: np.ndarray, kinds: tuple[int, ...]) -> tuple[np.ndarray, dict[Orders, float]]:
+    """(sets, 2, 2, 2, 2), the orders of `NTK` and their permutations, at the inputs `at` (sets, 4), and errors."""
     out, error = np.zeros((len(at), 2, 2, 2, 2)), 0.0
     cov = K[at[:, :, None], at[:, None, :]]  # (sets, 4, 4)
     for orders in product((0, 1), repeat=4):
@@ -146,7 +145,7 @@ def _homogeneous(form: Homogeneous, K: np.ndarray, at: np.ndarray, kinds: tuple[
             factors = [(kinds.index(kind), *_factor(orders, kinds, kind)) for kind in sorted(set(kinds))]
             out[(slice(None), *orders)], off = _expectation(form, cov, factors)
             error = max(error, off)
-    return out, error
+    return out, dict.fromkeys(NTK, error)
 
 
 def _factor(orders: tuple[int, ...], kinds: tuple[int, ...], kind: int) -> tuple[int, int]:
