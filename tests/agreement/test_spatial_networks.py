@@ -18,7 +18,7 @@ from largen.networks.outputs import outputs
 from largen.networks.parameters import draw_parameters, rate_tensor
 from largen.scaling.rates import resolve
 
-WIDTHS, NETWORKS = (8, 16, 32, 64), (5000, 3200, 2000, 1400)
+WIDTHS, NETWORKS = (8, 16, 32, 64), (3200, 2000, 1200, 800)
 MANY, FEW = 64, 2  # outputs, for preactivations and for NTKs: many are cheap for the first
 C: dict[str, Any] = {"C_W": 1.5, "C_b": 0.1}
 RELU, TANH = lg.Act("relu"), lg.Act("tanh")
