@@ -17,6 +17,8 @@ from flax import nnx
 import largen as lg
 from largen.errors import InputError, UnsupportedError
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(5)
 
 

@@ -14,6 +14,8 @@ from largen.agreement.claims import Claim, Series, claim
 from largen.agreement.contrasts import contrast
 from largen.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 X = np.array([[1.0, 0.3], [-0.6, 1.1], [0.2, -1.2], [1.3, 0.9]])
 Y = np.array([1.0, -0.7, 0.4, 0.5])
 T = np.array([[0.8, -0.4], [-1.0, 0.2]])

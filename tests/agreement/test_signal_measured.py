@@ -12,6 +12,8 @@ from largen.agreement import signals
 from largen.agreement.statistics import LEVEL, PRECISION, REJECT, jackknife, mean_and_error
 from largen.errors import InputError
 
+pytestmark = pytest.mark.slow
+
 X = np.array([[1.0, 0.5, -0.3, 0.8], [0.4, -1.2, 0.9, 0.1], [1.2, 0.6, -0.4, 0.6]])
 SMALL = lg.mlp(widths=[8], out=1, activation="tanh", C_W=1.6, C_b=0.1)
 NETS = {

@@ -10,6 +10,8 @@ import largen as lg
 from largen.errors import InputError
 from largen.networks.jacobian import jacobian_ntk
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 IMAGES = RNG.normal(size=(2, 5, 4, 3))
 

@@ -15,6 +15,8 @@ from largen.networks.outputs import outputs
 from largen.networks.parameters import rate_tensor
 from largen.scaling.rates import resolve
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(7)
 X = np.random.default_rng(3).normal(size=(2, 3))
 RATES: Any = ((0.5, 0.2, 0.9), (0.8, 1.3, 0.6))

@@ -12,6 +12,8 @@ from largen.errors import InputError
 from largen.networks.forward import forward_equation
 from largen.networks.jacobian import jacobian_ntk
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(3)
 RNG = np.random.default_rng(3)
 X, X2 = RNG.normal(size=(4, 3)), RNG.normal(size=(5, 3))

@@ -17,6 +17,8 @@ from largen.prediction.posterior.observed import log_density, observe
 from largen.prediction.posterior.scan import evidence_scan
 from largen.prediction.posterior.search import Search
 
+pytestmark = pytest.mark.slow
+
 TRAIN = np.array([[1, 0.6, -0.5], [0.4, -0.9, 0.8]])
 Y = np.array([[0.8, -0.5], [-0.3, 1.1]])
 TANH = lg.mlp(widths=[100], out=2, activation="tanh", C_W=1.5, C_b=0.1)

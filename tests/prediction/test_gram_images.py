@@ -13,6 +13,8 @@ from largen.prediction.gram import images as engine
 from largen.prediction.gram.images import images
 from largen.scaling.rates import resolve
 
+pytestmark = pytest.mark.slow
+
 SHAPE = (6, 5, 3)
 RELU, OUT = lg.Act("relu"), lg.Dense(1, C_W=1.3, C_b=0.2)
 

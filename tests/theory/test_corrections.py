@@ -13,6 +13,12 @@ from largen.errors import AccuracyWarning, InputError, UnsupportedError
 from largen.theory.corrections.recursion import recur
 from largen.theory.corrections.single import recur_single
 
+
+def metric(net, X, **more):
+    """The tensors of the metric alone."""
+    return lg.corrections(net, X, tensors=("K", "V", "K1", "M"), **more)
+
+
 K1 = np.array([[1.0, 0.4], [0.4, 0.8]])
 ENTRIES = ((0, 0), (1, 1), (0, 1))  # the order in which the theory pages print pairs
 
@@ -192,10 +198,10 @@ def test_pairs_of_five_inputs_are_pairs_alone(activation):
     """Marginals again, with grids (or formulas) over four inputs on one side and two on the other."""
     X = np.random.default_rng(1).normal(size=(5, 4))
     net = lg.mlp(widths=[12, 9, 15], out=2, activation=activation, C_W=1.4, C_b=0.1)
-    five = lg.corrections(net, X)
+    five = metric(net, X)
     assert five.V is not None and five.K1 is not None
     for at in ((0, 1), (2, 4)):
-        two = lg.corrections(net, X[list(at)])
+        two = metric(net, X[list(at)])
         np.testing.assert_allclose(five.V[np.ix_(*[at] * 4)], two.V, atol=1e-7)
         np.testing.assert_allclose(five.K1[np.ix_(at, at)], two.K1, atol=1e-7)
 
@@ -205,7 +211,7 @@ def test_the_moments_of_four_inputs_by_sampling():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(4, 6))
     for activation, function in (("relu", lambda z: np.maximum(z, 0)), ("tanh", np.tanh), ("abs", np.abs)):
-        V = lg.corrections(lg.mlp(widths=[3], activation=activation, C_W=1.3), X).V
+        V = metric(lg.mlp(widths=[3], activation=activation, C_W=1.3), X).V
         assert V is not None
         s = function(rng.multivariate_normal(np.zeros(4), 1.3 * X @ X.T / 6, size=1_000_000, method="cholesky"))
         for at in ((0, 1, 2, 3), (0, 2, 1, 3), (0, 0, 1, 2), (3, 3, 3, 1)):
@@ -226,7 +232,7 @@ def test_symmetries_of_V(choice, seed):
     activation, C_W, C_b = choice
     net = lg.mlp(widths=[8, 6], out=1, activation=activation, C_W=C_W, C_b=C_b)
     X = np.random.default_rng(seed).normal(size=(3, 4))
-    out = lg.corrections(net, X)
+    out = metric(net, X)
     V, shift = np.asarray(out.V), np.asarray(out.K1)
     scale = np.abs(V).max()
     for order in ((1, 0, 2, 3), (0, 1, 3, 2), (2, 3, 0, 1)):
@@ -234,12 +240,12 @@ def test_symmetries_of_V(choice, seed):
     assert np.linalg.eigvalsh(V.reshape(9, 9)).min() > -1e-7 * scale
     np.testing.assert_allclose(shift, shift.T, atol=1e-9)
     turn = [2, 0, 1]
-    again = lg.corrections(net, X[turn])
+    again = metric(net, X[turn])
     np.testing.assert_allclose(again.V, V[np.ix_(turn, turn, turn, turn)], atol=1e-8 * scale)
 
 
 def test_V_is_not_totally_symmetric():
-    V = np.asarray(lg.corrections(lg.mlp(widths=[8, 6], activation="tanh", C_W=1.5), np.eye(2) * 1.5).V)
+    V = np.asarray(metric(lg.mlp(widths=[8, 6], activation="tanh", C_W=1.5), np.eye(2) * 1.5).V)
     assert abs(V[0, 0, 1, 1] - V[0, 1, 0, 1]) > 0.05 * V[0, 0, 0, 0]
 
 
@@ -258,11 +264,11 @@ def test_homogeneity(scale, activation, skip):
 def test_widths_enter_through_ratios_only():
     X = np.array([[1.0, 0.3, -0.5], [0.2, -0.8, 1.1]])
     nets = [lg.mlp(widths=[4 * f, 6 * f, 3 * f], out=out, activation="gelu", C_W=1.7, C_b=0.1) for f, out in ((1, 1), (16, 5))]
-    one, other = (lg.corrections(net, X) for net in nets)
+    one, other = (metric(net, X) for net in nets)
     for name in ("K", "V", "K1"):
         np.testing.assert_allclose(getattr(other, name), getattr(one, name), rtol=1e-12)
     assert (one.width, other.width) == (3, 48)
-    bent = lg.corrections(lg.mlp(widths=[4, 4, 4], activation="gelu", C_W=1.7, C_b=0.1), X)
+    bent = metric(lg.mlp(widths=[4, 4, 4], activation="gelu", C_W=1.7, C_b=0.1), X)
     assert not np.allclose(bent.V, one.V, rtol=1e-2)
 
 
@@ -270,7 +276,7 @@ def test_widths_enter_through_ratios_only():
 def test_linear_networks_exactly(widths):
     """V_(12)(34) = (K13 K24 + K14 K23) n_{L-1} sum 1/n_l and K{1} = 0 (PDLT 3.28)."""
     X = np.random.default_rng(3).normal(size=(3, 4))
-    out = lg.corrections(lg.mlp(widths=widths, activation="linear"), X)
+    out = metric(lg.mlp(widths=widths, activation="linear"), X)
     K = X @ X.T / 4
     wick = np.einsum("ac,bd->abcd", K, K)
     expected = (wick + wick.swapaxes(2, 3)) * widths[-1] * sum(1 / n for n in widths)
@@ -280,7 +286,7 @@ def test_linear_networks_exactly(widths):
 
 def test_relu_diagonal_is_five_a_layer_and_the_shift_is_off_the_diagonal():
     """(5.120); footnote 24 of chapter 5 says K{1} = 0 for all entries, which holds on the diagonal only."""
-    out = lg.corrections(lg.mlp(widths=[20] * 9, activation="relu", C_W=2.0), np.eye(3) * 3**0.5 / 2**0.5, layer="all")
+    out = metric(lg.mlp(widths=[20] * 9, activation="relu", C_W=2.0), np.eye(3) * 3**0.5 / 2**0.5, layer="all")
     assert out.V is not None and out.K1 is not None
     for l in range(10):
         np.testing.assert_allclose(np.einsum("aaaa->a", out.V[l]), 5 * l, rtol=1e-10, atol=1e-12)
@@ -297,8 +303,8 @@ def test_duplicates_and_antipodes(activation):
     """Equal inputs have equal entries; the limit of nearly equal and nearly opposite inputs is reached."""
     net = lg.mlp(widths=[12, 9, 15], out=2, activation=activation, C_W=1.4, C_b=0.1)
     x, y = np.array([1.0, -0.4, 0.7]), np.array([0.1, 0.9, -0.8])
-    exact = lg.corrections(net, np.stack([x, y, x, -x]))
-    near = lg.corrections(net, np.stack([x, y, x + 1e-7, -x + 1e-7]))
+    exact = metric(net, np.stack([x, y, x, -x]))
+    near = metric(net, np.stack([x, y, x + 1e-7, -x + 1e-7]))
     V, shift = np.asarray(exact.V), np.asarray(exact.K1)
     np.testing.assert_array_equal(V[0], V[2])
     np.testing.assert_array_equal(V[:, :, 1, 0], V[:, :, 1, 2])
@@ -310,16 +316,16 @@ def test_duplicates_and_antipodes(activation):
 def test_antipodes_of_odd_and_even_activations():
     """Odd: tensors change sign with the input; even (abs): opposite inputs become equal after one layer."""
     x, y = np.array([1.0, -0.4, 0.7]), np.array([0.1, 0.9, -0.8])
-    odd = np.asarray(lg.corrections(lg.mlp(widths=[6, 6], activation="tanh", C_W=1.4), np.stack([x, y, -x])).V)
+    odd = np.asarray(metric(lg.mlp(widths=[6, 6], activation="tanh", C_W=1.4), np.stack([x, y, -x])).V)
     np.testing.assert_allclose(odd[0, 1, 0, 1], -odd[2, 1, 0, 1], atol=1e-9)
     np.testing.assert_allclose(odd[0, 1, 0, 1], odd[2, 1, 2, 1], atol=1e-9)
-    even = lg.corrections(lg.mlp(widths=[6, 6, 6], activation="abs", C_W=1.4), np.stack([x, y, -x]))
+    even = metric(lg.mlp(widths=[6, 6, 6], activation="abs", C_W=1.4), np.stack([x, y, -x]))
     np.testing.assert_allclose(np.asarray(even.V)[0, 1], np.asarray(even.V)[2, 1], atol=1e-7)
     np.testing.assert_allclose(np.asarray(even.K1)[0], np.asarray(even.K1)[2], atol=1e-7)
 
 
 def test_a_zero_input_and_tiny_kernels():
-    out = lg.corrections(lg.mlp(widths=[6, 6], activation="relu", C_W=2.0), np.array([[0.0, 0.0], [1.0, 1.0]]))
+    out = metric(lg.mlp(widths=[6, 6], activation="relu", C_W=2.0), np.array([[0.0, 0.0], [1.0, 1.0]]))
     assert out.V is not None and np.isfinite(out.V).all() and (out.V[0] == 0).all() and out.V[1, 1, 1, 1] > 0
     deep = recur_single(layers("tanh", 0, 1.0, [1] * 10_000), 1.0, 1)
     assert deep.K[-1] == pytest.approx(5e-5, rel=2e-2) and deep.V[-1] / deep.K[-1] ** 2 / 10_000 == pytest.approx(2 / 3, rel=1e-3)
@@ -374,13 +380,13 @@ def test_undeclared_kinks_are_noticed():
     X = np.array([[1.0, 0.5], [-0.2, 1.3]])
     for points in (X, X[:1]):
         with pytest.warns(AccuracyWarning, match="declare"):
-            lg.corrections(lg.Dense(8) >> lg.Act(hidden) >> lg.Dense(1), points)
+            metric(lg.Dense(8) >> lg.Act(hidden) >> lg.Dense(1), points)
 
 
 def test_all_four_index_orders_are_filled():
     """V of three inputs has no entry that was never written: against one 3-D grid for every index."""
     X = np.random.default_rng(2).normal(size=(3, 3))
-    V = np.asarray(lg.corrections(lg.mlp(widths=[4], activation="sin"), X).V)
+    V = np.asarray(metric(lg.mlp(widths=[4], activation="sin"), X).V)
     K = X @ X.T / 3
 
     def mean(c):  # E cos(c.z) = exp(-c K c/2); products of sines are sums of cosines

@@ -8,6 +8,8 @@ import largen as lg
 from largen.agreement.statistics import mean_and_error
 from largen.errors import InputError, UnsupportedError
 
+pytestmark = pytest.mark.slow
+
 KEY = jax.random.key(11)
 X = np.array([[1.0, 0.3, -0.5], [0.2, -1.1, 0.4]])
 

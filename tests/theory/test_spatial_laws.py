@@ -8,6 +8,8 @@ import pytest
 import largen as lg
 from largen.errors import InputError, UnsupportedError
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(3, 5, 5, 2))
 
