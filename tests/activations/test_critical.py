@@ -256,6 +256,7 @@ def test_printed_eight_digits_lose_the_half_stable_point():
     np.testing.assert_allclose(kernels(gelu, 1.98305826, 0.17292239), [3.0350, 3.5565, 3.5666], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_mlp_at_criticality_starts_at_K_star():
     X = np.ones((1, 7))
     for name in ("gelu", "swish", "mish"):

@@ -21,6 +21,8 @@ from largen.prediction.gram.separable import separable
 from largen.prediction.gram.tiles import pairs, stretches
 from largen.scaling.rates import resolve
 
+pytestmark = pytest.mark.slow
+
 N, D = 203, 30
 
 

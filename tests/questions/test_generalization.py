@@ -48,6 +48,7 @@ def near(L: int, rates: object) -> float:
     return float(lg.robustness(net, x, z, rates).robustness) / float(K[0, 0] + K[1, 1] - 2 * K[0, 1]) * 4
 
 
+@pytest.mark.slow
 def test_uniform_rates_lose_robustness_faster_than_printed() -> None:
     """(10.80-81), uniform rates (1, 1): Rb -> -8 d^2/L, not -4; with rates lb/l Rb stays, at -4/3 d^2."""
     L = 200

@@ -25,6 +25,7 @@ def test_relu_needs_five_layers_over_the_tolerance() -> None:
             assert found.relative["variance of the kernel"] == pytest.approx(5 * depth / width) and found.L_over_n == (depth + 1) / width
 
 
+@pytest.mark.slow
 def test_at_that_width_the_largest_correction_is_the_tolerance() -> None:
     net = lg.mlp(widths=[32, 64], activation="gelu", C_W=1.9, C_b=0.1)
     found = lg.width(net, X, 0.03)

@@ -100,6 +100,7 @@ def test_last_layer_training_is_the_posterior_kernel():
 NEAR = {"relu": (2.0, 1e-6), "gelu": (2.0, 1e-6), "tanh": (1.5, 2e-5)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation", NEAR)
 def test_float32_near_duplicates_at_depth_50(activation):
     """Duplicates, near-duplicates at 1e-12 to 1e-3, antipodes and parallel points: cosines in float32 against float64. Sizes

@@ -14,6 +14,8 @@ from largen.errors import InputError, UnsupportedError
 from largen.gaussian import pair as pairs
 from largen.types import island
 
+pytestmark = pytest.mark.slow
+
 X = np.random.default_rng(1).normal(size=(5, 4))
 FIELDS = ("nngp", "ntk")
 block = lg.Act("erf") >> lg.Dense(4, C_W=1.3, C_b=0.2)

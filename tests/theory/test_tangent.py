@@ -226,6 +226,7 @@ def test_four_inputs_at_three_unequal_widths(name: str, within: float) -> None:
         assert np.abs(got - values).max() < within * np.abs(got).max(), tensor
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu", "leaky_relu(0.3)", "abs", "gelu"])
 def test_expectations_of_four_factors_by_sampling(name: str) -> None:
     """Every pattern at all kinds of coincidences of four inputs: within 4.5 standard errors of 500,000 draws."""
@@ -329,6 +330,7 @@ def test_dntks_of_relu_networks_as_automatic_differentiation_has_them() -> None:
     assert linear.S is not None and linear.S[0, 0, 0, 0] > 0 and linear.R is not None and not np.any(linear.R)
 
 
+@pytest.mark.slow
 def test_one_input_is_many_equal_ones() -> None:
     net = lg.mlp(widths=[12, 9, 15], activation="gelu", C_W=1.4, C_b=0.1)
     one = lg.corrections(net, X1[:1], (0.5, 0.8))
