@@ -65,8 +65,9 @@ def plain(net: Any, params: Any, X: np.ndarray) -> dict[str, np.ndarray]:
     n, z = WIDTH, np.asarray(lg.apply_ensemble(net, params, X, chunk=64), float)
     H = np.asarray(lg.empirical_ntk_ensemble(net, params, X, chunk=16), float)
     H = H - H.mean(0)
-    out = {"V": np.einsum("ka,kb,kc,kd->kabcd", z[..., 0], z[..., 0], z[..., 1], z[..., 1])}
-    out["V"] = out["V"] - np.einsum("ka,kb->kab", z[..., 0], z[..., 0]).mean(0)[:, :, None, None] * z.var(0)[:, 1].mean()
+    squares = np.einsum("kai,kbi->kabi", z, z)
+    squares = squares - squares.mean(0)
+    out = {"V": np.einsum("kab,kcd->kabcd", squares[..., 0], squares[..., 1])}
     out["D"] = np.einsum("ka,kb,kcd->kabcd", z[..., 0], z[..., 0], H[..., 1, 1])
     out["A"] = np.einsum("kab,kcd->kabcd", H[..., 0, 0], H[..., 1, 1])
     out["F"] = np.einsum("ka,kc,kbd->kabcd", z[..., 0], z[..., 1], H[..., 0, 1])

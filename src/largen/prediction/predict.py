@@ -14,6 +14,7 @@ from largen.prediction import flow, memory
 from largen.prediction.spectrum import Condition, condition, factor, flatten, namespace, ridges
 from largen.types import Array, is_traced, island
 
+WIRED = "the covariance of two different outputs, of order 1/n, is not in this record"
 ONE = "one network has no spread over initialisations; leave out params for the ensemble"
 
 
@@ -69,10 +70,10 @@ def predict(
     bayes; for training, decay towards the initial parameters (loss + (ridge/2)|theta - theta(0)|^2 in the metric of the rates),
     or, one per sample, an offset of its own for each train sample, trained at rate ridge.
 
-    `order=1` adds what is of order 1/n in the widths of `net`, a chain of smooth activations, at the end of training (time and
-    steps inf): for training, the fluctuation of the NTK, its motion (dNTK) and the motion of that (ddNTKs), weighed by the
-    projectors of the algorithm, so that flow, descent and Newton (in two steps) now differ (PDLT inf.155 with corrected signs and
-    permutations; the covariance, not in the book, is every Wick contraction of inf.154 at order 1/n: nothing is sampled). A ridge
+    `order=1` adds what is of order 1/n in the widths of `net`, a chain (for training plain and of smooth activations, at its end:
+    time and steps inf; for bayes the ReLU family too): for training, the fluctuation of the NTK, its motion (dNTK) and the motion of
+    that (ddNTKs), weighed by the projectors of the algorithm, so that flow, descent and Newton (in two steps) now differ (PDLT
+    inf.155 with corrected signs and permutations; the covariance, not in the book, is every Wick contraction of inf.154 at order 1/n: nothing is sampled). A ridge
     is then the rate of offsets, also if one number. Several columns of y are outputs of one network and share its hidden layers,
     unless the network has one output. Time and memory grow as (n + m)^4.
 
@@ -89,7 +90,7 @@ def predict(
 
     Raises `InputError` for bad arrays, integer labels, arguments that do not go together, eta > 2/lambda_max, and what does not
     fit into memory; `SingularKernelError` when infinite time is not defined (duplicate points, more points than features,
-    too little precision); `UnsupportedError` for order=1 with activations that have kinks, or with skip connections.
+    too little precision); `UnsupportedError` for order=1 of training with kinks or skip connections, and as `lg.corrections`.
 
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[512], out=1, activation="relu", C_W=2.0)

@@ -72,7 +72,7 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
     base = tuple(float(door.number(v, name, low=0.0)) for v, name in ((bias, "bias"), (weight, "weight")))
     layers = chain_or_none(whole)
     missing = {"universality": "only chains have a class, and this network is none"} if layers is None else {}
-    point = None if layers is None else critical_point_of(layers)
+    point = None if layers is None else critical_point_of(layers[1:])
     L = len(resolve(whole))
     powers, p = _powers(point)
     scale = 1.0 / L if p is None else float(L) ** (p - 1)
@@ -92,18 +92,18 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
 
 
 def critical_point_of(layers: Sequence[Layer]) -> CriticalPoint | None:
-    """The critical point that all layers after the first are at, None if there is none or activations differ. A skip weight gamma
+    """The critical point that all these layers are at, None if there is none or activations differ. A skip weight gamma
     multiplies critical C_W and C_b by 1 - gamma^2 (PDLT app. B)."""
-    kinds = {layer.activation for layer in layers[1:]}
+    kinds = {layer.activation for layer in layers}
     if len(kinds) != 1:
         return None
     phi = next(iter(kinds))
     assert phi is not None
     for point in critical(phi).candidates:
-        targets = [(point.C_W * (1 - layer.skip**2), point.C_b * (1 - layer.skip**2)) for layer in layers[1:]]
+        targets = [(point.C_W * (1 - layer.skip**2), point.C_b * (1 - layer.skip**2)) for layer in layers]
         if all(
             w > 0 and abs(layer.C_W - w) <= SAME * w and abs(layer.C_b - b) <= SAME * max(b, SAME)
-            for layer, (w, b) in zip(layers[1:], targets, strict=True)
+            for layer, (w, b) in zip(layers, targets, strict=True)
         ):
             return point
     return None

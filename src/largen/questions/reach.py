@@ -16,12 +16,12 @@ from largen.architecture.branches import LayerNorm, Sum
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Dense, network
 from largen.architecture.walk import everything
+from largen.questions.rates import critical_point_of
 from largen.theory.signal.fixed_points import fixed_points
 from largen.theory.signal.signal import signal
 
 TRAINABLE = 6.0  # depth over xi_c that still trains
 SCATTER = 0.1  # variance of the size of single networks, relative to its square
-SAME = 1e-6  # relative difference of hyperparameters that counts as critical
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def reach(net: Any, X: Any) -> Reach:
     hidden = layers[1:-1] or layers[1:]
     settled = fixed_points(phi, hidden[-1].C_W, hidden[-1].C_b)
     uniform = all((layer.C_W, layer.C_b) == (hidden[-1].C_W, hidden[-1].C_b) for layer in hidden)
-    at = _is_critical(point, hidden) if point.C_W is not None else None
+    at = critical_point_of(hidden) is not None if point.C_W is not None else None
     xi_q, xi_c = (_finite(v) for v in (settled.xi_q, settled.xi_c)) if uniform and not at else (None, None)
     widths = [part.width for part in parts if isinstance(part, Dense)][:-1]
     nu = _scatter(point) if at else None
@@ -93,13 +93,6 @@ def reach(net: Any, X: Any) -> Reach:
 
 def _finite(values: np.ndarray) -> float | None:
     return float(values[0]) if len(values) and np.isfinite(values[0]) else None
-
-
-def _is_critical(point: Critical, layers: Any) -> bool:
-    return any(
-        all(abs(layer.C_W - p.C_W) <= SAME * p.C_W and abs(layer.C_b - p.C_b) <= SAME * max(p.C_b, SAME) for layer in layers)
-        for p in point.candidates
-    )
 
 
 def _scatter(point: Critical) -> float | None:

@@ -10,12 +10,11 @@ from largen.prediction import flow, memory
 from largen.prediction.finite.ensemble import NEEDED, trained_ensemble
 from largen.prediction.finite.network import trained_network
 from largen.prediction.posterior.observed import groups
-from largen.prediction.predict import ONE, Prediction
+from largen.prediction.predict import ONE, WIRED, Prediction
 from largen.prediction.spectrum import Condition, Factorization, condition, namespace
 from largen.types import Array, is_traced, island
 
 LARGE = 0.5  # relative size of a correction above which first order is called poor
-WIRED = "the covariance of two different outputs, of order 1/n, is not in this record: see TrainedEnsemble.cov"
 
 
 def at_its_end(plan: flow.Schedule) -> flow.Schedule:

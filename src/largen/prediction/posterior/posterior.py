@@ -7,7 +7,7 @@ import numpy as np
 
 from largen.prediction.posterior.bayes import bayes
 from largen.prediction.posterior.observed import groups, tensors
-from largen.prediction.predict import Prediction
+from largen.prediction.predict import WIRED, Prediction
 from largen.prediction.spectrum import namespace
 from largen.types import Array, island
 
@@ -50,5 +50,5 @@ def posterior(net: Any, X: Array, columns: Array, X_test: Array, ridge: Any = 0.
             source=SOURCE,
             condition=replace(seen.condition, trust=trust),
             order=1,
-            missing={} if cov.shape[0] == 1 else {"across": "the covariance of two different outputs, of order 1/n, is not in this record"},
+            missing={} if cov.shape[0] == 1 else {"across": WIRED},
         )
