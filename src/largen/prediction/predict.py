@@ -73,9 +73,9 @@ def predict(
     `order=1` adds what is of order 1/n in the widths of `net`, a chain (for training plain and of smooth activations, at its end:
     time and steps inf; for bayes the ReLU family too): for training, the fluctuation of the NTK, its motion (dNTK) and the motion of
     that (ddNTKs), weighed by the projectors of the algorithm, so that flow, descent and Newton (in two steps) now differ (PDLT
-    inf.155 with corrected signs and permutations; the covariance, not in the book, is every Wick contraction of inf.154 at order 1/n: nothing is sampled). A ridge
-    is then the rate of offsets, also if one number. Several columns of y are outputs of one network and share its hidden layers,
-    unless the network has one output. Time and memory grow as (n + m)^4.
+    inf.155 with corrected signs and permutations; the covariance, not in the book, is every Wick contraction of inf.154 at order
+    1/n: nothing is sampled). A ridge is then the rate of offsets, also if one number. Several columns of y are outputs of one network
+    and share its hidden layers, unless the network has one output. Time and memory grow as (n + m)^4.
 
     `params` (of `lg.init`): the same for that one network, linearised about it: its own outputs z(0) and its own empirical
     NTK with all pairs of outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y); with order=1 also its own dNTK and ddNTKs, up to 1/n^2.
