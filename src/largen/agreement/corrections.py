@@ -1,7 +1,7 @@
 """The 1/n tensors of theory against real networks of several widths: `lg.check_corrections`."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from largen import door
 from largen.agreement.claims import ROUNDING
-from largen.agreement.statistics import extrapolate, mean_and_error
+from largen.agreement.statistics import Power, extrapolate, mean_and_error, power
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
 from largen.architecture.presets import widen
@@ -33,7 +33,8 @@ BELOW = 0.05  # entries of less than this share of the largest are judged absolu
 class Extrapolated:
     """One tensor, entry by entry: `theory`, and measured networks extrapolated to infinite width, `value` with its `error` (standard).
 
-    `means`, `errors` (widths, ...): n times the measured cumulant at each width.
+    `means`, `errors` (widths, ...): n times the measured cumulant at each width. `power`: that of 1/n with which the cumulant
+    falls, along theory, 1 in theory.
     """
 
     theory: np.ndarray
@@ -41,6 +42,7 @@ class Extrapolated:
     error: np.ndarray
     means: np.ndarray
     errors: np.ndarray
+    power: Power
 
     def z(self, theory: Any = None) -> np.ndarray:
         """Standard errors between the measurement and a theory (default: this one), 0 where both are exact and equal."""
@@ -111,6 +113,7 @@ def check_corrections(
         raise InputError("factors, networks", f"{len(factors)} and {len(many)} of them", "at least three factors, and networks for each")
     size, widths = max(np.abs(np.asarray(getattr(theory, mean))).max() for mean in means), []
     found: dict[str, list[Any]] = {name: [] for name in names}
+    along: dict[str, list[Any]] = {name: [] for name in names}
     for factor, count, k in zip(factors, many, jax.random.split(one, len(factors)), strict=True):
         wide = widen(whole, factor)
         n = chain(wide)[-2].width
@@ -118,8 +121,16 @@ def check_corrections(
         widths.append(n)
         for name in names:
             mean, error = mean_and_error(samples[name])
-            found[name].append((mean, np.hypot(error, ROUNDING * (np.abs(mean).max() if name in PATTERNS else n * size))))
-    checks = {name: _extrapolated(getattr(theory, name), widths, *map(np.stack, zip(*found[name], strict=True))) for name in names}
+            rounding, told = ROUNDING * (np.abs(mean).max() if name in PATTERNS else n * size), np.asarray(getattr(theory, name), float)
+            found[name].append((mean, np.hypot(error, rounding)))
+            mean, error = mean_and_error((samples[name] * told).reshape(len(samples[name]), -1).sum(1))
+            along[name].append((mean / n, np.hypot(error, rounding * np.linalg.norm(told)) / n))
+    checks = {}
+    for name in names:
+        told, law = np.asarray(getattr(theory, name), float), Power(None, None, None, None, "theory is 0")
+        if told.any():
+            law = power(widths, *np.transpose(along[name])) if len(widths) > 3 else replace(law, missing="fewer than four widths")
+        checks[name] = _extrapolated(told, widths, *map(np.stack, zip(*found[name], strict=True)), law)
     return CorrectionsCheck(tuple(widths), many, theory, checks)
 
 
@@ -162,7 +173,7 @@ def _steadied(values: np.ndarray, controls: np.ndarray) -> np.ndarray:
     return values - (controls @ slopes).reshape(values.shape)
 
 
-def _extrapolated(theory: Any, widths: list[int], means: np.ndarray, errors: np.ndarray) -> Extrapolated:
+def _extrapolated(theory: np.ndarray, widths: list[int], means: np.ndarray, errors: np.ndarray, law: Power) -> Extrapolated:
     """Entry by entry the fit in 1/n or in 1/n and 1/n^2 that knows the intercept better, the next order counted as an error: with a the
     change from the narrowest to the widest networks, beyond noise, and s the size of the tensor, a^2/s or a^3/s^2."""
     size, shape = np.abs(means[-1]).max(), np.shape(theory)
@@ -172,4 +183,4 @@ def _extrapolated(theory: Any, widths: list[int], means: np.ndarray, errors: np.
         both = [extrapolate(widths, m, e, tuple(range(1, p + 1)), change * (change / size) ** p) for p in range(1, len(widths) - 1)[:2]]
         fits.append(min(both, key=lambda fit: fit.error))
     value, error = (np.array([getattr(fit, name) for fit in fits]).reshape(shape) for name in ("intercept", "error"))
-    return Extrapolated(np.asarray(theory, float), value, error, means, errors)
+    return Extrapolated(theory, value, error, means, errors, law)
