@@ -10,31 +10,16 @@ import argparse
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import errata_trained as trained
 import jax
 import numpy as np
+from common import at_infinity
+from erratum import Erratum, draw
 
 import largen as lg
-
-
-@dataclass(frozen=True)
-class Erratum:
-    """One formula: `x` and the `curves` of the figure ((y, error or None) by label); how far the `printed` and the `right` one are from
-    the truth, in the unit said, and whether that refuses the one and accepts the other."""
-
-    name: str
-    title: str
-    axes: tuple[str, str]
-    x: np.ndarray
-    curves: dict[str, tuple[np.ndarray, np.ndarray | None]]
-    printed: float
-    right: float
-    unit: str
-    holds: bool
-    log: str = ""
 
 
 def gauss(K: float) -> tuple[np.ndarray, np.ndarray]:
@@ -120,7 +105,7 @@ def footnote_24(draws: int = 100_000) -> Erratum:
         sample = n * (G[:, 0, 1] - slope * control - theory.K[0, 1])
         means.append(sample.mean())
         errors.append(sample.std() / np.sqrt(draws))
-    value, error = _at_infinity(widths, np.array(means), np.array(errors))
+    value, error = at_infinity(widths, np.array(means), np.array(errors))
     ours = float(theory.K1[0, 1])
     z = (value / error, (value - ours) / error)
     x = 1 / np.array(widths)
@@ -139,12 +124,6 @@ def footnote_24(draws: int = 100_000) -> Erratum:
         "standard errors",
         abs(z[0]) > 6 > 4 > abs(z[1]),
     )
-
-
-def _at_infinity(widths: Any, means: np.ndarray, errors: np.ndarray) -> tuple[float, float]:
-    """a and its standard error from the weighted fit a + b/n + c/n^2."""
-    solve = np.linalg.pinv((widths[0] / np.array(widths)[:, None]) ** np.arange(3) / errors[:, None])[0]
-    return float(solve @ (means / errors)), float(np.linalg.norm(solve))
 
 
 def footnotes_20_21() -> Erratum:
@@ -200,7 +179,7 @@ def residual_vertex(draws: int = 40_000) -> Erratum:
     for g in shown:
         squares = [n * (s - s.mean()) ** 2 for n in widths for s in [sizes(g, n)]]
         i = int(np.abs(skips - g).argmin())
-        value[i], error[i] = _at_infinity(
+        value[i], error[i] = at_infinity(
             widths, *(np.array(v) for v in zip(*((s.mean(), s.std() / np.sqrt(draws)) for s in squares), strict=True))
         )
         z.append((abs(value[i] - book(g)) / error[i], abs(value[i] - ours[i]) / error[i]))
@@ -247,33 +226,27 @@ def gradient_norm(networks: int = 3000) -> Erratum:
     )
 
 
-ERRATA: tuple[Callable[[], Erratum], ...] = (sign_of_538, coefficient_of_5143, footnote_24, footnotes_20_21, residual_vertex, gradient_norm)
-
-
-def draw(found: Erratum, path: Path) -> None:
-    """The figure, as SVG."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = found.name  # the same bytes each time
-    import matplotlib.pyplot as plt
-
-    fig, axis = plt.subplots(figsize=(6.4, 3.6))
-    for (label, (y, error)), colour in zip(found.curves.items(), ("#0072B2", "#D55E00", "#1a1a1a", "#999999"), strict=False):
-        if error is not None:
-            axis.errorbar(found.x, y, 2 * error, fmt="o", color=colour, label=f"{label} (± 2 s.e.)", capsize=3)
-        else:
-            axis.plot(found.x, y, color=colour, label=label, lw=2, ls="--" if "printed" in label or "footnote" in label else "-")
-    axis.set(xlabel=found.axes[0], ylabel=found.axes[1], title=found.title)
-    if "x" in found.log:
-        axis.set_xscale("log")
-    if "y" in found.log:
-        axis.set_yscale("log")
-    axis.grid(alpha=0.3)
-    axis.legend(frameon=False)
-    fig.tight_layout()
-    fig.savefig(path, metadata={"Date": None})
-    plt.close(fig)
+ERRATA: tuple[Callable[[], Erratum], ...] = (
+    sign_of_538,
+    coefficient_of_5143,
+    footnote_24,
+    footnotes_20_21,
+    residual_vertex,
+    gradient_norm,
+    trained.noise_of_labels,
+    trained.corner_of_646,
+    trained.rates_of_994,
+    trained.uniform_rates,
+    trained.between_two_points,
+    trained.primes_of_1149,
+    trained.kink_in_q,
+    trained.optima_of_chapter_11,
+    trained.sign_of_inf157,
+    trained.symmetrised_of_inf158,
+    trained.exchanged_of_inf160,
+    trained.information_in_depth,
+    trained.count_of_eps25,
+)
 
 
 def main() -> int:
@@ -288,7 +261,8 @@ def main() -> int:
         draw(found, arguments.out / f"{found.name}.svg")
         said = "refused, and the right one accepted" if found.holds else "THE CLAIM FAILS"
         off = f"printed {found.printed:.4g}, right {found.right:.4g} ({found.unit})"
-        print(f"{found.title:30s} {off}: {said}; {time.perf_counter() - began:.0f} s", flush=True)
+        value = f"; measured {found.measured}" if found.measured else ""
+        print(f"{found.title:30s} {off}: {said}{value}; {time.perf_counter() - began:.0f} s", flush=True)
         good = good and found.holds
     return 0 if good else 1
 

@@ -83,9 +83,8 @@ def test_the_record_is_frozen_a_table_and_a_frame(right: Check) -> None:
 
 @pytest.mark.slow
 def test_the_same_key_gives_the_same_numbers_and_y_may_have_an_axis(right: Check) -> None:
-    again, other = (check(NET, X, Y[:, None], **FAST, key=jax.random.key(k)) for k in (0, 7))
-    assert again.claims == right.claims and other.claims != right.claims
-    assert other.verdict == "agrees", other
+    again, other = (check(NET, X, Y[:, None], **{**FAST, "networks": many}, key=jax.random.key(k)) for k, many in ((0, 1024), (7, 64)))
+    assert again.claims == right.claims and other.claims[0].means != right.claims[0].means
 
 
 @pytest.mark.slow

@@ -21,5 +21,5 @@ def script() -> Any:
 @pytest.mark.data
 def test_single_networks_are_as_right_as_theory_says(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LARGEN_DATA", str(data))
-    out = script().study(points=300, widths=(64, 128, 256, 512), trained=(40, 30, 20, 16), draws=1000)
+    out = script().study(points=200, widths=(64, 128, 256, 512), trained=(30, 20, 12, 8), draws=1000)
     assert out.holds, out

@@ -51,7 +51,7 @@ def test_controls_have_mean_zero() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("activation", "C_W", "C_b"), [("relu", 2.0, 0.0), ("tanh", 1.5, 0.05), ("gelu", 1.8, 0.1), ("sin", 1.5, 0.05)])
+@pytest.mark.parametrize(("activation", "C_W", "C_b"), [("relu", 2.0, 0.0), ("gelu", 1.8, 0.1)])
 def test_real_networks_have_the_tensors_of_theory(activation: str, C_W: float, C_b: float) -> None:
     """Hidden widths n and 4n, n = 5 to 40: every entry within 4 standard errors; V known to 3 %."""
 

@@ -1,7 +1,6 @@
 """Every 1/n tensor of real networks, extrapolated to infinite width, against theory; wrong theories refused on the same networks."""
 
 from functools import cache
-from itertools import product
 
 import jax
 import numpy as np
@@ -71,37 +70,3 @@ def test_means_of_metric_and_ntk() -> None:
     assert out.worst(lg.corrections(wide, X, SWAPPED, tensors=both))["Theta1"] > REJECT
     ratio = out.worst(lg.corrections(net("relu", first=4, second=4), X, RATES, tensors=both))  # no factor n_l/n_{l-1}
     assert min(ratio.values()) > REJECT
-
-
-def averages() -> dict[str, np.ndarray]:
-    """Gaussian averages of the second layer by the trapezoid rule: <s''_a s'_b s'_c s^(i)_d>, <s^(i)_a s^(j)_b>; what the layer has."""
-    level = lg.corrections(net(), X, RATES, layer=2, tensors=("K", "Theta", "P", "B"))
-    u = np.linspace(-8, 8, 161)
-    points = np.linalg.cholesky(level.K) @ np.array(list(product(u, u))).T
-    weight = np.exp(-np.array([a * a + b * b for a, b in product(u, u)]) / 2)
-    s = np.tanh(points)
-    slope = 1 - s**2
-    bend, weight = -2 * s * slope, weight / weight.sum()
-    two = {name: np.einsum("am,bm,m->ab", f, g, weight) for name, (f, g) in pairs(s, slope, bend).items()}
-    four = {f"211{i}": np.einsum("am,bm,cm,dm,m->abcd", bend, slope, slope, f, weight, optimize=True) for i, f in ((0, s), (1, slope))}
-    return {**two, **four, "H": level.Theta, "P": level.P, "B": level.B}
-
-
-def pairs(s: np.ndarray, slope: np.ndarray, bend: np.ndarray) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    return {"11": (slope, slope), "20": (bend, s), "21": (bend, slope), "22": (bend, bend)}
-
-
-def dntk_correlation(printed: bool) -> np.ndarray:
-    """P of the third layer by (11.49), with the primes of the book or the right ones."""
-    a = averages()
-    own = np.einsum("abcd,ab,ac->abcd", a["2111" if printed else "2110"], a["H"], a["H"])
-    around = np.einsum("ad,abca->abcd", a["21" if printed else "20"], a["P"]) + np.einsum("ad,abcd->abcd", a["11"], a["P"])
-    around = around + np.einsum("ad,aabc->abcd", a["22" if printed else "20"], a["B"])
-    return 1.5**2 * (own + np.einsum("bc,abcd->abcd", a["11"], around))
-
-
-@pytest.mark.slow
-def test_the_printed_recursion_of_P_is_refused() -> None:
-    P = smooth().tensors["P"]
-    np.testing.assert_allclose(dntk_correlation(printed=False), P.theory, atol=1e-5)
-    assert np.abs(P.z(dntk_correlation(printed=True))).max() > REJECT

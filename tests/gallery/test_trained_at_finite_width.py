@@ -24,8 +24,8 @@ def test_a_small_run(script: Any, data: Path, monkeypatch: pytest.MonkeyPatch, t
     """One train digit and two test digits: strengths near 1 within their errors, which are wide here."""
     monkeypatch.setenv("LARGEN_DATA", str(data))
     monkeypatch.setattr(script, "BATCH", 500)
-    out = script.study(1, 2, widths=(4, 8, 16), check=32, trained=500, untrained=2000)
-    assert [row.width for row in out.rows] == [4, 8, 16, 32] and np.abs((out.strength - 1) / out.error).max() < 4
+    out = script.study(1, 2, widths=(4, 8, 16), check=16, trained=500, untrained=2000)
+    assert [row.width for row in out.rows] == [4, 8, 16, 16] and np.abs((out.strength - 1) / out.error).max() < 4
     assert np.abs(out.ahead).max() < 4 and set(out.controls) == {"no correction", "linearised networks alone", "the printed sign"}
     page = tmp_path / "figure.html"
     script.figure(script.reported(out)).write_html(page, include_plotlyjs=True)

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from largen.cli import main
+from largen.data.files import load
+from largen.data.task import make
 from largen.report import schema
 
 pytestmark = pytest.mark.slow
@@ -62,16 +64,14 @@ def test_the_page_loads_nothing_and_holds_its_figures(made: Path) -> None:
         assert word in html and sentence.split(":")[0].split(".")[0] in html
 
 
-@pytest.mark.slow
-def test_images_of_bytes_from_npz(tmp_path: Path, config: Path, small: list[str]) -> None:
+def test_images_of_bytes_from_npz(tmp_path: Path) -> None:
+    """What the report is told of them."""
     rng = np.random.default_rng(1)
     X, y = rng.integers(0, 256, (60, 3, 2), dtype=np.uint8), rng.integers(0, 3, 60)
     np.savez(tmp_path / "bytes.npz", x_train=X[:40], y_train=y[:40], x_test=X[40:], y_test=y[40:])
-    out = tmp_path / "out"
-    assert run("--data", str(tmp_path / "bytes.npz"), "--config", str(config), "--out", str(out), *small, "--test", "12") == 0
-    record = schema.loads((out / "report.json").read_text("utf-8"))
-    assert (record.data.train, record.data.test, record.data.columns, record.data.outputs) == (24, 12, 6, 3)
-    notes = " ".join(record.data.notes)
+    task = make(load(str(tmp_path / "bytes.npz")), 24, 12)
+    assert task.X.shape == (24, 6) and task.y_test.shape == (12, 3)
+    notes = " ".join(task.notes)
     assert "divided by 255" in notes and "flattened" in notes and "standardised" in notes
 
 

@@ -30,7 +30,7 @@ def corrupted(net: lg.Serial) -> lg.Serial:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1, 2, 3])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_honest_theory_agrees(seed: int) -> None:
     found = of_digits(seed)
     assert {name: getattr(found, name).judgement.verdict for name in SECTIONS} == dict.fromkeys(SECTIONS, "agrees")
@@ -38,10 +38,9 @@ def test_honest_theory_agrees(seed: int) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_corrupted_theory_disagrees(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corrupted_theory_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(believed, "believed", corrupted)
-    found = of_digits(seed)
+    found = of_digits(0)
     assert {name: getattr(found, name).judgement.verdict for name in SECTIONS} == dict.fromkeys(SECTIONS, "disagrees")
     assert abs(found.judgement.worst_z) > 6
     assert {word for word, _ in words.verdicts(found).values()} == {"disagrees"}

@@ -355,10 +355,6 @@ def test_layers_dtypes_and_missing():
 def test_refusals():
     X = np.random.default_rng(0).normal(size=(3, 4))
     net = lg.mlp(widths=[8], activation="elu")
-    with pytest.raises(UnsupportedError, match="three or more"):
-        lg.corrections(net, X)
-    with pytest.raises(UnsupportedError, match="has kinks, and no closed form"):
-        lg.corrections(net, X[:2], tensors=("Theta",))
     with pytest.raises(UnsupportedError, match="across its kink"):
         lg.corrections(lg.mlp(widths=[8], activation="relu"), X, tensors=("R",))
     with pytest.raises(UnsupportedError, match="skip connection"):

@@ -122,12 +122,10 @@ def test_float32_near_duplicates_at_depth_50(activation):
     assert low.ntk[0, 1] == low.ntk[0, 0]
 
 
-ACTIVATIONS = ["relu", "abs", "gelu", "tanh", "elu", "hardtanh", "sign", "polynomial(0, 1, 0.3)"]
+ACTIVATIONS = ["relu", "abs", "gelu", "tanh", "elu", "sign", "polynomial(0, 1, 0.3)"]
 
 
-@pytest.mark.parametrize(
-    "activation", [pytest.param(a, marks=pytest.mark.slow) if a in ("tanh", "elu", "hardtanh") else a for a in ACTIVATIONS]
-)
+@pytest.mark.parametrize("activation", [pytest.param(a, marks=pytest.mark.slow) if a in ("tanh", "elu") else a for a in ACTIVATIONS])
 def test_first_derivatives(activation):
     """d/dC_W, d/dC_b, d(scale of the inputs) at coincident, opposite and parallel points, and d/dx at distinct points,
     against central differences."""
@@ -177,11 +175,10 @@ def test_second_derivatives():
     with jax.enable_x64(True):
         rng = np.random.default_rng(0)
         X, D = jnp.asarray(rng.normal(size=(3, 2))), jnp.asarray(rng.normal(size=(3, 2)))
-        for activation in ("tanh", "gelu"):
-            net = lg.mlp(widths=[5], out=1, activation=activation, C_W=1.5, C_b=0.1)
-            slope = jax.grad(lambda X, net=net: lg.kernel(net, X).ntk.sum())
-            curvature = jnp.tensordot(jax.hessian(lambda X, net=net: lg.kernel(net, X).ntk.sum())(X), D, 2)
-            np.testing.assert_allclose(curvature, (slope(X + 1e-5 * D) - slope(X - 1e-5 * D)) / 2e-5, atol=1e-7)
+        net = lg.mlp(widths=[5], out=1, activation="tanh", C_W=1.5, C_b=0.1)
+        slope = jax.grad(lambda X: lg.kernel(net, X).ntk.sum())
+        curvature = jnp.tensordot(jax.hessian(lambda X: lg.kernel(net, X).ntk.sum())(X), D, 2)
+        np.testing.assert_allclose(curvature, (slope(X + 1e-5 * D) - slope(X - 1e-5 * D)) / 2e-5, atol=1e-7)
         for activation in ("relu", "hardtanh"):
             net = lg.mlp(widths=[5], out=1, activation=activation)
             with pytest.raises(UnsupportedError, match="cusp"):

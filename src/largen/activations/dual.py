@@ -226,15 +226,24 @@ def _parallel(form: Analytic, q1: Any, q2: Any, size: Any) -> Any:
 
 
 def _by_quadrature(phi: Activation, pair: Pair) -> Dual:
-    m1, m2 = moment(phi, pair.q1), moment(phi, pair.q2)
+    m1, m2 = _parted(moment(phi, _joined(pair.q1, pair.q2)), pair.q1, pair.q2)
     moments = (pair.q1, pair.q2, pair.k, pair.near, pair.far)
     if phi.kinks:
         k, kdot, near, far, error = _kinked(phi, *moments)
     else:
-        k, near, far, value_error = _smooth(phi, 0, 0, *moments)
-        kdot, _, _, slope_error = _smooth(phi, 1, 1, *moments)
-        error = jnp.maximum(value_error, slope_error)
+        k, kdot, near, far, error = _smooth(phi, *moments)
     return Dual(Pair(m1, m2, k, jnp.clip(near, 0, 2), jnp.clip(far, 0, 2)), kdot, error)
+
+
+def _joined(q1: Any, q2: Any) -> Any:
+    """All points of both sides as one row: what is asked of every point is then compiled once."""
+    return jnp.concatenate([q1.reshape(-1), q2.reshape(-1)])
+
+
+def _parted(values: Any, q1: Any, q2: Any) -> tuple[Any, Any]:
+    """Values (..., points) of the points `_joined`, back in the shapes of q1 and q2."""
+    lead = values.shape[:-1]
+    return values[..., : q1.size].reshape(*lead, *q1.shape), values[..., q1.size :].reshape(*lead, *q2.shape)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
@@ -254,28 +263,52 @@ def _smooth_mean_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: An
     return _smooth_mean(phi, a, b, q), curvature * dq / 2
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _smooth(phi: Activation, a: int, b: int, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any]:
-    """E[f(z1) g(z2)] for f = phi^(a), g = phi^(b), its 1 - c and 1 + c, and the error, by Hermite series."""
-    f, g, tolerance = phi.derivative(a), phi.derivative(b), hermite.tolerance(q1.dtype)
-    size1, size2 = (jnp.sqrt(hermite.mean(lambda z, h=h: h(z) ** 2, q)) for h, q in ((f, q1), (g, q2)))
-    A1, n1, rest1 = hermite.coefficients(f, q1, tolerance)
-    A2, n2, rest2 = hermite.coefficients(g, q2, tolerance)
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any, Any]:
+    """E[phi phi], E[phi' phi'], 1 - c and 1 + c of the former, and the error, by Hermite series."""
+    both = phi.derivative(0), phi.derivative(1)
+    A, terms, rest, square = hermite.coefficients(both, _joined(q1, q2), hermite.tolerance(q1.dtype))
+    (A1, A2), (size1, size2) = (_parted(v, q1, q2) for v in (A, jnp.sqrt(square)))
     same = (near == 0) & (q1 == q2)
-    c, near_out, far_out = hermite.series(safe_divide(A1, size1), safe_divide(A2, size2), jnp.maximum(n1, n2), near, far, same)
-    return size1 * size2 * c, near_out, far_out, jnp.sqrt(rest1 * rest2)
+    c, near_out, far_out = hermite.series(safe_divide(A1, size1), safe_divide(A2, size2), terms, near, far, same)
+    value, kdot = size1 * size2 * c
+    return value, kdot, near_out, far_out, rest.max()
 
 
 @_smooth.defjvp
-def _smooth_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: Any) -> Any:
+def _smooth_jvp(phi: Activation, primals: Any, tangents: Any) -> Any:
+    out = _smooth(phi, *primals)
+    slopes = _slopes(phi, SQUARES, primals, tangents)
+    return out, (*slopes, *(jnp.zeros_like(v) for v in out[2:]))
+
+
+SQUARES = ((0, 0), (1, 1))
+Orders = tuple[tuple[int, int], ...]
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _products(phi: Activation, orders: Orders, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Any:
+    """E[phi^(a)(z1) phi^(b)(z2)] for every (a, b) of orders, (orders, *shape), by Hermite series."""
+    every = sorted({order for pair in orders for order in pair})
+    A, terms, _, _ = hermite.coefficients([phi.derivative(o) for o in every], _joined(q1, q2), hermite.tolerance(q1.dtype))
+    A1, A2 = _parted(A, q1, q2)
+    first, second = (np.array([every.index(pair[side]) for pair in orders]) for side in (0, 1))
+    return hermite.products(A1[:, first], A2[:, second], terms, near, far)
+
+
+@_products.defjvp
+def _products_jvp(phi: Activation, orders: Orders, primals: Any, tangents: Any) -> Any:
+    return _products(phi, orders, *primals), jnp.stack(_slopes(phi, orders, primals, tangents))
+
+
+def _slopes(phi: Activation, orders: Orders, primals: Any, tangents: Any) -> list[Any]:
+    """What changes of the moments do to every E[phi^(a) phi^(b)], by Price's theorem."""
     d1, d2, dk, _, _ = tangents
-
-    def of_orders(a: int, b: int) -> tuple[Any, ...]:
-        return _smooth(phi, a, b, *primals)
-
-    out = of_orders(a, b)
-    slope = 0.5 * of_orders(a + 2, b)[0] * d1 + 0.5 * of_orders(a, b + 2)[0] * d2 + of_orders(a + 1, b + 1)[0] * dk
-    return out, (slope, *(jnp.zeros_like(v) for v in out[1:]))
+    wanted = [(a + i, b + j) for a, b in orders for i, j in ((2, 0), (0, 2), (1, 1))]
+    distinct = tuple(sorted(set(wanted)))
+    found = _products(phi, distinct, *primals)
+    at = [found[distinct.index(pair)] for pair in wanted]
+    return [0.5 * at[i] * d1 + 0.5 * at[i + 1] * d2 + at[i + 2] * dk for i in range(0, len(at), 3)]
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

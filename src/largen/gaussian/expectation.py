@@ -76,8 +76,8 @@ def _rules(functions: tuple[Elementwise, ...], K: Any, kinks: tuple[float, ...])
         (coarse,) = piecewise.pair_mean(product, point.q1, point.q2, point.near, point.far, kinks, order=piecewise.COARSE)
         return Expectation(fine, jnp.abs(fine - coarse).max())
     tolerance = hermite.tolerance(K.dtype)
-    A1, n1, rest1 = hermite.coefficients(f, point.q1, tolerance)
-    A2, n2, rest2 = hermite.coefficients(g, point.q2, tolerance)
-    value = hermite.series(A1, A2, jnp.maximum(n1, n2), point.near, point.far, jnp.zeros_like(point.k, bool))[0]
-    bound = jnp.sqrt(rest1 * rest2 * hermite.mean(lambda z: f(z) ** 2, point.q1).max() * hermite.mean(lambda z: g(z) ** 2, point.q2).max())
+    A1, n1, rest1, square1 = hermite.coefficients((f,), point.q1, tolerance)
+    A2, n2, rest2, square2 = hermite.coefficients((g,), point.q2, tolerance)
+    value = hermite.products(A1, A2, jnp.maximum(n1, n2), point.near, point.far)[0]
+    bound = jnp.sqrt(rest1 * rest2 * square1.max() * square2.max())[0]
     return Expectation(value, bound)

@@ -9,7 +9,7 @@ they fall geometrically in sqrt(m); the sum stops when what Parseval leaves is b
 is the error bound: |rest| <= rest(q1)^(1/2) rest(q2)^(1/2) for every c.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -18,7 +18,7 @@ import numpy as np
 
 BLOCK, MOST = 64, 4096  # terms computed at a time, at most
 STEP, REACH = 0.03, 16.0  # trapezoid in u: spectral for analytic functions; resolves h_4096
-UNROLL = 8
+UNROLL = 8  # terms a turn of the loops
 CLOSE = 1e-3  # 1 - |c| below which 1 - c' is summed without cancellation
 CACHE = 16384  # pairs at a time
 
@@ -41,15 +41,16 @@ def mean(f: Callable[[Any], Any], q: Any, every: int = 1) -> Any:
     return jnp.tensordot(f(jnp.sqrt(q)[..., None] * u), w, 1)
 
 
-def coefficients(f: Callable[[Any], Any], q: Any, allowed: float) -> tuple[Any, Any, Any]:
-    """(A, N, rest): A of shape (MOST, *q.shape), zero beyond the N terms that were needed (a traced multiple of BLOCK),
-    and rest, the largest E[f^2] - sum A^2 relative to the largest E[f^2]. Stops at the allowed rest, or when a block adds
-    less than rounding."""
+def coefficients(functions: Sequence[Callable[[Any], Any]], q: Any, allowed: float) -> tuple[Any, Any, Any, Any]:
+    """(A, N, rest, square) of each of the functions f: A of shape (MOST, functions, *q.shape), N (functions,) how many terms were
+    needed (traced multiples of BLOCK; A is zero beyond the largest), rest (functions,), the largest E[f^2] - sum A^2 relative to
+    the largest E[f^2], and square (functions, *q.shape), E[f^2]. Stops at the allowed rest, or when a block adds less than rounding.
+    """
     u, w = nodes(q.dtype)
-    flat = q.reshape(-1)
-    values = f(jnp.sqrt(flat)[:, None] * u)  # (points, nodes)
+    z = jnp.sqrt(q.reshape(-1))[:, None] * u
+    values = jnp.stack([f(z) for f in functions])  # (functions, points, nodes)
     total = values**2 @ jnp.asarray(w)
-    scale = jnp.maximum(total.max(), jnp.finfo(q.dtype).tiny)
+    scale = jnp.maximum(total.max(1), jnp.finfo(q.dtype).tiny)
     # Hermite functions h_m(u) exp(-u^2/4) stay bounded; the other half of the weight goes with the values
     half = jnp.asarray(np.exp(-(np.asarray(u, np.float64) ** 2) / 4).astype(q.dtype))
     weighted = values * jnp.asarray(STEP / np.sqrt(2 * np.pi), q.dtype) * half
@@ -62,78 +63,103 @@ def coefficients(f: Callable[[Any], Any], q: Any, allowed: float) -> tuple[Any, 
 
         return jax.lax.scan(next_one, last, start + jnp.arange(BLOCK, dtype=q.dtype))
 
+    def wanting(left: Any, added: Any) -> Any:
+        return (left.max(1) > allowed * scale) & (added > jnp.finfo(q.dtype).eps / 8 * scale)
+
     def more(state: Any) -> Any:
-        n, _, left, added, _ = state
-        return (n < MOST) & (left.max() > allowed * scale) & (added > jnp.finfo(q.dtype).eps / 8 * scale)
+        n, _, left, added, _, _ = state
+        return (n < MOST) & wanting(left, added).any()
 
     def extend(state: Any) -> Any:
-        n, last, left, _, A = state
+        n, last, left, added, needed, A = state
+        needed = jnp.where(wanting(left, added), n + BLOCK, needed)
         last, table = hermite_block(n.astype(q.dtype), last)
-        new = jnp.matmul(table, weighted.T, precision="highest")
+        new = jnp.einsum("mu,fpu->mfp", table, weighted, precision="highest")
         added = (new**2).sum(0)
-        return n + BLOCK, last, left - added, added.max(), jax.lax.dynamic_update_slice_in_dim(A, new, n, 0)
+        return n + BLOCK, last, left - added, added.max(1), needed, jax.lax.dynamic_update_slice_in_dim(A, new, n, 0)
 
-    empty = jnp.zeros((MOST, flat.shape[0]), q.dtype)
-    start = (jnp.asarray(0, jnp.int32), (jnp.zeros_like(half), half), total, scale, empty)
-    n, _, left, _, A = jax.lax.while_loop(more, extend, start)
-    return A.reshape(MOST, *q.shape), n, jnp.maximum(left.max() / scale, 0)
+    empty = jnp.zeros((MOST, *total.shape), q.dtype)
+    none = jnp.zeros(len(functions), jnp.int32)
+    start = (none[0], (jnp.zeros_like(half), half), total, scale, none, empty)
+    _, _, left, _, needed, A = jax.lax.while_loop(more, extend, start)
+    shape = len(functions), *q.shape
+    return A.reshape(MOST, *shape), needed, jnp.maximum(left.max(1) / scale, 0), total.reshape(shape)
+
+
+def products(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> Any:
+    """sum_m c^m A1_m A2_m over the largest number of `terms`, for k functions: coefficients A1 (MOST, k, n1, 1), A2 (MOST, k, 1, n2)
+    and pairs (n1, n2), or any shapes that broadcast; (k, n1, n2)."""
+    return _by_rows(lambda a, b, n, f: (_horner(a, b, terms.max(), n, f),), A1, A2, near, far)[0]
 
 
 def series(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any) -> tuple[Any, Any, Any]:
-    """(c', 1 - c', 1 + c') with c' = E[f1 g2], from coefficients of unit functions (sum A^2 = 1), `terms` of them.
+    """`products`, and of the first of the k functions, a unit one (sum A^2 = 1) so that its product is a cosine c', 1 - c' and 1 + c'.
 
-    A1 (MOST, n1, 1), A2 (MOST, 1, n2) and pairs (n1, n2), or any shapes that broadcast. `same` marks pairs of a
-    point with itself, whose 1 - c' is 0. Next to c = +-1 the versines are sums without cancellation: with s = sign(c) and
-    t_m = 1 - |c|^m, 2 (1 - c') = sum (A1 - s^m A2)^2 + 2 s^m A1 A2 t_m, and with plus signs for 1 + c'.
+    `same` marks pairs of a point with itself, whose 1 - c' is 0. Next to c = +-1 the versines are sums without cancellation:
+    with s = sign(c) and t_m = 1 - |c|^m, 2 (1 - c') = sum (A1 - s^m A2)^2 + 2 s^m A1 A2 t_m, and with plus signs for 1 + c'.
     """
-    shape = jnp.broadcast_shapes(A1.shape[1:], A2.shape[1:], near.shape)
-    if len(shape) != 2:  # pairs in a list: one row each
-        A1, A2 = (jnp.broadcast_to(A, (MOST, *shape)).reshape(MOST, -1, 1) for A in (A1, A2))
-        pairs = (jnp.broadcast_to(v, shape).reshape(-1, 1) for v in (near, far, same))
-        c, near, far = series(A1, A2, terms, *pairs)
-        return c.reshape(shape), near.reshape(shape), far.reshape(shape)
     critical = ((jnp.minimum(near, far) < CLOSE) & ~same).any()
-    shared = A2.shape[1] == 1  # one set of second points for all rows
-    rows1 = jnp.moveaxis(jnp.broadcast_to(A1, (MOST, shape[0], A1.shape[2])), 1, 0)
-    rows2 = None if shared else jnp.moveaxis(A2, 1, 0)
 
-    def row(args: Any) -> tuple[Any, Any, Any]:
-        a, b, n, f, me = args
-        return _row(a, A2[:, 0] if b is None else b, terms, n, f, me, critical)
+    def row(a: Any, b: Any, n: Any, f: Any, me: Any) -> tuple[Any, ...]:
+        value = _horner(a, b, terms.max(), n, f)
+        near_out, far_out = jax.lax.cond(critical, lambda: _versines(a, b, terms[0], n, f, value[0]), lambda: (1 - value[0], 1 + value[0]))
+        return value, jnp.where(me, 0, near_out), jnp.where(me, 2, far_out)
+
+    return _by_rows(row, A1, A2, near, far, same)
+
+
+def _by_rows(row: Callable[..., tuple[Any, ...]], A1: Any, A2: Any, *pairs: Any) -> tuple[Any, ...]:
+    """A function of coefficients and pairs, row by row of the pairs; what it says of k functions (k, n2) comes first."""
+    k, shape = A1.shape[1], jnp.broadcast_shapes(A1.shape[2:], A2.shape[2:], pairs[0].shape)
+    if len(shape) != 2:  # pairs in a list: one row each
+        A1, A2 = (jnp.broadcast_to(A, (MOST, k, *shape)).reshape(MOST, k, -1, 1) for A in (A1, A2))
+        columns = (jnp.broadcast_to(v, shape).reshape(-1, 1) for v in pairs)
+        value, *rest = _by_rows(row, A1, A2, *columns)
+        return value.reshape(k, *shape), *(v.reshape(shape) for v in rest)
+    shared = A2.shape[2] == 1  # one set of second points for all rows
+    rows1 = jnp.moveaxis(jnp.broadcast_to(A1, (MOST, k, shape[0], A1.shape[3])), 2, 0)
+    rows2 = None if shared else jnp.moveaxis(A2, 2, 0)
+
+    def one(args: Any) -> tuple[Any, ...]:
+        a, b, *of_pairs = args
+        return row(a, A2[:, :, 0] if b is None else b, *of_pairs)
 
     batch = max(1, CACHE // int(shape[1]))  # rows at a time, so that the sums stay in cache
-    return jax.lax.map(row, (rows1, rows2, near, far, same), batch_size=batch)
+    value, *rest = jax.lax.map(one, (rows1, rows2, *pairs), batch_size=batch)
+    return jnp.moveaxis(value, 1, 0), *rest
 
 
-def _row(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any, critical: Any) -> tuple[Any, Any, Any]:
+def _some(A1: Any, A2: Any, turn: Any, many: int) -> list[tuple[Any, Any]]:
+    """The coefficients of so many terms."""
+    a, b = (jax.lax.dynamic_slice_in_dim(A, turn * many, many) for A in (A1, A2))
+    return [(a[j], b[j]) for j in range(many)]
+
+
+def _horner(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> Any:
+    """From the last term down, three operations a term."""
     c = jnp.where(near <= far, 1 - near, far - 1)
 
-    def eight(i: Any) -> list[tuple[Any, Any]]:
-        a = jax.lax.dynamic_slice_in_dim(A1, i * UNROLL, UNROLL)
-        b = jax.lax.dynamic_slice_in_dim(A2, i * UNROLL, UNROLL)
-        return [(a[j], b[j]) for j in range(UNROLL)]
-
-    def horner(i: Any, total: Any) -> Any:  # from the last term down, three operations a term
-        for a, b in reversed(eight(terms // UNROLL - 1 - i)):
+    def body(i: Any, total: Any) -> Any:
+        for a, b in reversed(_some(A1, A2, terms // UNROLL - 1 - i, UNROLL)):
             total = total * c + a * b
         return total
 
-    def careful() -> tuple[Any, Any]:
-        step, sign = jnp.minimum(near, far), jnp.where(near <= far, 1, -1).astype(near.dtype)
+    return jax.lax.fori_loop(0, terms // UNROLL, body, jnp.zeros((A1.shape[1], *c.shape), c.dtype))
 
-        def body(i: Any, state: Any) -> Any:
-            power, lost, parity, gap, total = state
-            for a, b in eight(i):
-                b_s = parity * b
-                gap = gap + 0.5 * (a - b_s) ** 2 + a * b_s * lost
-                total = total + 0.5 * (a + b_s) ** 2 - a * b_s * lost
-                lost, power, parity = lost + power * step, power * (1 - step), parity * sign
-            return power, lost, parity, gap, total
 
-        zero, one = jnp.zeros_like(near), jnp.ones_like(near)
-        gap, total = jax.lax.fori_loop(0, terms // UNROLL, body, (one, zero, one, zero, zero))[3:]
-        return jnp.where(step < CLOSE, gap, 1 - value), jnp.where(step < CLOSE, total, 1 + value)
+def _versines(A1: Any, A2: Any, terms: Any, near: Any, far: Any, value: Any) -> tuple[Any, Any]:
+    """1 - c' and 1 + c' of the first function, without cancellation where c is close to +-1."""
+    step, sign = jnp.minimum(near, far), jnp.where(near <= far, 1, -1).astype(near.dtype)
 
-    value = jax.lax.fori_loop(0, terms // UNROLL, horner, jnp.zeros_like(near))
-    near_out, far_out = jax.lax.cond(critical, careful, lambda: (1 - value, 1 + value))
-    return value, jnp.where(same, 0, near_out), jnp.where(same, 2, far_out)
+    def body(i: Any, state: Any) -> Any:
+        power, lost, parity, gap, total = state
+        for every_a, every_b in _some(A1, A2, i, UNROLL):
+            a, b_s = every_a[0], parity * every_b[0]
+            gap = gap + 0.5 * (a - b_s) ** 2 + a * b_s * lost
+            total = total + 0.5 * (a + b_s) ** 2 - a * b_s * lost
+            power, lost, parity = power * (1 - step), lost + power * step, parity * sign
+        return power, lost, parity, gap, total
+
+    zero, one = jnp.zeros_like(near), jnp.ones_like(near)
+    gap, total = jax.lax.fori_loop(0, terms // UNROLL, body, (one, zero, one, zero, zero))[3:]
+    return jnp.where(step < CLOSE, gap, 1 - value), jnp.where(step < CLOSE, total, 1 + value)

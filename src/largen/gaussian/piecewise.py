@@ -29,9 +29,15 @@ def _rule(order: int, dtype: Any) -> tuple[np.ndarray, np.ndarray]:
     return (t + GRADE * (t * t * (3 - 2 * t) - t)).astype(dtype), (w * (1 + GRADE * (6 * t * (1 - t) - 1))).astype(dtype)
 
 
-def _split(breaks: Any, order: int) -> tuple[Any, Any]:
+def padded(order: int) -> tuple[np.ndarray, np.ndarray]:
+    """A rule as an array argument, in place of an `order`: FINE nodes, those beyond `order` of weight 0, so that one shape is compiled."""
+    x, w = _rule(order, np.float64)
+    return np.pad(x, (0, FINE - order), constant_values=0.5), np.pad(w, (0, FINE - order))
+
+
+def split(breaks: Any, order: Any) -> tuple[Any, Any]:
     """Nodes and N(0, 1)-weights on [-REACH, REACH] split at `breaks` (..., m), flattened to (..., (m+1) order)."""
-    x, w = _rule(order, breaks.dtype)
+    x, w = _rule(order, breaks.dtype) if isinstance(order, int) else order
     inner = jnp.sort(jnp.clip(breaks, -REACH, REACH), axis=-1)
     end = jnp.full((*inner.shape[:-1], 1), REACH, breaks.dtype)
     edges = jnp.concatenate([-end, inner, end], -1)
@@ -42,18 +48,24 @@ def _split(breaks: Any, order: int) -> tuple[Any, Any]:
     return nodes.reshape(flat), weights.reshape(flat)
 
 
-def mean(f: Callable[[Any], Any], q: Any, kinks: Sequence[float], order: int = FINE) -> Any:
-    """E[f(z)], z ~ N(0, q); the shape of q. Differentiable in q: the pieces move with it."""
+def nodes(q: Any, kinks: Any, order: Any = FINE) -> tuple[Any, Any]:
+    """Nodes and weights (..., nodes) of z ~ N(0, q), split at the kinks; they move with q."""
     r = jnp.sqrt(q)[..., None]
-    nodes, weights = _split(safe_divide(jnp.asarray(kinks, q.dtype), r, 0.0) + 0 * r, order)
-    return (f(r * nodes) * weights).sum(-1)
+    u, weights = split(safe_divide(jnp.asarray(kinks, q.dtype), r, 0.0) + 0 * r, order)
+    return r * u, weights
+
+
+def mean(f: Callable[[Any], Any], q: Any, kinks: Any, order: Any = FINE) -> Any:
+    """E[f(z)], z ~ N(0, q); the shape of q. Differentiable in q: the pieces move with it."""
+    z, weights = nodes(q, kinks, order)
+    return (f(z) * weights).sum(-1)
 
 
 def conditional_mean(f: Callable[[Any], Any], center: Any, deviation: Any, kinks: Sequence[float]) -> Any:
     """E[f(z)], z ~ N(center, deviation^2); at deviation 0 on a kink, the average of both sides."""
     floor = jnp.asarray(1e-8 if center.dtype == jnp.float64 else 1e-4, center.dtype)
     deviation = jnp.maximum(deviation, floor)[..., None]
-    nodes, weights = _split((jnp.asarray(kinks, center.dtype) - center[..., None]) / deviation, FINE)
+    nodes, weights = split((jnp.asarray(kinks, center.dtype) - center[..., None]) / deviation, FINE)
     return (f(center[..., None] + deviation * nodes) * weights).sum(-1)
 
 
@@ -74,19 +86,26 @@ def pair_mean(
 
     def one(args: Any) -> tuple[Any, ...]:
         v1, v2, n, f, *rest = args
-        r1, r2 = jnp.sqrt(v1), jnp.sqrt(v2)
-        sign = jnp.where(n <= f, 1, -1).astype(n.dtype)
-        S, C = jnp.sqrt(jnp.minimum(n, f) / 2), jnp.sqrt(jnp.maximum(n, f) / 2)
-        x = safe_divide(jnp.asarray(kinks, n.dtype), r1)
-        y = sign * safe_divide(jnp.asarray(kinks, n.dtype), r2)
-        crossings = safe_divide(x[:, None] - y[None, :], 2 * S, 2 * REACH).reshape(-1)
-        b, b_weights = _split(crossings, order)
-        lines = jnp.concatenate([(x - S * b[:, None]) / C, (y + S * b[:, None]) / C], -1)
-        a, a_weights = _split(lines, order)
-        z1 = r1 * (C * a + S * b[:, None])
-        z2 = sign * r2 * (C * a - S * b[:, None])
-        weights = b_weights[:, None] * a_weights
+        z1, z2, weights = pair_nodes(v1, v2, n, f, kinks, order)
         return tuple((value * weights).sum() for value in integrand(z1, z2, *rest))
 
     out = jax.lax.map(one, tuple(flat), batch_size=BATCH)
     return tuple(v.reshape(shape) for v in out)
+
+
+def pair_nodes(q1: Any, q2: Any, near: Any, far: Any, kinks: Sequence[float], order: Any = FINE) -> tuple[Any, Any, Any]:
+    """Nodes z1, z2 and weights of one pair, (nodes b, nodes a) each."""
+    r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
+    close = near <= far
+    sign = jnp.where(close, 1, -1).astype(near.dtype)
+    # not minimum and maximum, whose derivatives at a tie, orthogonal points, are means of two
+    S, C = jnp.sqrt(jnp.where(close, near, far) / 2), jnp.sqrt(jnp.where(close, far, near) / 2)
+    x = safe_divide(jnp.asarray(kinks, near.dtype), r1)
+    y = sign * safe_divide(jnp.asarray(kinks, near.dtype), r2)
+    crossings = safe_divide(x[:, None] - y[None, :], 2 * S, 2 * REACH).reshape(-1)
+    b, b_weights = split(crossings, order)
+    lines = jnp.concatenate([(x - S * b[:, None]) / C, (y + S * b[:, None]) / C], -1)
+    a, a_weights = split(lines, order)
+    z1 = r1 * (C * a + S * b[:, None])
+    z2 = sign * r2 * (C * a - S * b[:, None])
+    return z1, z2, b_weights[:, None] * a_weights

@@ -21,4 +21,4 @@ def network_prediction(train: int, test: int, outputs: int, times: int, itemsize
 def finite_ensemble(train: int, test: int) -> int:
     """Bytes at the peak of an ensemble at order 1/n, in float64: ten tensors over all points, and parts of them as they are turned."""
     points = train + test
-    return 8 * (12 * points**4 + 8 * test * train**3 + 12 * (test * train) ** 2)
+    return 8 * (12 * points**4 + 8 * points * train**3 + 12 * (test * train) ** 2)

@@ -24,7 +24,7 @@ class Prediction:
 
     `mean`: (m,) for y (n,), (m, o) for y (n, o); with an array of T times, a leading axis T. `cov`: (m, m) or (T, m, m), the
     covariance of the noiseless function over initialisations, the same for each output, outputs independent. At order=1 it
-    depends on the targets: (m, m) for one column, (o, m, m) for several, which are also correlated with each other.
+    depends on the targets: (m, m) for one column, (o, m, m) for several, correlated with each other; T in front of these.
     `initial_variance`: (m,), its diagonal before training. `time`: eta x steps, for the loss (1/2) sum. `how`: the method.
     `source`: what was predicted, and from what. `condition`: what to trust. A field that does not exist is None, with the
     reason in `missing`.
@@ -70,11 +70,11 @@ def predict(
     bayes; for training, decay towards the initial parameters (loss + (ridge/2)|theta - theta(0)|^2 in the metric of the rates),
     or, one per sample, an offset of its own for each train sample, trained at rate ridge.
 
-    `order=1` adds what is of order 1/n in the widths of `net`, a chain (for training plain and of smooth activations, at its end:
-    time and steps inf; for bayes the ReLU family too): for training, the fluctuation of the NTK, its motion (dNTK) and the motion of
-    that (ddNTKs), weighed by the projectors of the algorithm, so that flow, descent and Newton (in two steps) now differ (PDLT
-    inf.155 with corrected signs and permutations; the covariance, not in the book, is every Wick contraction of inf.154 at order
-    1/n: nothing is sampled). A ridge is then the rate of offsets, also if one number. Several columns of y are outputs of one network
+    `order=1` adds what is of order 1/n in the widths of `net`, a chain (for training plain and of smooth activations; for bayes the
+    ReLU family too): for training until any time or step, the fluctuation of the NTK, its motion (dNTK) and the motion of that (ddNTKs),
+    weighed by the projectors of the algorithm, so that flow, descent and Newton (in two steps) now differ (PDLT inf.81-83 solved, at
+    the end inf.155 with corrected signs and permutations; the covariance, not in the book, is every Wick contraction at order 1/n:
+    nothing is sampled). A ridge is then the rate of offsets, also if one number. Several columns of y are outputs of one network
     and share its hidden layers, unless the network has one output. Time and memory grow as (n + m)^4.
 
     `params` (of `lg.init`): the same for that one network, linearised about it: its own outputs z(0) and its own empirical

@@ -17,37 +17,36 @@ from largen.types import Array, is_traced, island
 LARGE = 0.5  # relative size of a correction above which first order is called poor
 
 
-def at_its_end(plan: flow.Schedule) -> flow.Schedule:
-    """The plan, if it trains to the end. `InputError` for a finite time or number of steps."""
-    if is_traced(plan.time) or np.ndim(plan.time) or plan.time != np.inf:
-        name = "time" if plan.steps is None else "steps"
-        got = "a traced value" if is_traced(plan.time) else f"{getattr(plan, name)}"
-        need = f"{name}=inf with order=1: corrections of order 1/n are those of training to the end"
-        raise InputError(name, got, need, f"Leave out time (flow, newton) or say steps=np.inf (descent); order=0 takes any {name}.")
-    return plan
+def stops(plan: flow.Schedule) -> list[float]:
+    """Until when to train: times, or numbers of steps. `InputError` for traced ones."""
+    name = "time" if plan.steps is None else "steps"
+    until = getattr(plan, name)
+    if is_traced(until):
+        raise InputError(name, "a traced value", f"{name} as numbers with order=1", f"order=0 can be differentiated in {name}.")
+    return np.ravel(until).tolist()
 
 
 def ensemble(net: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
     """The ensemble to order 1/n from `lg.corrections` of train and test points together, y (n, o)."""
     from largen.theory.corrections.corrections import corrections
 
-    at_its_end(plan)
-    n, m, xp = len(X), len(X_test), namespace(X, y, X_test)
+    ends, n, m, xp = stops(plan), len(X), len(X_test), namespace(X, y, X_test)
     memory.require(memory.finite_ensemble(n, m), "X, X_test", f"{n} train and {m} test points at order=1", "Take fewer points, or order=0.")
     with island():
         t = corrections(net, np.concatenate([np.asarray(X, np.float64), np.asarray(X_test)]), rates=rates, tensors=NEEDED)
     parts = groups(net, y)
-    found = [trained_ensemble(t, np.asarray(columns), plan.how, plan.eta, ridge) for columns in parts]
-    cov = np.concatenate([np.einsum("beii->ibe", one.cov) for one in found])
-    prior, f = found[0].prior, found[0].factorization
+    found = [[trained_ensemble(t, np.asarray(columns), plan.how, plan.eta, ridge, until) for columns in parts] for until in ends]
+    mean = [np.concatenate([one.mean for one in at], axis=1) for at in found]
+    cov = [np.concatenate([np.einsum("beii->ibe", one.cov) for one in at]) for at in found]
+    first, size = found[0][0], max(one.size for at in found for one in at)
     return Prediction(
-        mean=xp.asarray(np.concatenate([one.mean for one in found], axis=1), dtype=X.dtype),
-        cov=xp.asarray(cov[0] if len(cov) == 1 else cov, dtype=X.dtype),
-        initial_variance=xp.asarray(prior, dtype=X.dtype),
+        mean=xp.asarray(_timed(mean, plan), dtype=X.dtype),
+        cov=xp.asarray(_timed([c[0] if len(c) == 1 else c for c in cov], plan), dtype=X.dtype),
+        initial_variance=xp.asarray(first.prior, dtype=X.dtype),
         time=plan.time,
         how=plan.how,
-        source="ensemble of networks to order 1/n (PDLT inf.155 corrected; covariance by Wick contraction of inf.154)",
-        condition=_trusted(f, max(one.size for one in found), f"too narrow or too deep for first order in 1/{t.width}"),
+        source="ensemble of networks to order 1/n (PDLT inf.81-83 solved, at the end inf.155 corrected; covariance by Wick contraction)",
+        condition=_trusted(first.factorization, plan, 1, size, f"too narrow or too deep for first order in 1/{t.width}"),
         order=1,
         missing={"across": WIRED} if parts[0].shape[1] > 1 else {},
     )
@@ -59,24 +58,23 @@ def single(net: Any, params: Any, X: Array, y: Array, X_test: Array, rates: Any,
     from largen.networks.higher import empirical_ddntk, empirical_dntk
     from largen.networks.outputs import apply
 
-    at_its_end(plan)
-    n, both = len(X), namespace(X).concatenate([X, X_test])
+    ends, n, both = stops(plan), len(X), namespace(X).concatenate([X, X_test])
     z = apply(net, params, both)
     second = empirical_ddntk(net, params, both, rates=rates)  # first: it refuses kinks
     tensors = empirical_ntk(net, params, both, X, rates=rates), empirical_dntk(net, params, both, rates=rates), second.first, second.second
     xp = namespace(z, *tensors)
-    out = trained_network(z, *tensors, xp.asarray(y, dtype=z.dtype), plan.how, plan.eta, ridge)
+    found = [trained_network(z, *tensors, xp.asarray(y, dtype=z.dtype), plan.how, plan.eta, ridge, until) for until in ends]
     size: Any = 0.0
-    if not is_traced(out.linear):
-        size = float(_norm(out.dntk + out.ddntk) / max(_norm(out.linear - z[n:]), np.finfo(z.dtype).tiny))
+    if not is_traced(found[0].linear):
+        size = max(_norm(out.dntk + out.ddntk) / max(_norm(out.linear - z[n:]), float(np.finfo(z.dtype).tiny)) for out in found)
     return Prediction(
-        mean=out.outputs,
+        mean=_timed([out.outputs for out in found], plan),
         cov=None,
         initial_variance=None,
         time=plan.time,
         how=plan.how,
-        source="one network with its own NTK, dNTK and ddNTKs, error of order 1/n^2 (PDLT inf.154)",
-        condition=_trusted(out.factorization, size, "this network moves too far for second order in its curvature"),
+        source="one network with its own NTK, dNTK and ddNTKs, error of order 1/n^2 (PDLT inf.81-83 solved, at the end inf.141)",
+        condition=_trusted(found[0].factorization, plan, y.shape[1], size, "this network moves too far for second order in its curvature"),
         order=1,
         missing={"cov": ONE, "initial_variance": ONE},
     )
@@ -86,9 +84,14 @@ def _norm(values: Any) -> float:
     return float(np.linalg.norm(np.asarray(values)))
 
 
-def _trusted(f: Factorization, size: float, why: str) -> Condition:
+def _timed(values: list[Any], plan: flow.Schedule) -> Any:
+    """One array, with an axis of times in front if an array of them was asked for."""
+    return namespace(*values).stack(values) if np.ndim(plan.time) else values[0]
+
+
+def _trusted(f: Factorization, plan: flow.Schedule, outputs: int, size: float, why: str) -> Condition:
     """What to trust: rounding, and how large the correction is beside what it corrects."""
-    rounding = condition(f, 1 / f.values)
+    rounding = condition(f, flow.weights(f, plan, outputs))
     if rounding.trust != "good" or is_traced(size) or size <= LARGE:
         return rounding
     return replace(rounding, trust=f"poor: the correction is {size:.2g} times what it corrects: {why}")

@@ -1,11 +1,14 @@
 r"""Averages over initialisations of the trained output, one source of order 1/n at a time, by Wick contraction.
 
-With A = train, r = z_A - y, R = Theta_BA Theta~^{-1} and P = (-R, 1), the trained outputs of one network at test points b are
+With A = train, r = z_A - y, train slots in the eigenbasis of Theta~ (h_a its eigenvalues, repeated indices summed), W the `Ordered`
+sums of the algorithm, R_ba = Theta_ba W(h_a) and P = (-R, 1), the trained outputs of one network at test points b are
 
-    f = R y + P z - [P dH]_bA Theta~^{-1} r + [P dH]_bA Theta~^{-1} dH_AA Theta~^{-1} r + P {dNTK Z r r} + P {ddNTK Z r r r},
+    f_b = R y + P z + (x_b - Theta_ba x_a),    x_d = -dH_da W(h_a) r_a + dH_da dH_ac W(h_a, h_c) r_c + {dNTK Z r r} + {ddNTK Z r r r},
 
-dH the NTK minus Theta, Z the `projectors` (PDLT inf.154 with corrected signs). At order 1/n only these moments count: E[z z] = K + K1/n,
-E[dH] = Theta1/n, E[dH z z] (D, F), E[dH dH] (A, B), E[dNTK z] (P, Q), E[ddNTK] (R, S, T, U). So every source is a `Term`.
+dH the NTK minus Theta, Z the `projectors` (PDLT inf.154 with corrected signs at the end of training; before it dH acts as in the
+derivatives of a matrix function). In x_a all W have the rate h_a before the others, which at the end is a factor 1/h_a. At order 1/n only
+these moments count: E[z z] = K + K1/n, E[dH] = Theta1/n, E[dH z z] (D, F), E[dH dH] (A, B), E[dNTK z] (P, Q), E[ddNTK] (R, S, T, U).
+So every source is a `Term`.
 """
 
 from dataclasses import dataclass
@@ -13,21 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from largen.prediction.finite.projectors import Projectors
+from largen.prediction.finite.ordered import Ordered
+from largen.prediction.finite.projectors import Projectors, damped
 from largen.prediction.spectrum import Factorization
 
 
 @dataclass(frozen=True)
 class Frame:
-    """The data in the basis of the train NTK: `test` (D, m) is P^T, `train` (D, N) the eigenvectors, `inverse` (N,) 1/h.
+    """The data in the basis of the train NTK: `test` (D, m) is P^T, `train` (D, N) the eigenvectors, `values` (N,) their h.
 
-    `k` (N, N), `cross` (m, N), `prior` (m, m): K in that basis, `cross` and `prior` of P z. `y` (N, o). `square` (N, N): the
-    mean of sum_i r_i r_i, o k + y y^T.
+    `back` (m, N): Theta_ba. `k` (N, N), `cross` (m, N), `prior` (m, m): K in that basis, `cross` and `prior` of P z. `y` (N, o).
+    `square` (N, N): the mean of sum_i r_i r_i, o k + y y^T. An index d is a test point or, after those, a mode a.
     """
 
     test: np.ndarray
     train: np.ndarray
-    inverse: np.ndarray
+    values: np.ndarray
+    back: np.ndarray
     k: np.ndarray
     cross: np.ndarray
     prior: np.ndarray
@@ -44,11 +49,19 @@ class Frame:
         return self.outputs * self.k + self.y @ self.y.T
 
     def seen(self, tensor: Any, slots: str) -> np.ndarray:
-        """A tensor over all points with each slot turned: "b" to test points (P), "a" to the basis of the train points."""
+        """A tensor over all points with each slot turned: "b" to P, "a" to the basis of the train points, "d" to test points and modes."""
+        untrained = np.eye(len(self.test))[:, -len(self.back) :]
+        bases = {"b": self.test, "a": self.train, "d": np.concatenate([untrained, self.train], axis=1)}
         out = np.asarray(tensor)
         for slot in slots:  # the first axis goes out in front and comes back at the end
-            out = np.tensordot(out, self.test if slot == "b" else self.train, (0, 0))
+            out = np.tensordot(out, bases[slot], (0, 0))
         return out
+
+    def weighed(self, x: np.ndarray, weights: Any) -> np.ndarray:
+        """x_b weights_0 - Theta_ba x_a weights_1+a, from x (m + N, ...) to (m, ...); weights (1 + N, ...) of the first axes of x."""
+        m = len(self.back)
+        w = weights.reshape(*weights.shape, *(1,) * (x.ndim - weights.ndim))
+        return x[:m] * w[:1] - np.tensordot(self.back, x[m:] * w[1:], 1)
 
 
 @dataclass(frozen=True)
@@ -64,63 +77,72 @@ class Term:
     wired: Any = 0.0
 
 
-def frame(f: Factorization, K: Any, theta: Any, y: Any) -> Frame:
+def frame(f: Factorization, W: Ordered, K: Any, theta: Any, y: Any) -> Frame:
     """The `Frame` of n train points, the first of `K`, `theta` (D, D), with targets y (n, o)."""
     n, vectors, values = len(y), np.asarray(f.vectors), np.asarray(f.values)
     train = np.zeros((len(K), n))
     train[:n] = vectors
-    R = np.asarray(theta)[n:, :n] @ (vectors / values) @ vectors.T
-    test = np.concatenate([-R.T, np.eye(len(R))])
+    back = np.asarray(theta)[n:, :n] @ vectors
+    test = np.concatenate([-vectors @ (back * W(values)).T, np.eye(len(back))])
     half = test.T @ K
-    return Frame(test, train, 1 / values, train.T @ K @ train, half @ train, half @ test, vectors.T @ np.asarray(y))
+    return Frame(test, train, values, back, train.T @ K @ train, half @ train, half @ test, vectors.T @ np.asarray(y))
 
 
-def from_kernels(g: Frame, K1: Any, Theta1: Any) -> Term:
+def from_kernels(g: Frame, W: Ordered, K1: Any, Theta1: Any) -> Term:
     """The shifts of the mean kernels: K1 of z, Theta1 of the NTK."""
-    response = -g.seen(Theta1, "ba") * g.inverse
+    response = -g.weighed(g.seen(Theta1, "da"), damped(W, g.values, g.values))
     return Term(response, g.seen(K1, "bb") + _both(response @ g.cross.T))
 
 
-def from_ntk(g: Frame, D: Any, F: Any, A: Any, B: Any) -> Term:
+def from_ntk(g: Frame, W: Ordered, D: Any, F: Any, A: Any, B: Any) -> Term:
     """The fluctuation of the NTK (inf.157, with a minus), and its correlation with the outputs.
 
-    mean: -(A_(d1)(23) + B_d213 + o B_d312) H^12 H^34 y_4; covariance: this response to z, dH paired with z (D, F), dH with dH.
+    mean: -(A_(d1)(13) + B_d113 + o B_d311) W_13 y_3; covariance: this response to z, dH paired with z (D, F), dH with dH.
     """
-    inv, o = g.inverse, g.outputs
-    response = np.einsum("bxxc,x->bc", g.seen(A, "baaa") + g.seen(B, "baaa"), inv) + o * np.einsum("bcxx,x->bc", g.seen(B, "baaa"), inv)
-    response = response * inv
-    D, F = g.seen(D, "baba"), (g.seen(F, "bbaa"), g.seen(F, "baab"))  # D_(b'x)(bx), F_b'bxx, F_b'xxb
-    z = -np.einsum("exbx,x->be", D, inv) - o * np.einsum("ebxx,x->be", F[0], inv) - np.einsum("exxb,x->be", F[1], inv)
-    pair = np.multiply.outer(inv, inv)
-    own = _both(response @ g.cross.T + z) + np.einsum("bexy,xy->be", g.seen(B, "bbaa"), pair * g.square)
-    wired = g.seen(A, "baba").transpose(0, 2, 1, 3) + g.seen(B, "baab").transpose(0, 3, 1, 2)
-    return Term(response, own, wired * pair)
+    h, o = g.values, g.outputs
+    one, two = damped(W, h, h), damped(W, h, h[:, None], h)
+    B0 = g.seen(B, "daaa")
+    twice = np.einsum("dxxc->dxc", g.seen(A, "daaa") + B0) + o * np.einsum("dcxx->dxc", B0)
+    response = g.weighed(twice, two).sum(1)
+    paired = np.einsum("exdx->dxe", g.seen(D, "bada")) + np.einsum("exxd->dxe", g.seen(F, "baad"))  # D_(ex)(dx), F_exxd, F_edxx
+    z = -g.weighed(paired + o * np.einsum("edxx->dxe", g.seen(F, "bdaa")), one).sum(1)
+
+    def squared(x: np.ndarray) -> np.ndarray:
+        """x_(d1)(d'2), axes d, 1, d', 2, weighed on both sides, to axes b, b', 1, 2."""
+        half = g.weighed(x, one).transpose(2, 3, 0, 1)
+        return g.weighed(half, one).transpose(2, 0, 3, 1)
+
+    own = _both(response @ g.cross.T + z) + np.einsum("bexy,xy->be", squared(g.seen(B, "ddaa").transpose(0, 2, 1, 3)), g.square)
+    crossed = squared(g.seen(B, "daad").transpose(0, 2, 3, 1))  # B_d21d' wires the r of each side to the output of the other
+    return Term(response, own, squared(g.seen(A, "dada")) + crossed.transpose(0, 1, 3, 2))
 
 
 def from_dntk(g: Frame, Z: Projectors, P: Any, Q: Any) -> Term:
     """The curvature of the outputs (inf.158, Z_B symmetrised): dH paired with one r, or with the z of the other side (inf.162)."""
     o = g.outputs
-    P0, Q0, P1, Q1 = g.seen(P, "baaa"), g.seen(Q, "baaa"), g.seen(P, "abaa"), g.seen(Q, "abaa")
-    Q2 = g.seen(Q, "aaba")
-    response = 2 * (np.einsum("bxcx,xc->bc", P0 + Q0, Z.B) + o * np.einsum("bcxx,xc->bc", Q0, Z.B))
-    response += np.einsum("xbcx,xc->bc", o * P1 + Q1, Z.A) + np.einsum("xcbx,xc->bc", Q2, Z.A)
-    response += np.einsum("cbxx,cx->bc", P1 + o * Q1, Z.A) + np.einsum("cxbx,cx->bc", Q2, Z.A)
-    P1, Q1 = g.seen(P, "abab"), g.seen(Q, "abab")
-    z = np.einsum("bxye,xy->be", g.seen(P, "baab"), Z.B * g.square) + np.einsum("xybe,xy->be", g.seen(Q, "aabb"), Z.A * g.square)
-    one = 2 * np.einsum("bxye,xy->bexy", g.seen(Q, "baab"), Z.B) + np.einsum("xbye,xy->bexy", Q1, Z.A)
-    one += np.einsum("ybxe,yx->bexy", P1, Z.A)
+    P0, Q0, P1, Q1 = g.seen(P, "daaa"), g.seen(Q, "daaa"), g.seen(P, "adaa"), g.seen(Q, "adaa")
+    Q2 = g.seen(Q, "aada")
+    ahead = 2 * (np.einsum("dxcx->dxc", P0 + Q0) + o * np.einsum("dcxx->dxc", Q0))
+    later = np.einsum("xdcx->dxc", o * P1 + Q1) + np.einsum("xcdx->dxc", Q2)
+    sooner = np.einsum("cdxx->dcx", P1 + o * Q1) + np.einsum("cxdx->dcx", Q2)
+    response = (g.weighed(ahead, Z.B) + g.weighed(later, Z.A)).sum(1) + g.weighed(sooner, Z.A).sum(2)
+    B, A = (lambda x: g.weighed(x, Z.B)), (lambda x: g.weighed(x, Z.A))
+    P1, Q1 = g.seen(P, "adab"), g.seen(Q, "adab")
+    z = np.einsum("bxye,xy->be", B(g.seen(P, "daab")) + A(g.seen(Q, "aadb").transpose(2, 0, 1, 3)), g.square)
+    one = (2 * B(g.seen(Q, "daab")) + A(Q1.transpose(1, 0, 2, 3))).transpose(0, 3, 1, 2)
+    one = one + A(P1.transpose(1, 0, 2, 3)).transpose(0, 3, 2, 1)
     return Term(response, _both(response @ g.cross.T + z), one + one.transpose(1, 0, 3, 2))
 
 
 def from_ddntk(g: Frame, Z: Projectors, R: Any, S: Any, T: Any, U: Any) -> Term:
     """The drift of that curvature (inf.159, inf.160 with T and U exchanged), its mean folded into w_b123 r_i1 (r_2 . r_3)."""
     w = sum(
-        np.einsum(f"{place},xyz->{order}", g.seen(tensor, slots), projector)
+        np.einsum(f"bxyz->{order}", g.weighed(np.einsum(f"{place}->dxyz", g.seen(tensor, slots)), projector))
         for tensor, projector, slots, place, order in (
-            (R, Z.IB, "baaa", "bxyz", "bxyz"), (R, Z.IB, "baaa", "byzx", "byzx"), (R, Z.IB, "baaa", "bzxy", "bzxy"),
-            (R, Z.IA, "abaa", "xbyz", "bxyz"), (R, Z.IA, "aaba", "xzby", "byzx"), (R, Z.IA, "aaab", "xyzb", "bzxy"),
-            (T, Z.IIA, "abaa", "xbzy", "bxyz"), (U, Z.IIA, "aaab", "xzyb", "byzx"), (S, Z.IIA, "aaba", "xybz", "bzxy"),
-            (S, Z.IIB, "baaa", "bxyz", "bxyz"), (T, Z.IIB, "baaa", "byzx", "byzx"), (U, Z.IIB, "baaa", "bzxy", "bzxy"),
+            (R, Z.IB, "daaa", "dxyz", "bxyz"), (R, Z.IB, "daaa", "dyzx", "byzx"), (R, Z.IB, "daaa", "dzxy", "bzxy"),
+            (R, Z.IA, "adaa", "xdyz", "bxyz"), (R, Z.IA, "aada", "xzdy", "byzx"), (R, Z.IA, "aaad", "xyzd", "bzxy"),
+            (T, Z.IIA, "adaa", "xdzy", "bxyz"), (U, Z.IIA, "aaad", "xzyd", "byzx"), (S, Z.IIA, "aada", "xydz", "bzxy"),
+            (S, Z.IIB, "daaa", "dxyz", "bxyz"), (T, Z.IIB, "daaa", "dyzx", "byzx"), (U, Z.IIB, "daaa", "dzxy", "bzxy"),
         )
     )  # fmt: skip
     half = np.einsum("bcxy,xy->bc", w, g.square)

@@ -8,7 +8,8 @@ import numpy as np
 
 from largen.errors import InputError, UnsupportedError
 from largen.prediction.finite.contractions import Frame, Term, frame, from_ddntk, from_dntk, from_kernels, from_ntk
-from largen.prediction.finite.projectors import projectors
+from largen.prediction.finite.ordered import ordered
+from largen.prediction.finite.projectors import damped_projectors
 from largen.prediction.spectrum import Factorization, factor, refuse_singular
 
 NEEDED = ("K", "Theta", "K1", "Theta1", "D", "F", "A", "B", "P", "Q", "R", "S", "T", "U")
@@ -54,20 +55,22 @@ class TrainedEnsemble:
         return float(max(np.linalg.norm(self.mean - mean) / max(length, tiny), moved))
 
 
-def trained_ensemble(t: Any, y: Any, how: str = "flow", eta: Any = None, ridge: Any = 0.0) -> TrainedEnsemble:
-    """Mean and covariance of networks trained to the end on the first n of the D points of the tensors `t`, exactly to order 1/n.
+def trained_ensemble(t: Any, y: Any, how: str = "flow", eta: Any = None, ridge: Any = 0.0, until: Any = np.inf) -> TrainedEnsemble:
+    """Mean and covariance of networks trained on the first n of the D points of the tensors `t`, exactly to order 1/n.
 
-    Each is its value at infinite width plus c/n with n = `t.width`: nothing of order 1/n^2 is kept. The mean is (inf.155) of PDLT
-    with its signs and permutations corrected and the mean NTK expanded, Theta + Theta1/n. The covariance is not in the
-    book: all Wick pairings of (inf.154) at order 1/n, in closed form, see `contractions`; nothing is sampled. With several outputs they
-    are outputs of one network, wired at order 1/n: the count o enters, and Cov of two different outputs is of order 1/n.
+    Each is its value at infinite width plus c/n with n = `t.width`: nothing of order 1/n^2 is kept. The mean is, at the end of training,
+    (inf.155) of PDLT with its signs and permutations corrected and the mean NTK expanded, Theta + Theta1/n. The covariance is not in
+    the book, nor is either at a finite time: all Wick pairings of the trained output of one network at order 1/n, in closed form, see
+    `contractions`; nothing is sampled. With several outputs they are outputs of one network, wired at order 1/n: the count o enters,
+    and Cov of two different outputs is of order 1/n.
 
     Parameters: `t`, a record with the fields K, Theta, K1, Theta1 (D, D) and D, F, A, B, P, Q, R, S, T, U (D, D, D, D), index order
     as in `lg.corrections`, and `width`; `y` (n, o); `how`, "flow", "descent" with `eta`, or "newton" in two steps; `ridge`,
-    a number or one per sample, the rate of an offset of each sample's own, as in `trained_network`.
+    a number or one per sample, the rate of an offset of each sample's own, as in `trained_network`; `until`, the time (flow) or the
+    number of steps (descent), inf for the end.
 
     Raises `InputError` for shapes that do not fit and a step with which descent has no end; `UnsupportedError` for tensors that
-    do not exist (with the record's reason); `SingularKernelError` for a singular train NTK.
+    do not exist (with the record's reason); `SingularKernelError` for a singular train NTK at the end.
 
     >>> import numpy as np
     >>> from types import SimpleNamespace
@@ -76,6 +79,8 @@ def trained_ensemble(t: Any, y: Any, how: str = "flow", eta: Any = None, ridge: 
     >>> out = trained_ensemble(t, np.array([[1.0]]))
     >>> out.mean.shape, out.cov.shape, sorted(out.means)
     ((1, 1), (1, 1, 1, 1), ['NTK', 'dNTK', 'ddNTK', 'kernels'])
+    >>> [trained_ensemble(t, np.array([[1.0]]), until=time).mean.round(4).item() for time in (0.0, 1.0, np.inf)]
+    [0.0, 0.3925, 0.4625]
     """
     K, Theta, K1, Theta1, *fours = _arrays(t)
     D, F, A, B, P, Q, R, S, T, U = fours
@@ -84,15 +89,18 @@ def trained_ensemble(t: Any, y: Any, how: str = "flow", eta: Any = None, ridge: 
         raise InputError("y", f"shape {targets.shape}", f"(n, outputs), with 1 <= n < {len(K)}, for the first n points")
     n = len(targets)
     f = factor(Theta[:n, :n], ridge)
-    refuse_singular(f, float("inf"))
-    Z, g = projectors(f.values, how, eta), frame(f, K, Theta, targets)
+    if until == np.inf:
+        refuse_singular(f, float("inf"))
+    W = ordered(f.values, how, eta, until)
+    Z, g = damped_projectors(W, how, f.values), frame(f, W, K, Theta, targets)
     terms = {
-        "kernels": from_kernels(g, K1, Theta1),
-        "NTK": from_ntk(g, D, F, A, B),
+        "kernels": from_kernels(g, W, K1, Theta1),
+        "NTK": from_ntk(g, W, D, F, A, B),
         "dNTK": from_dntk(g, Z, P, Q),
         "ddNTK": from_ddntk(g, Z, R, S, T, U),
     }
-    return _collected(f, g, terms, K, Theta, K1, t.width)
+    mean = (g.back * W(g.values)) @ g.y
+    return _collected(f, g, terms, mean, np.diagonal(K + K1 / t.width)[n:], t.width)
 
 
 def _arrays(t: Any) -> list[np.ndarray]:
@@ -111,14 +119,12 @@ def _arrays(t: Any) -> list[np.ndarray]:
     return out
 
 
-def _collected(f: Factorization, g: Frame, terms: Mapping[str, Term], K: Any, Theta: Any, K1: Any, width: Any) -> TrainedEnsemble:
+def _collected(f: Factorization, g: Frame, terms: Mapping[str, Term], mean: Any, prior: Any, width: Any) -> TrainedEnsemble:
     """The record, each term divided by n."""
-    n = len(g.y)
     means = {name: -(term.response @ g.y) / width for name, term in terms.items()}
     owns = {name: (term.own + np.einsum("bexy,xy->be", _full(term, g), g.k)) / width for name, term in terms.items()}
     wireds = {name: np.einsum("bexy,xi,yk->beik", _full(term, g), g.y, g.y, optimize=True) / width for name, term in terms.items()}
-    mean = Theta[n:, :n] @ f.vectors / f.values @ g.y
-    return TrainedEnsemble(mean, (g.prior + g.prior.T) / 2, means, owns, wireds, np.diagonal(K + K1 / width)[n:], f)
+    return TrainedEnsemble(mean, (g.prior + g.prior.T) / 2, means, owns, wireds, prior, f)
 
 
 def _full(term: Term, g: Frame) -> np.ndarray:

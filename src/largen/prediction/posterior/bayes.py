@@ -17,9 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
 from largen.prediction.posterior.observed import TOO_DEEP, Observed, arrays, observe
-from largen.prediction.spectrum import ridges
+from largen.prediction.spectrum import namespace, ridges
 
 
 @dataclass(frozen=True)
@@ -85,12 +84,12 @@ def bayes(K: Any, K1: Any, V: Any, n: int, y: Any, ridge: Any = 0.0) -> Posterio
     return Posterior(R @ y + shift, (own + own.T) / 2, across, shift, G[a:, a:], spread, seen)
 
 
-def evidence_shift(V: Any, n: int, seen: Observed) -> float:
+def evidence_shift(V: Any, n: int, seen: Observed) -> Any:
     """log E[w] - log N(y; 0, G~) to order 1/n: what fluctuations between networks add to the log evidence.
 
     (1/n) sum V_(ab)(cd) [(1/2) M_ab M_cd - (1/2) G~^{-1}_bc S_ad + (o/4) G~^{-1}_bc G~^{-1}_da],  S = y' y'^T, over train points.
     """
     inverse, M, o = seen.inverse, seen.tilt, seen.pull.shape[1]
-    inner = o / 4 * inverse - seen.pull @ seen.pull.T / 2
-    out = np.einsum("abcd,ab,cd->", V, M, M, optimize=True) / 2 + np.einsum("abcd,bc,ad->", V, inverse, inner, optimize=True)
-    return float(out) / door.count(n, "n")
+    inner, xp = o / 4 * inverse - seen.pull @ seen.pull.T / 2, namespace(V, inverse)
+    out = xp.einsum("abcd,ab,cd->", V, M, M, optimize=True) / 2 + xp.einsum("abcd,bc,ad->", V, inverse, inner, optimize=True)
+    return out / n

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -12,10 +13,12 @@ from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.prediction import memory
 from largen.prediction.posterior.bayes import evidence_shift
-from largen.prediction.posterior.observed import TOO_DEEP, groups, log_density, observe, tensors
+from largen.prediction.posterior.observed import TOO_DEEP, groups, log_density, observe, tensors, traced, traced_tensors
 from largen.prediction.predict import kernels
 from largen.prediction.spectrum import Condition, namespace, ridges
-from largen.types import Array, is_traced, island
+from largen.types import Array, float64, is_traced, island
+
+UNKNOWN = {"condition": "unknown under tracing", "spread": "unknown under tracing"}
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,13 @@ def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
 
     Parameters: `X` (n, features) or (n, *positions, channels); `y` (n,) or (n, o), the outputs of one network, or, for a network with
     one output, of one network a column; `ridge`, the noise variance, a number or one per sample, which stands on the diagonal. The
-    dtype is that of X (float32 at least). Order 0 is differentiable in C_W, C_b, ridge, y and X (`jax.grad`, for float64 arrays inside
-    `jax.enable_x64(True)`); order 1 is not (its tensors come from grids chosen by value): `lg.fit(order=1)` takes differences. The
-    difference of two log evidences is the log of a Bayes factor (6.30).
+    dtype is that of X (float32 at least). Differentiable in C_W, C_b, ridge, y and X (`jax.grad`, for float64 arrays inside
+    `jax.enable_x64(True)`); order 1 inside it always, once, and outside jit and vmap (its lattices are chosen by value), for smooth
+    activations and the ReLU family. The difference of two log evidences is the log of a Bayes factor (6.30).
 
-    Raises `InputError` for bad arrays, integer labels, another number of outputs than the network's, for order 1 of traced values and
-    where K + K1/n is no covariance; `SingularKernelError` for a singular K~ (drop duplicates, or give a ridge); at order 1 also
-    `UnsupportedError` as `lg.corrections` does.
+    Raises `InputError` for bad arrays, integer labels, another number of outputs than the network's, for order 1 without derivatives
+    and where K + K1/n is no covariance; `SingularKernelError` for a singular K~ (drop duplicates, or give a ridge); traced values give NaN
+    for both. At order 1 also `UnsupportedError` as `lg.corrections` does.
 
     >>> import largen as lg, numpy as np
     >>> X, y = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0])
@@ -78,22 +81,26 @@ def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
     if order not in (0, 1):
         raise InputError("order", repr(order), "0 (infinite width) or 1 (with 1/n corrections)")
-    dtype = jnp.promote_types(X.dtype, np.float32)
+    dtype, wide = jnp.promote_types(X.dtype, np.float32), jax.config.read("jax_enable_x64")
     needed = memory.kernel_prediction(len(X), 0, 0, dtype.itemsize)
     memory.require(needed, "X", f"{len(X)} points", "Take fewer points, or float32.")
     with island(X):
         xp = namespace(X, y, ridge)
         X, columns = (xp.asarray(a, dtype=dtype) for a in (X, y.reshape(len(X), -1)))
         together = groups(net, columns)
-        return _first_order(net, X, together, ridge) if order else _infinite(net, X, columns, ridge)
+        if order and is_traced(net, X, y, ridge) and not wide:
+            need = "float64 around the whole derivative, since it is taken after this function has returned"
+            raise InputError("order", "1 of traced values in float32", need, "Call jax.grad inside `with jax.enable_x64(True):`.")
+        if not order:
+            return _infinite(net, X, columns, ridge)
+        return (_traced_first_order if is_traced(net, X, y, ridge) else _first_order)(net, X, together, ridge)
 
 
 def _infinite(net: Serial, X: Array, y: Array, ridge: Any) -> Evidence:
     K = kernels(net, X).nngp
     if is_traced(K, y, ridge):
         fit, complexity, constant = log_density(K, y, ridge)
-        missing = {"condition": "unknown under tracing", "spread": "order=0"}
-        return Evidence(fit + complexity + constant, fit, complexity, constant, 0.0, 0, None, None, missing)
+        return Evidence(fit + complexity + constant, fit, complexity, constant, 0.0, 0, None, None, UNKNOWN | {"spread": "order=0"})
     seen = observe(K, y, ridge)
     return Evidence(seen.log, seen.fit, seen.complexity, seen.constant, 0.0, 0, None, seen.condition, {"spread": "order=0"})
 
@@ -110,3 +117,21 @@ def _first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Ev
         constant, condition = start.constant * len(together), seen.condition
     fit, complexity, finite = (xp.asarray(v, dtype=dtype)[()] for v in total[:3])
     return Evidence(fit + complexity + constant + finite, fit, complexity, constant, finite, 1, float(total[3]), condition)
+
+
+@float64
+def _traced_first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Evidence:
+    K, K1, V, n = traced_tensors(net, X) if is_traced(net, X) else tensors(net, X)
+    fit, complexity, finite = (part.astype(X.dtype) for part in _parts(K, K1, V, n, together, ridge))
+    constant = -sum(y.size for y in together) / 2 * float(np.log(2 * np.pi))
+    return Evidence(fit + complexity + constant + finite, fit, complexity, constant, finite, 1, None, None, UNKNOWN)
+
+
+@jax.jit
+def _parts(K: Any, K1: Any, V: Any, n: Any, together: list[Array], ridge: Any) -> tuple[Any, Any, Any]:
+    """fit, complexity and what order 1/n adds."""
+    total: Any = 0.0
+    for y in together:
+        start, seen = traced(K, y, ridge), traced(K + K1 / n, y, ridge)
+        total += jnp.stack([start.fit, start.complexity, seen.log - start.log + evidence_shift(V, n, seen)])
+    return tuple(total)

@@ -13,11 +13,12 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
+from jax.scipy.linalg import cho_solve, solve_triangular
 
 from largen import door
 from largen.errors import InputError
 from largen.prediction import flow
-from largen.prediction.spectrum import Condition, condition, factor, namespace
+from largen.prediction.spectrum import condition, factor, namespace
 from largen.types import Array, is_traced, island
 
 TOO_DEEP = "The expansion in 1/n has broken down: take order=0, a wider or a shallower network."
@@ -26,14 +27,14 @@ TOO_DEEP = "The expansion in 1/n has broken down: take order=0, a wider or a sha
 @dataclass(frozen=True)
 class Observed:
     """`inverse` G~^{-1} (n, n), `pull` y' (n, o), `tilt` M (n, n); `fit` -(1/2) y.y', `complexity` -(o/2) log det G~ and `constant`
-    -(o n/2) log(2 pi), whose sum is `log`; `condition`: what to trust."""
+    -(o n/2) log(2 pi), whose sum is `log`; `condition`: what to trust (None if traced)."""
 
     inverse: Array
     pull: Array
     fit: Any
     complexity: Any
     constant: float
-    condition: Condition
+    condition: Any
 
     @property
     def tilt(self) -> Array:
@@ -70,9 +71,21 @@ def _constant(y: Any) -> float:
 def log_density(G: Any, y: Any, ridge: Any = 0.0) -> tuple[Any, Any, float]:
     """(fit, complexity, constant) of log N(y; 0, G + diag(ridge)) by a Cholesky factor, whose derivatives exist for repeated eigenvalues
     too. For traced values: nothing is checked, and a singular matrix gives NaN."""
-    root = jnp.linalg.cholesky(G + jnp.diag(jnp.broadcast_to(jnp.asarray(ridge, G.dtype), (len(G),))))
-    half = jnp.linalg.solve(root, y)
+    root = _root(G, ridge)
+    half = solve_triangular(root, y, lower=True)
     return -(half**2).sum() / 2, -y.shape[1] * jnp.log(jnp.diagonal(root)).sum(), _constant(y)
+
+
+def _root(G: Any, ridge: Any) -> Any:
+    """The Cholesky factor of G + diag(ridge), for traced values."""
+    return jnp.linalg.cholesky(G + jnp.diag(jnp.broadcast_to(jnp.asarray(ridge, G.dtype), (len(G),))))
+
+
+def traced(G: Any, y: Any, ridge: Any = 0.0) -> Observed:
+    """As `observe`, of traced values, as `log_density` is of them; without a condition."""
+    fit, complexity, constant = log_density(G, y, ridge)
+    inverse = cho_solve((_root(G, ridge), True), jnp.eye(len(G), dtype=G.dtype))
+    return Observed(inverse, inverse @ y, fit, complexity, constant, None)
 
 
 def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
@@ -80,20 +93,35 @@ def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
 
     Raises `UnsupportedError` for what is no chain and for a last layer with a skip connection, `InputError` for traced values.
     """
-    from largen.architecture.chain import chain
-    from largen.errors import UnsupportedError
     from largen.theory.corrections.corrections import corrections
 
-    last = chain(net)[-1]
+    _layers(net)
     if is_traced(net, X):
         need = "concrete values: the tensors of order 1/n are computed on grids chosen by value"
-        raise InputError("order", "1 inside grad, jit or vmap", need, "Derivatives: order=0; lg.fit(order=1) takes differences.")
-    if float(last.skip):
-        reason = "outputs of a layer with a skip connection are not Gaussian given the layers before; end with an affine layer"
-        raise UnsupportedError("a last layer with skip", last.path, "the posterior at order 1/n", reason)
+        raise InputError("net, X", "traced values", need, "Call it outside jit, grad and vmap; lg.evidence(order=1) has a gradient.")
     with island():
         out = corrections(net, np.asarray(X, np.float64), tensors=("K", "K1", "V"))
     return np.asarray(out.K), np.asarray(out.K1), np.asarray(out.V), out.width
+
+
+def traced_tensors(net: Any, X: Any) -> tuple[Any, Any, Any, int]:
+    """As `tensors`, of traced values, for `jax.grad` and its kin. Raises `UnsupportedError` as `tensors`, and both as `metric`."""
+    from largen.theory.corrections.slopes import metric
+
+    layers = _layers(net)
+    return *metric(layers, X), layers[-2].width if len(layers) > 1 else X.shape[1]
+
+
+def _layers(net: Any) -> Any:
+    """The chain, whose outputs are Gaussian given the layers before the last."""
+    from largen.architecture.chain import chain
+    from largen.errors import UnsupportedError
+
+    *_, last = layers = chain(net)
+    if is_traced(last.skip) or float(last.skip):
+        reason = "outputs of a layer with a skip connection are not Gaussian given the layers before; end with an affine layer"
+        raise UnsupportedError("a last layer with skip", last.path, "the posterior at order 1/n", reason)
+    return layers
 
 
 def groups(net: Any, columns: Any) -> list[Any]:

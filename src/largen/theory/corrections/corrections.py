@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, memory
+from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous
 from largen.architecture.chain import Layer, chain
 from largen.architecture.levels import levels
@@ -94,15 +95,16 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
 
     Returns `Corrections`, in the dtype of X, computed in float64. How: the ReLU family in closed form (four different inputs: an
     integral in one dimension); smooth activations on lattices, relative error about 1e-9; other kinked ones by quadrature split
-    at the kinks, for one or two inputs. The NTK: plain chains of smooth activations and of the ReLU family, whose second derivative
-    counts as 0 in P and Q, as automatic differentiation has it, and whose ddNTKs R, S, T, U do not exist; expectations over four
-    inputs to about 1e-7 for up to 8 different inputs; for more of a smooth activation they are sampled, with standard errors over
-    independent sets of quasi-random points, below 1e-3 of the largest entry in the root mean square (24 tanh inputs, depth 5). One
-    input costs little at any depth; else time and memory grow as n^4.
+    at the kinks (one or two different inputs: 1e-10), or along lines through quasi-random points, with standard errors over
+    independent sets, below 5e-5 of the largest entry (three, four). The NTK: plain chains; with a kink the second derivative in P and
+    Q is that of automatic differentiation, 0 for the ReLU family, while the delta functions in derivatives of expectations stay,
+    and there are no ddNTKs R, S, T, U. Expectations over four inputs to about 1e-7 for up to 8 different inputs; for more of a
+    smooth activation they are sampled, with standard errors too, below 1e-3 of the largest entry in the root mean square (24 tanh
+    inputs, depth 5). One input costs little at any depth; else time and memory grow as n^4.
 
     Raises `InputError` for unknown names, layers, inputs that are not (n, features), too many of them for the memory, traced
-    values; `UnsupportedError` for what is no chain, for tensors asked for by name that the network has not, and for three or more
-    different inputs of a kinked activation without closed form. Warns (`AccuracyWarning`) for an error above 1e-6, such as by
+    values; `UnsupportedError` for what is no chain, for activations that jump, and for tensors asked for by name that the network has
+    not. Warns (`AccuracyWarning`) for an error above 1e-6, such as by
     undeclared kinks.
 
     Source: PDLT 4.115-4.119, 8.63-8.97, 11.49 (corrected), 11.52, inf.172-176, inverse-free; B.24 corrected by M for activations that
@@ -140,8 +142,8 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
         line = recur_single(layers, K1[0, 0], x.shape[1], training=training)
         named = {name: _named(line, name)[picked].reshape(-1, *(1,) * order) for name, order in NAMES.items() if name in wanted}
         error = line.error[picked].max()
-    elif training is not None and len(unique) > LATTICES and _smooth(layers):
-        steps = recur_sampled(layers[: picked[-1] + 1], K1, x.shape[1], training, SETS)
+    elif wanted != {"K"} and _drawn(layers[: picked[-1] + 1], len(unique), training is not None):
+        steps = recur_sampled(layers[: picked[-1] + 1], K1, x.shape[1], training, SETS, LATTICES)
         sets = [many for l, many in enumerate(steps) if l in picked]
         drawn = {name: np.stack([[_named(f, name) for f in many] for many in sets], 1) for name in NAMES if name in wanted}
         named, error = {name: values.mean(0) for name, values in drawn.items()}, sets[-1][0].error
@@ -171,8 +173,17 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
     return Corrections(**{**dict.fromkeys(NAMES), **out, **rest})
 
 
-def _smooth(layers: tuple[Layer, ...]) -> bool:
-    return all(layer.activation is None or not layer.activation.kinks for layer in layers)
+def _drawn(layers: tuple[Layer, ...], n: int, ntk: bool) -> bool:
+    """Whether expectations over `n` different inputs have to be sampled."""
+    acts = [layer.activation for layer in layers if layer.activation is not None]
+    if any(_bent(phi) for phi in acts):
+        return n > 2
+    return ntk and n > LATTICES and not any(phi.kinks for phi in acts)
+
+
+def _bent(phi: Activation) -> bool:
+    """Has kinks and no closed form."""
+    return bool(phi.kinks) and not isinstance(phi.closed, Homogeneous)
 
 
 def _named(level: Level, name: str) -> np.ndarray:
@@ -196,14 +207,13 @@ def _unavailable(layers: tuple[Layer, ...]) -> dict[str, str]:
     if skip is not None:
         return dict.fromkeys(NTK, f"the 1/n theory of the NTK is that of plain chains; {skip.path} has a skip connection")
     acts = [layer.activation for layer in layers if layer.activation is not None]
-    kinked = next((phi for phi in acts if phi.kinks and not isinstance(phi.closed, Homogeneous)), None)
-    if kinked is not None:
-        return dict.fromkeys(NTK, f"{kinked.name} has kinks, and no closed form: smooth activations and the ReLU family have it")
     bent = next((phi for phi in acts if phi.kinks), None)
-    if bent is not None:
+    if bent is None:
+        return {}
+    reason = f"the third derivative of {bent.name} has a delta function at its kink: ddNTKs are those of smooth activations"
+    if any(any(phi.jumps(1)) for phi in acts):
         reason = f"ddNTKs need two derivatives; steps of {bent.name} across its kink change the NTK by 1/sqrt(n). Take gelu or swish"
-        return dict.fromkeys(tangent.TOP[3], reason)
-    return {}
+    return dict.fromkeys(tangent.TOP[3], reason)
 
 
 def _names(tensors: Iterable[str] | None, missing: Mapping[str, str]) -> set[str]:

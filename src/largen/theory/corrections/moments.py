@@ -20,26 +20,30 @@ import numpy as np
 from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous, Step
 from largen.errors import UnsupportedError
-from largen.gaussian import hermite, lattice, orthant, piecewise
+from largen.gaussian import hermite, lattice, orthant
+from largen.theory.corrections import kinked
+from largen.theory.corrections.quartets import derivatives, quartets
 
 ORDERS, MORE = 5, 6  # derivatives 0 to 4 for the metric, 0 to 5 for the mean of the NTK
-COINCIDE = 1e-13  # sin^2 of the angle below which two inputs count as one (or opposite) for a kinked activation
+COINCIDE = 1e-13  # sin^2 of the angle below which two inputs count as one (or opposite) for the ReLU family
 
 
 @dataclass(frozen=True)
 class Moments:
-    """`m` (n, n, orders, orders), `S` (n, n, n, n) or None, and their estimated `error`, relative to the largest moment."""
+    """`m` (n, n, orders, orders), `S` (n, n, n, n) or None, and their estimated `error`, relative to the largest moment. `explicit`
+    (n, n, 3): <t1 s2>, <t'1 s'2>, <t1 s''2> with t the s'' of automatic differentiation; None if that is s'' itself, or 0."""
 
     m: np.ndarray
     S: np.ndarray | None
     error: float
+    explicit: np.ndarray | None = None
 
 
 def moments(phi: Activation, K: np.ndarray, path: str, four: bool = True, orders: int = ORDERS) -> Moments:
     """The moments at inputs of covariance K (n, n); `four`: S too; `orders`: ORDERS, or MORE for i + j <= 6. `path` names the
     activation in errors.
 
-    Raises `UnsupportedError` for activations that jump, and for three or more inputs of a kinked one without closed form.
+    Raises `UnsupportedError` for activations that jump, and for S of three or more inputs of a kinked one without closed form.
     """
     if isinstance(phi.closed, Homogeneous):
         return _homogeneous(phi.closed, K, four, orders)
@@ -47,14 +51,20 @@ def moments(phi: Activation, K: np.ndarray, path: str, four: bool = True, orders
         return _smooth(phi, K, four, orders)
     if isinstance(phi.closed, Step) or any(phi.jumps(0)):
         raise UnsupportedError(repr(phi), path, THEORY, "two inputs of an activation that jumps move apart as 1/sqrt(n), not 1/n", SMOOTH)
-    if len(K) > 2:
-        reason = "three or more inputs of a kinked activation have no closed form; take two inputs at a time, or a smooth relative"
+    if four and len(K) > 2:
+        reason = (
+            "four factors at three or more inputs of a kinked activation are sampled, which is not done here; take two inputs at a time"
+        )
         raise UnsupportedError(repr(phi), path, THEORY, reason, SMOOTH)
-    return _kinked(phi, K, path, four)
+    m, explicit, error = kinked.moments(phi, K)
+    if not four:
+        return Moments(m, None, error, explicit)
+    X, off = quartets(phi, K, 1)
+    return Moments(m, X[0, 0, 0, 0], max(error, off), explicit)
 
 
 THEORY = "the 1/n expansion"
-SMOOTH = ("smooth activations", "the ReLU family", "kinked ones at one or two inputs")
+SMOOTH = ("smooth activations", "the ReLU family", "kinked ones without jumps")
 
 
 def _pairs(n: int) -> Iterator[tuple[int, int]]:
@@ -71,12 +81,6 @@ def _change(other: np.ndarray, value: np.ndarray) -> float:
 
 
 # ---------------------------------------------------------------- smooth: lattices
-
-
-@cache
-def derivatives(phi: Activation, orders: int = ORDERS) -> tuple[Any, ...]:
-    """phi and its derivatives of order 1 to orders - 1."""
-    return tuple(phi.derivative(i) for i in range(orders))
 
 
 @cache
@@ -209,95 +213,14 @@ def _homogeneous_jets(form: Homogeneous, q1: Any, q2: Any, k: Any, orders: int) 
     m[..., 1, 0], m[..., 0, 1] = c * (r2 + k / r1), c * (r1 + k / r2)
     m[..., 2, 1], m[..., 1, 2] = c / r1, c / r2
     m[..., 3, 0], m[..., 0, 3] = -c * k / r1**3, -c * k / r2**3
-    if orders == MORE:
+    if orders >= MORE:
         for i, j, p, q in ((5, 1, q1, q2), (1, 5, q2, q1)):
             m[..., i, j] = J * k * inverse / p * (2 / p + q * inverse**2)
         m[..., 4, 2], m[..., 2, 4], m[..., 3, 3] = (J * v * inverse**3 for v in (-q2, -q1, k))
+    if orders > MORE:
+        m[..., 4, 1], m[..., 1, 4] = -c / r1**3, -c / r2**3
+        for o in (5, 6):  # z s^(o-1) = (3 - o) s^(o-2), and Stein's lemma for z
+            m[..., o, 0] = ((3 - o) * m[..., o - 2, 0] - k * m[..., o - 1, 1]) / q1
+            m[..., 0, o] = ((3 - o) * m[..., 0, o - 2] - k * m[..., 1, o - 1]) / q2
     m[~live] = 0.0
     return m
-
-
-# ---------------------------------------------------------------- other kinks: differentiated quadrature
-
-
-def _kinked(phi: Activation, K: np.ndarray, path: str, four: bool) -> Moments:
-    n = len(K)
-    m, S, errors = np.zeros((n, n, ORDERS, ORDERS)), np.zeros((n,) * 4), [0.0]
-    for a in range(n):
-        line, coarse = (np.asarray(_line(phi, K[a, a], order)) for order in (piecewise.FINE, piecewise.COARSE))
-        F, first, second, slope, third, fourth = line
-        # on the diagonal only sums over the ways to share derivatives between the two equal inputs matter
-        m[a, a, 0, 0], m[a, a, 1, 1], m[a, a, 2, 2] = F, first, second * 4 / 6
-        m[a, a, 1, 0] = m[a, a, 0, 1] = slope / 2
-        m[a, a, 2, 1] = m[a, a, 1, 2] = third / 6
-        S[a, a, a, a] = fourth
-        errors.append(_change(coarse, line))
-    if n == 2:
-        sine2 = 1 - K[0, 1] ** 2 / (K[0, 0] * K[1, 1]) if K[0, 0] * K[1, 1] > 0 else 0.0
-        if sine2 < COINCIDE:
-            reason = "two inputs that coincide or oppose have no second derivative at a kink; leave one of them out"
-            raise UnsupportedError(repr(phi), path, THEORY, reason, SMOOTH)
-        fine, coarse = (_plane(phi, K[0, 0], K[1, 1], K[0, 1], order) for order in (piecewise.FINE, piecewise.COARSE))
-        errors.append(max(_change(c, f) for c, f in zip(coarse, fine, strict=True)))
-        table, powers = fine
-        m[0, 1], m[1, 0] = table, table.T
-        for p, value in zip((3, 2, 1), powers, strict=True):
-            _filled(S, (0,) * p + (1,) * (4 - p), value)
-    return Moments(m, S if four else None, max(errors))
-
-
-def kinked_line(phi: Activation, q: Any, order: int) -> Any:
-    """(g, g', g'', <(s^2)'>, <(s^2)'''>, <s^4>) at one input of variance q, g = <s^2>, for a kinked activation: the pieces move
-    with q, so the rule may be differentiated; <(s^2)'> = <s^2 z>/q (Stein)."""
-
-    def mean(f: Any, v: Any) -> Any:
-        return piecewise.mean(f, v, phi.kinks, order)
-
-    def derivative(f: Any) -> Any:
-        return lambda v: jax.jvp(f, (v,), (jnp.ones_like(v),))[1]
-
-    def g(v: Any) -> Any:
-        return mean(lambda z: phi(z) ** 2, v)
-
-    def slope(v: Any) -> Any:
-        return mean(lambda z: phi(z) ** 2 * z, v) / v
-
-    return g(q), derivative(g)(q), derivative(derivative(g))(q), slope(q), 2 * derivative(slope)(q), mean(lambda z: phi(z) ** 4, q)
-
-
-_line = jax.jit(lambda phi, q, order: jnp.stack(kinked_line(phi, jnp.asarray(q), order)), static_argnums=(0, 2))
-
-
-def _plane(phi: Activation, q1: Any, q2: Any, k: Any, order: int) -> tuple[np.ndarray, np.ndarray]:
-    """m (5, 5) of two inputs, and <s1^p s2^(4-p)> for p = 3, 2, 1."""
-    F, grad, curve, odd, odd_grad, powers = (np.asarray(v) for v in _plane_jets(phi, jnp.asarray([q1, q2, k]), order))
-    m = np.zeros((ORDERS, ORDERS))
-    m[0, 0] = F
-    m[2, 0], m[0, 2], m[1, 1] = 2 * grad[0], 2 * grad[1], grad[2]
-    m[4, 0], m[0, 4], m[2, 2] = 4 * curve[0, 0], 4 * curve[1, 1], curve[2, 2]
-    m[3, 1], m[1, 3] = 2 * curve[0, 2], 2 * curve[1, 2]
-    m[1, 0], m[0, 1] = odd
-    m[3, 0], m[1, 2], m[2, 1] = 2 * odd_grad[0, 0], 2 * odd_grad[0, 1], odd_grad[0, 2]
-    m[0, 3] = 2 * odd_grad[1, 1]
-    return m, powers
-
-
-@partial(jax.jit, static_argnums=(0, 2))
-def _plane_jets(phi: Activation, at: Any, order: int) -> tuple[Any, ...]:
-    slope = phi.derivative()
-
-    def mean(integrand: Any, v: Any) -> Any:
-        c = v[2] / jnp.sqrt(v[0] * v[1])
-        return jnp.stack(piecewise.pair_mean(integrand, v[0], v[1], 1 - c, 1 + c, phi.kinks, order=order))
-
-    def values(v: Any) -> tuple[Any, Any]:  # twice: what is differentiated, and what is passed on, so that it is traced once
-        both = mean(lambda x, y: (phi(x) * phi(y), slope(x) * phi(y), phi(x) * slope(y)), v)
-        return both, both
-
-    def gradients(v: Any) -> tuple[Any, Any]:
-        gradient, value = jax.jacfwd(values, has_aux=True)(v)
-        return gradient[0], (gradient, value)
-
-    curve, (gradient, value) = jax.jacfwd(gradients, has_aux=True)(at)
-    powers = mean(lambda x, y: tuple(phi(x) ** p * phi(y) ** (4 - p) for p in (3, 2, 1)), at)
-    return value[0], gradient[0], curve, value[1:], gradient[1:], powers

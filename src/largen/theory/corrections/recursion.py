@@ -28,7 +28,7 @@ from largen.architecture.chain import Layer
 from largen.theory.corrections import tangent
 from largen.theory.corrections.contract import first, second, shift, third
 from largen.theory.corrections.moments import MORE, Moments, moments
-from largen.theory.corrections.quartets import Quartets, quartets, sampled
+from largen.theory.corrections.quartets import Quartets, drawn, quartets
 from largen.theory.corrections.tangent import Tangent
 from largen.types import float64
 
@@ -91,36 +91,43 @@ def _advance_both(x: Level, layer: Layer, r: float, rates: tuple[float, float], 
     assert layer.activation is not None and x.tangent is not None
     at = moments(layer.activation, x.K, layer.path, four=False, orders=MORE)
     X, error = quartets(layer.activation, x.K, top)
-    return _both(x, layer, r, rates, top, Moments(at.m, X[0, 0, 0, 0], max(at.error, error)), X)
+    return _both(x, layer, r, rates, top, Moments(at.m, X[0, 0, 0, 0], max(at.error, error), at.explicit), X)
 
 
 def _both(x: Level, layer: Layer, r: float, rates: tuple[float, float], top: int, at: Moments, X: Quartets) -> Level:
     assert x.tangent is not None
-    after = tangent.advance(x.tangent, x.V, x.K1, at.m, X, tangent.Hyper(float(layer.C_W), *rates, r), top)
-    return replace(_step(x, layer, r, at), tangent=after)
+    by = tangent.Hyper(float(layer.C_W), *rates, r)
+    after = tangent.advance(x.tangent, x.V, x.K1, at.m, X, by, top, at.explicit)
+    return replace(step(x, layer, r, at), tangent=after)
 
 
-def recur_sampled(layers: Sequence[Layer], K1: np.ndarray, inputs: int, training: Training, sets: int) -> Iterator[list[Level]]:
-    """As `recur`, for many inputs of smooth activations: expectations of four factors over so many independent sets of quasi-random
-    points, each with its recursion; those of two are exact. Per layer one `Level` a set."""
+def recur_sampled(
+    layers: Sequence[Layer], K1: np.ndarray, inputs: int, training: Training | None, sets: int, lattices: int
+) -> Iterator[list[Level]]:
+    """As `recur`, with expectations of four factors over so many independent sets of quasi-random points, each with its recursion;
+    those of two are exact, and what `quartets.drawn` says. Per layer one `Level` a set."""
     (start,) = recur(layers[:1], K1, inputs, training=training)
     found, before = [start] * sets, inputs
     yield found
     for l, (last, layer) in enumerate(pairwise(layers), 1):
-        found = _advance_sampled(found, layer, last.width / before, training.rates[l], training.top, l)
+        rates, top = ((0.0, 0.0), 1) if training is None else (training.rates[l], training.top)
+        found = _advance_sampled(found, layer, last.width / before, rates, top, range(l * sets, (l + 1) * sets), lattices)
         yield found
         before = last.width
 
 
 @float64
-def _advance_sampled(found: list[Level], layer: Layer, r: float, rates: tuple[float, float], top: int, seed: int) -> list[Level]:
+def _advance_sampled(
+    found: list[Level], layer: Layer, r: float, rates: tuple[float, float], top: int, seeds: range, lattices: int
+) -> list[Level]:
     phi, K = layer.activation, found[0].K
     assert phi is not None
-    at = moments(phi, K, layer.path, four=False, orders=MORE)
+    two = moments(phi, K, layer.path, four=False, orders=MORE)
+    draws, error = drawn(phi, K, top, seeds, lattices)
     out = []
-    for i, x in enumerate(found):
-        X = sampled(phi, K, top, seed * len(found) + i)
-        out.append(_both(x, layer, r, rates, top, Moments(at.m, X[0, 0, 0, 0], at.error), X))
+    for x, X in zip(found, draws, strict=True):
+        at = replace(two, S=X[0, 0, 0, 0], error=max(two.error, error))
+        out.append(step(x, layer, r, at) if x.tangent is None else _both(x, layer, r, rates, top, at, X))
     return out
 
 
@@ -128,13 +135,14 @@ def _advance_sampled(found: list[Level], layer: Layer, r: float, rates: tuple[fl
 def advance(x: Level, layer: Layer, r: float, tuned: tuple[float, float] = (0.0, 0.0), first_order: bool = True) -> Level:
     """One step: the tensors of `layer` from those of the layer before, `r` = n_l/n_{l-1}; `tuned`, `first_order` as in `recur`."""
     assert layer.activation is not None
-    return _step(x, layer, r, moments(layer.activation, x.K, layer.path, first_order), tuned)
+    return step(x, layer, r, moments(layer.activation, x.K, layer.path, first_order), tuned)
 
 
-def _step(x: Level, layer: Layer, r: float, at: Moments, tuned: tuple[float, float] = (0.0, 0.0)) -> Level:
-    C, gamma, m = float(layer.C_W), float(layer.skip), at.m
+def step(x: Level, layer: Layer, r: float, at: Moments, tuned: tuple[float, float] = (0.0, 0.0)) -> Level:
+    """As `advance`, from the moments `at` hand; of complex numbers too."""
+    (C, C_b, gamma), m = (v if isinstance(v, complex) else float(v) for v in (layer.C_W, layer.C_b, layer.skip)), at.m
     F = m[..., 0, 0]
-    K = float(layer.C_b) + C * F + gamma**2 * x.K
+    K = C_b + C * F + gamma**2 * x.K
     error = max(x.error, at.error)
     if at.S is None:
         return Level(K, x.V, x.K1, x.M, error)

@@ -20,9 +20,9 @@ from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous
 from largen.architecture.chain import Layer
 from largen.gaussian import piecewise
-from largen.theory.corrections import tangent
-from largen.theory.corrections.moments import MORE, kinked_line, mismatch, on_a_line, smooth_line
-from largen.theory.corrections.quartets import PATTERNS, Orders, Quartets, patterns
+from largen.theory.corrections import kinked, tangent
+from largen.theory.corrections.moments import MORE, mismatch, on_a_line, smooth_line
+from largen.theory.corrections.quartets import PATTERNS, Orders, Quartets, derivatives, patterns
 from largen.theory.corrections.recursion import Level, Training
 from largen.types import float64
 
@@ -68,8 +68,8 @@ def _stretch(phi: Activation, carry: Any, table: Any, tuned: Any, top: int) -> t
             jnp.maximum(worst, jnp.maximum(_change(fine, _jets(phi, K, True)), mismatch(phi, K))),
         )
         if ntk is not None:
-            m, X = _all_moments(phi, K, top)
-            ntk = tangent.advance(ntk, V[None, None, None, None], K1[None, None], m, X, tangent.Hyper(C, lb, lw, r), top)
+            m, X, explicit = _all_moments(phi, K, top)
+            ntk = tangent.advance(ntk, V[None, None, None, None], K1[None, None], m, X, tangent.Hyper(C, lb, lw, r), top, explicit)
         return (*after, ntk), (*after, ntk)
 
     return jax.lax.scan(step, carry, table)
@@ -89,19 +89,32 @@ def _jets(phi: Activation, q: Any, coarse: bool) -> tuple[Any, ...]:
         A2, c, r = (plus**2 + minus**2) / 2, (plus**2 - minus**2) * np.sqrt(2 / np.pi), jnp.sqrt(q)
         return A2 * q, A2 + 0 * q, 0 * q, c * r, jnp.where(q > 0, c / jnp.where(q > 0, r, 1), 0), 1.5 * (plus**4 + minus**4) * q**2
     if phi.kinks:
-        return kinked_line(phi, q, piecewise.COARSE if coarse else piecewise.FINE)
+        return _kinked_jets(phi, q, piecewise.COARSE if coarse else piecewise.FINE)
     return smooth_line(phi, q, 2 if coarse else 1)
 
 
-def _all_moments(phi: Activation, q: Any, top: int) -> tuple[Any, Quartets]:
-    """m (1, 1, 6, 6) and X (1, 1, 1, 1) by orders at variance q, as in `moments` and `quartets`."""
+def _kinked_jets(phi: Activation, q: Any, order: int) -> tuple[Any, ...]:
+    m, _, _ = kinked.line(phi, q, jnp.ones_like(q), order)
+    fourth = piecewise.mean(lambda z: phi(z) ** 4, q, phi.kinks, order)
+    return m[0, 0], m[2, 0] + m[1, 1], m[4, 0] / 4 + m[3, 1], 2 * m[1, 0], m[3, 0], fourth
+
+
+def _all_moments(phi: Activation, q: Any, top: int) -> tuple[Any, Quartets, Any]:
+    """m (1, 1, 6, 6), X (1, 1, 1, 1) by orders and `explicit` at variance q, as in `moments` and `quartets`."""
+    explicit = None
     if isinstance(phi.closed, Homogeneous):
         A2, A4 = ((phi.closed.a_plus**p + phi.closed.a_minus**p) / 2 for p in (2, 4))
         m = jnp.zeros((MORE, MORE)).at[0, 0].set(A2 * q).at[1, 1].set(A2)
         known: dict[Orders, Any] = {(0, 0, 0, 0): 3 * A4 * q**2, (0, 0, 1, 1): A4 * q, (1, 1, 1, 1): A4 + 0 * q}
         fours = {o: known.get(o, 0 * q) for o in patterns(phi, top)}
+    elif phi.kinks:
+        m, own, _ = kinked.line(phi, q, jnp.ones_like(q), piecewise.FINE)
+        z, weights = piecewise.nodes(q, phi.kinks)
+        s = [f(z) for f in derivatives(phi, 3)]
+        fours = {o: (s[o[0]] * s[o[1]] * s[o[2]] * s[o[3]]) @ weights for o in patterns(phi, top)}
+        explicit = own[None, None]
     else:
         s, mean = on_a_line(phi, q, 1, MORE)
         m = jnp.stack([jnp.stack([mean(s[i] * s[j]) for j in range(MORE)]) for i in range(MORE)])
         fours = {o: mean(s[o[0]] * s[o[1]] * s[o[2]] * s[o[3]]) for o in PATTERNS[top]}
-    return m[None, None], {o: v.reshape(1, 1, 1, 1) for o, v in fours.items()}
+    return m[None, None], {o: v.reshape(1, 1, 1, 1) for o, v in fours.items()}, explicit

@@ -6,8 +6,8 @@ Stein's lemma turns <z_a f> K^{-1} X into <df/dz_a> X_a, and a is one of the inp
     (J X)_12 = (1/2) sum_ab <d_a d_b (s1 s2)> X_ab,     J' likewise of s'1 s'2,     J_Om = lambda_W J + C_W Theta_12 J',
 
 what enters through the metric is r J V J and the like, and what enters through preactivations in a product s^(i)_u s^(j)_v is a sum
-over F_u and F_v. Arrays have the inputs as axes, so that one input is the same code under `scan`. For the ReLU family the explicit
-s'' of dNTKs counts as 0, as automatic differentiation has it; what derivatives of expectations hide stays.
+over F_u and F_v. Arrays have the inputs as axes, so that one input is the same code under `scan`. With a kink the
+explicit s'' of dNTKs is that of automatic differentiation, 0 for the ReLU family; deltas in derivatives of expectations stay.
 """
 
 from dataclasses import dataclass, fields
@@ -62,26 +62,33 @@ class Hyper:
 class _At:
     """What the tensors of one layer are made of: moments as functions of grids of inputs, and F carried along products."""
 
-    def __init__(self, x: Tangent, m: Any, X: Quartets) -> None:
-        self.x, self.m, self.X, self.H = x, m, X, x.Theta
+    def __init__(self, x: Tangent, m: Any, X: Quartets, explicit: Any) -> None:
+        self.x, self.m, self.X, self.H, self.explicit = x, m, X, x.Theta, explicit
         self.grid = tuple(np.ogrid[tuple(slice(len(m)) for _ in range(4))])
 
     def pair(self, i: int, j: int, u: Any, v: Any) -> Any:
         """<s^(i)_u s^(j)_v>."""
         return self.m[u, v, i, j]
 
+    def own(self, part: int, u: Any, v: Any) -> Any:
+        """<s2_u s_v>, <s3_u s1_v> or <s2_u s2_v> (digits for primes), the first s2 that of the network itself."""
+        return self.m[u, v, 2 + part % 2, part] if self.explicit is None else self.explicit[u, v, part]
+
+    def ways(self, i: int, j: int, u: Any, v: Any) -> tuple[tuple[Any, Any], ...]:
+        """(<d_g (s^(i)_u s^(j)_v)>, g) for g of {u, v}; i = 2, j = 1 are the network's own."""
+        if (i, j) == (2, 1):
+            return (self.own(1, u, v), u), (self.own(2, u, v), v)
+        return (self.pair(i + 1, j, u, v), u), (self.pair(i, j + 1, u, v), v)
+
     def carried(self, i: int, j: int, u: Any, v: Any, w: Any, x: Any, k: int, l: int, y: Any, z: Any) -> Any:
         """sum over g of {u, v}, h of {y, z} of <d_g (s^(i)_u s^(j)_v)> <d_h (s^(k)_y s^(l)_z)> F_{g w h x}."""
-        F = self.x.F
-        ends = (self.pair(k + 1, l, y, z), y), (self.pair(k, l + 1, y, z), z)
-        starts = (self.pair(i + 1, j, u, v), u), (self.pair(i, j + 1, u, v), v)
-        return sum(p * q * F[g, w, h, x] for p, g in starts for q, h in ends)
+        return sum(p * q * self.x.F[g, w, h, x] for p, g in self.ways(i, j, u, v) for q, h in self.ways(k, l, y, z))
 
 
-def advance(x: Tangent, V: Any, K1: Any, m: Any, X: Quartets, by: Hyper, top: int) -> Tangent:
+def advance(x: Tangent, V: Any, K1: Any, m: Any, X: Quartets, by: Hyper, top: int, explicit: Any = None) -> Tangent:
     """The tensors of the next layer from those of layer l, `V` and `K1` of layer l, and the moments `m` (n, n, 6, 6) and `X` there.
-    `top`: the tensors of `TOP` up to it; second derivatives that X lacks count as 0."""
-    at = _At(x, m, X)
+    `top`: the tensors of `TOP` up to it; second derivatives that X lacks count as 0. `explicit`: as in `Moments`."""
+    at = _At(x, m, X, explicit)
     a, b, c, d = at.grid
     F = at.X[0, 0, 1, 1][a, c, b, d] * at.H[b, d] + by.r * at.carried(0, 1, a, b, b, d, 0, 1, c, d)  # over C_W^2
     new = {**_ntk(at, V, K1, by), "F": by.C**2 * F}
@@ -130,7 +137,7 @@ def _first_differential(at: _At, F: Any, by: Hyper) -> dict[str, Any]:
     Q = r * C**2 * p(1, 1, a, b) * (p(2, 0, c, d) * x.Q[a, b, c, c] + p(1, 1, c, d) * x.Q)
     if (2, 1, 1, 0) in at.X:
         bent = C**2 * at.X[2, 1, 1, 0] * H[a, b] * H[a, c]
-        P = P + bent + r * C**2 * p(1, 1, b, c) * p(2, 0, a, d) * x.B[a, a, b, c]
+        P = P + bent + r * C**2 * p(1, 1, b, c) * at.own(0, a, d) * x.B[a, a, b, c]
         Q = Q + bent + r * C**2 * H[a, b] * at.carried(2, 1, a, b, a, c, 1, 0, c, d)
     return {"P": P, "Q": Q + lw * C * F[b, a, d, c]}
 
