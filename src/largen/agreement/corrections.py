@@ -130,7 +130,8 @@ def check_corrections(
         told, law = np.asarray(getattr(theory, name), float), Power(None, None, None, None, "theory is 0")
         if told.any():
             law = power(widths, *np.transpose(along[name])) if len(widths) > 3 else replace(law, missing="fewer than four widths")
-        checks[name] = _extrapolated(told, widths, *map(np.stack, zip(*found[name], strict=True)), law)
+        means, errors = map(np.stack, zip(*found[name], strict=True))
+        checks[name] = _extrapolated(told, widths, means, errors, law)
     return CorrectionsCheck(tuple(widths), many, theory, checks)
 
 
