@@ -61,7 +61,7 @@ def test_neighbours_of_half_stable_points_are_not_those_printed():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tanh", "erf", "hardtanh", "sin"])
+@pytest.mark.parametrize("name", ["tanh", "erf", "sin"])
 def test_the_correlation_settles_where_depth_takes_it(name):
     """c* and its depth scale against the kernel recursion itself, 150 layers deep in the chaotic phase."""
     C_W, C_b = 3.0, 0.1
@@ -85,7 +85,7 @@ def test_no_fixed_point_is_divergence():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["tanh", "gelu", "hardtanh", "relu"])
+@pytest.mark.parametrize("name", ["gelu", "hardtanh", "relu"])
 def test_phase_diagram_is_the_fixed_points_of_every_cell(name):
     C_W, C_b = np.linspace(0.4, 4.2, 13), np.array([0.0, 1e-10, 0.03, 0.4])
     diagram = lg.phase_diagram(name, C_W=C_W, C_b=C_b)

@@ -89,7 +89,8 @@ def coefficients(functions: Sequence[Callable[[Any], Any]], q: Any, allowed: flo
 def products(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> Any:
     """sum_m c^m A1_m A2_m over the largest number of `terms`, for k functions: coefficients A1 (MOST, k, n1, 1), A2 (MOST, k, 1, n2)
     and pairs (n1, n2), or any shapes that broadcast; (k, n1, n2)."""
-    return _by_rows(lambda a, b, n, f: (_horner(a, b, terms.max(), n, f),), A1, A2, near, far)[0]
+    most = terms.max()
+    return _by_rows(lambda a, b, n, f: _horner(a, b, most, n, f), A1, A2, near, far)
 
 
 def series(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any) -> tuple[Any, Any, Any]:
@@ -98,41 +99,41 @@ def series(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any) -> tupl
     `same` marks pairs of a point with itself, whose 1 - c' is 0. Next to c = +-1 the versines are sums without cancellation:
     with s = sign(c) and t_m = 1 - |c|^m, 2 (1 - c') = sum (A1 - s^m A2)^2 + 2 s^m A1 A2 t_m, and with plus signs for 1 + c'.
     """
+    value = products(A1, A2, terms, near, far)
+    plain = jnp.stack([1 - value[0], 1 + value[0]])
     critical = ((jnp.minimum(near, far) < CLOSE) & ~same).any()
 
-    def row(a: Any, b: Any, n: Any, f: Any, me: Any) -> tuple[Any, ...]:
-        value = _horner(a, b, terms.max(), n, f)
-        near_out, far_out = jax.lax.cond(critical, lambda: _versines(a, b, terms[0], n, f, value[0]), lambda: (1 - value[0], 1 + value[0]))
-        return value, jnp.where(me, 0, near_out), jnp.where(me, 2, far_out)
+    def careful() -> Any:
+        found = _by_rows(lambda a, b, n, f: _versines(a[:, 0], b[:, 0], terms[0], n, f), A1[:, :1], A2[:, :1], near, far)
+        return jnp.where(jnp.minimum(near, far) < CLOSE, found, plain)
 
-    return _by_rows(row, A1, A2, near, far, same)
+    near_out, far_out = jax.lax.cond(critical, careful, lambda: plain)
+    return value, jnp.where(same, 0, near_out), jnp.where(same, 2, far_out)
 
 
-def _by_rows(row: Callable[..., tuple[Any, ...]], A1: Any, A2: Any, *pairs: Any) -> tuple[Any, ...]:
-    """A function of coefficients and pairs, row by row of the pairs; what it says of k functions (k, n2) comes first."""
-    k, shape = A1.shape[1], jnp.broadcast_shapes(A1.shape[2:], A2.shape[2:], pairs[0].shape)
+def _by_rows(row: Callable[..., Any], A1: Any, A2: Any, near: Any, far: Any) -> Any:
+    """What a function of coefficients and pairs says, (m, n2), row by row of the pairs: (m, n1, n2)."""
+    k, shape = A1.shape[1], jnp.broadcast_shapes(A1.shape[2:], A2.shape[2:], near.shape)
     if len(shape) != 2:  # pairs in a list: one row each
         A1, A2 = (jnp.broadcast_to(A, (MOST, k, *shape)).reshape(MOST, k, -1, 1) for A in (A1, A2))
-        columns = (jnp.broadcast_to(v, shape).reshape(-1, 1) for v in pairs)
-        value, *rest = _by_rows(row, A1, A2, *columns)
-        return value.reshape(k, *shape), *(v.reshape(shape) for v in rest)
+        found = _by_rows(row, A1, A2, *(jnp.broadcast_to(v, shape).reshape(-1, 1) for v in (near, far)))
+        return found.reshape(-1, *shape)
     shared = A2.shape[2] == 1  # one set of second points for all rows
     rows1 = jnp.moveaxis(jnp.broadcast_to(A1, (MOST, k, shape[0], A1.shape[3])), 2, 0)
     rows2 = None if shared else jnp.moveaxis(A2, 2, 0)
 
-    def one(args: Any) -> tuple[Any, ...]:
-        a, b, *of_pairs = args
-        return row(a, A2[:, :, 0] if b is None else b, *of_pairs)
+    def one(args: Any) -> Any:
+        a, b, n, f = args
+        return row(a, A2[:, :, 0] if b is None else b, n, f)
 
     batch = max(1, CACHE // int(shape[1]))  # rows at a time, so that the sums stay in cache
-    value, *rest = jax.lax.map(one, (rows1, rows2, *pairs), batch_size=batch)
-    return jnp.moveaxis(value, 1, 0), *rest
+    return jnp.moveaxis(jax.lax.map(one, (rows1, rows2, near, far), batch_size=batch), 1, 0)
 
 
-def _some(A1: Any, A2: Any, turn: Any, many: int) -> list[tuple[Any, Any]]:
-    """The coefficients of so many terms."""
-    a, b = (jax.lax.dynamic_slice_in_dim(A, turn * many, many) for A in (A1, A2))
-    return [(a[j], b[j]) for j in range(many)]
+def _some(A1: Any, A2: Any, turn: Any) -> list[tuple[Any, Any]]:
+    """The coefficients of the next UNROLL terms."""
+    a, b = (jax.lax.dynamic_slice_in_dim(A, turn * UNROLL, UNROLL) for A in (A1, A2))
+    return [(a[j], b[j]) for j in range(UNROLL)]
 
 
 def _horner(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> Any:
@@ -140,26 +141,25 @@ def _horner(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> Any:
     c = jnp.where(near <= far, 1 - near, far - 1)
 
     def body(i: Any, total: Any) -> Any:
-        for a, b in reversed(_some(A1, A2, terms // UNROLL - 1 - i, UNROLL)):
+        for a, b in reversed(_some(A1, A2, terms // UNROLL - 1 - i)):
             total = total * c + a * b
         return total
 
     return jax.lax.fori_loop(0, terms // UNROLL, body, jnp.zeros((A1.shape[1], *c.shape), c.dtype))
 
 
-def _versines(A1: Any, A2: Any, terms: Any, near: Any, far: Any, value: Any) -> tuple[Any, Any]:
-    """1 - c' and 1 + c' of the first function, without cancellation where c is close to +-1."""
+def _versines(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> Any:
+    """(1 - c', 1 + c') of one function without cancellation, for c close to +-1."""
     step, sign = jnp.minimum(near, far), jnp.where(near <= far, 1, -1).astype(near.dtype)
 
     def body(i: Any, state: Any) -> Any:
         power, lost, parity, gap, total = state
-        for every_a, every_b in _some(A1, A2, i, UNROLL):
-            a, b_s = every_a[0], parity * every_b[0]
+        for a, b in _some(A1, A2, i):
+            b_s = parity * b
             gap = gap + 0.5 * (a - b_s) ** 2 + a * b_s * lost
             total = total + 0.5 * (a + b_s) ** 2 - a * b_s * lost
-            power, lost, parity = power * (1 - step), lost + power * step, parity * sign
+            lost, power, parity = lost + power * step, power * (1 - step), parity * sign
         return power, lost, parity, gap, total
 
     zero, one = jnp.zeros_like(near), jnp.ones_like(near)
-    gap, total = jax.lax.fori_loop(0, terms // UNROLL, body, (one, zero, one, zero, zero))[3:]
-    return jnp.where(step < CLOSE, gap, 1 - value), jnp.where(step < CLOSE, total, 1 + value)
+    return jnp.stack(jax.lax.fori_loop(0, terms // UNROLL, body, (one, zero, one, zero, zero))[3:])
