@@ -18,7 +18,6 @@ X = np.array([[1.0, 0.5, -0.3, 0.8], [0.4, -1.2, 0.9, 0.1], [1.2, 0.6, -0.4, 0.6
 SMALL = lg.mlp(widths=[8], out=1, activation="tanh", C_W=1.6, C_b=0.1)
 NETS = {
     "critical relu": lg.mlp(widths=[8, 8], out=1, activation="relu", C="critical"),
-    "gelu": lg.mlp(widths=[8, 8], out=1, activation="gelu", C_W=2.2, C_b=0.1),
     "residual tanh": lg.resnet_mlp(8, blocks=2, out=1, activation="tanh", skip=0.7, C_W=1.2, C_b=0.1),
     "normalised gelu": lg.resnet_mlp(8, blocks=2, out=1, activation="gelu", skip=0.7, C_W=1.5, C_b=0.1, norm=True),
 }

@@ -30,9 +30,8 @@ def corrupted(net: lg.Serial) -> lg.Serial:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_honest_theory_agrees(seed: int) -> None:
-    found = of_digits(seed)
+def test_honest_theory_agrees() -> None:
+    found = of_digits(0)
     assert {name: getattr(found, name).judgement.verdict for name in SECTIONS} == dict.fromkeys(SECTIONS, "agrees")
     assert found.judgement.verdict == "agrees"
 

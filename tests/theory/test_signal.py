@@ -85,7 +85,7 @@ def test_no_fixed_point_is_divergence():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["gelu", "hardtanh", "relu"])
+@pytest.mark.parametrize("name", ["gelu", "relu"])
 def test_phase_diagram_is_the_fixed_points_of_every_cell(name):
     C_W, C_b = np.linspace(0.4, 4.2, 13), np.array([0.0, 1e-10, 0.03, 0.4])
     diagram = lg.phase_diagram(name, C_W=C_W, C_b=C_b)

@@ -77,7 +77,7 @@ def test_both_layouts_give_the_same_pixels() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("end", [lg.Flatten(), lg.GlobalAvgPool(), lg.AvgPool(2) >> lg.Conv(1, 1) >> lg.Act("relu") >> lg.Flatten()])
+@pytest.mark.parametrize("end", [lg.GlobalAvgPool(), lg.AvgPool(2) >> lg.Conv(1, 1) >> lg.Act("relu") >> lg.Flatten()])
 def test_kernels_are_symmetric_positive_and_blind_to_how_points_are_split(end: Any) -> None:
     whole = both(net("SAME", end), X)
     np.testing.assert_allclose(whole, whole.swapaxes(1, 2), rtol=1e-13)
@@ -144,7 +144,7 @@ def test_aggregation_over_a_complete_graph_is_global_pooling() -> None:
     np.testing.assert_allclose(both(body >> lg.Aggregate(np.full((1, 5), 0.2)) >> lg.Flatten() >> lg.Dense(1), TOKENS), pooled, rtol=1e-12)
 
 
-@pytest.mark.parametrize(("mechanism", "scaling"), [("identity", "1/sqrt(d)"), ("softmax", "1/d"), ("abs", "1/d")])
+@pytest.mark.parametrize(("mechanism", "scaling"), [("softmax", "1/d"), ("abs", "1/d")])
 def test_attention_sees_order_by_positional_embeddings_only(mechanism: str, scaling: str) -> None:
     order = np.array([3, 0, 4, 1, 2])
 
