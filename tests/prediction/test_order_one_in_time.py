@@ -1,12 +1,12 @@
 """Training at order 1/n stopped early: sums over ordered times, the difference equations, real networks, every derivative."""
 
-from types import SimpleNamespace
 from typing import Any
 
 import jax
 import mpmath as mp
 import numpy as np
 import pytest
+from ensembles import random_tensors
 from jax import numpy as jnp
 from scipy.integrate import solve_ivp
 
@@ -206,29 +206,6 @@ def test_one_real_network():
 # -------------------------------------------------------------------------------------------------------------- the ensemble
 
 
-FOURS = ("D", "F", "A", "B", "P", "Q", "R", "S", "T", "U")
-# slots that may be exchanged: of (12)(34) pairs, of F_1324, B_1324, P_0123, R_0123, S_1234, T_1342, U_1423
-SYMMETRIES = {
-    "A": [(1, 0, 2, 3), (0, 1, 3, 2), (2, 3, 0, 1)], "D": [(1, 0, 2, 3), (0, 1, 3, 2)], "F": [(2, 3, 0, 1)],
-    "B": [(1, 0, 3, 2), (2, 3, 0, 1)], "P": [(0, 2, 1, 3)], "Q": [], "R": [(0, 1, 3, 2)],
-    "S": [(1, 0, 3, 2)], "T": [(3, 2, 1, 0)], "U": [(2, 3, 0, 1)],
-}  # fmt: skip
-
-
-def random_ensemble(points: int, seed: int = 0) -> Any:
-    """Tensors of an ensemble at width 1 with their symmetries: what is of order 1/n is read off as it stands."""
-    rng = np.random.default_rng(seed)
-    K, Theta = (a @ a.T / points + 0.3 * np.eye(points) for a in rng.normal(size=(2, points, points)))
-    K1, Theta1 = (a + a.T for a in rng.normal(size=(2, points, points)))
-    fours = {}
-    for name in FOURS:
-        group, tensor = {(0, 1, 2, 3)}, rng.normal(size=(points,) * 4)
-        while (more := group | {tuple(g[i] for i in move) for g in group for move in SYMMETRIES[name]}) != group:
-            group = more
-        fours[name] = np.mean([tensor.transpose(g) for g in group], 0)
-    return SimpleNamespace(K=K, Theta=Theta, K1=K1, Theta1=Theta1, width=1.0, **fours)
-
-
 def joined(tensor: np.ndarray, o: int, *wires: tuple[str, str]) -> np.ndarray:
     """Sum of tensor[places] delta(wires) as a tensor of pairs; `wires` are (places, outputs), such as ("0213", "0213")."""
     total: Any = 0
@@ -316,7 +293,7 @@ def by_derivatives(t: Any, y: np.ndarray, how: str, eta: Any, until: Any) -> tup
 @pytest.mark.parametrize("how, eta, until, outputs", [("descent", 0.3, 3, 2), ("descent", 0.5, 1, 1), ("flow", None, 1.3, 1)])
 def test_every_derivative(how, eta, until, outputs):
     """Mean and covariance, all four sources, against derivatives of the difference equations; the end of training as the control."""
-    t, y = random_ensemble(3), np.random.default_rng(5).normal(size=(2, outputs))
+    t, y = random_tensors(3, width=1.0), np.random.default_rng(5).normal(size=(2, outputs))
     with jax.enable_x64(True):
         mean, cov = by_derivatives(t, y, how, eta, until)
     out, end = trained_ensemble(t, y, how, eta, until=until), trained_ensemble(t, y, how, eta)
