@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import errata_finite as finite
 import errata_trained as trained
 import jax
 import numpy as np
@@ -233,19 +234,19 @@ ERRATA: tuple[Callable[[], Erratum], ...] = (
     footnotes_20_21,
     residual_vertex,
     gradient_norm,
-    trained.noise_of_labels,
-    trained.corner_of_646,
-    trained.rates_of_994,
-    trained.uniform_rates,
-    trained.between_two_points,
-    trained.primes_of_1149,
-    trained.kink_in_q,
-    trained.optima_of_chapter_11,
+    finite.noise_of_labels,
+    finite.corner_of_646,
+    finite.rates_of_994,
+    finite.uniform_rates,
+    finite.between_two_points,
+    finite.primes_of_1149,
+    finite.kink_in_q,
+    finite.optima_of_chapter_11,
     trained.sign_of_inf157,
     trained.symmetrised_of_inf158,
     trained.exchanged_of_inf160,
-    trained.information_in_depth,
-    trained.count_of_eps25,
+    finite.information_in_depth,
+    finite.count_of_eps25,
 )
 
 

@@ -27,6 +27,11 @@ class Erratum:
     measured: str = ""
 
 
+def mean_and_error(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Over the first axis, independent networks."""
+    return samples.mean(0), samples.std(0) / np.sqrt(len(samples))
+
+
 def weighed(
     name: str, title: str, axes: tuple[str, str], x: Any, curves: Curves, found: tuple[Any, Any], right: Any, printed: Any, log: str = ""
 ) -> Erratum:

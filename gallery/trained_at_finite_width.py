@@ -11,7 +11,7 @@ measured on many more. Inputs are turned into as many features as there are poin
 
     python gallery/trained_at_finite_width.py            # data: the folder LARGEN_DATA, or shared/data beside the repository
 
-Four minutes on a GPU (with JAX_DEFAULT_MATMUL_PRECISION=highest: its default rounds products to ten bits), many hours on two cores.
+Four minutes on a GPU (with JAX_DEFAULT_MATMUL_PRECISION=highest: its default rounds products to ten bits), out of reach of two cores.
 
 Exit code 1 if the claim fails: a strength at n = infinity more than 4 standard errors from 1 or known to worse than 10 %; the widest
 networks more than 4 from what the narrower ones say; or a control (no correction at all; the linearised networks alone; the sign of

@@ -23,12 +23,12 @@ def judged(found: Any) -> None:
 
 
 def test_a_run(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(script, "ERRATA", (script.trained.optima_of_chapter_11, script.trained.count_of_eps25))
+    monkeypatch.setattr(script, "ERRATA", (script.finite.optima_of_chapter_11, script.finite.count_of_eps25))
     monkeypatch.setattr("sys.argv", ["errata.py", "--out", str(tmp_path)])
     assert script.main() == 0
     assert {path.name for path in tmp_path.iterdir()} == {"eq-11-132.svg", "eq-eps-25.svg"}
     assert "measured 666 numbers for 8 inputs" in capsys.readouterr().out
-    monkeypatch.setattr(script, "ERRATA", (lambda: replace(script.trained.optima_of_chapter_11(), holds=False),))
+    monkeypatch.setattr(script, "ERRATA", (lambda: replace(script.finite.optima_of_chapter_11(), holds=False),))
     assert script.main() == 1
 
 
@@ -43,7 +43,7 @@ def test_the_verdict(script: Any) -> None:
     found = np.array([1.0, 2.0]), np.array([0.1, 0.1])
 
     def verdict(right: list[float], printed: list[float]) -> Any:
-        return script.trained.weighed("", "", ("", ""), [0, 1], {}, found, right, printed)
+        return script.finite.weighed("", "", ("", ""), [0, 1], {}, found, right, printed)
 
     good = verdict([1.1, 1.9], [1.0, 2.7])
     assert good.holds and good.right == pytest.approx(1) and good.printed == pytest.approx(7) and good.measured.startswith("2 ± 0.1")
@@ -52,4 +52,4 @@ def test_the_verdict(script: Any) -> None:
 
 @pytest.mark.slow
 def test_evidence_of_networks(script: Any) -> None:
-    judged(script.trained.primes_of_1149((2000, 1000, 500, 250)))
+    judged(script.finite.primes_of_1149((2000, 1000, 500, 250)))

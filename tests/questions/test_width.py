@@ -85,5 +85,6 @@ def test_what_a_report_says_of_width() -> None:
     assert found.variance[0] > 0 and found.bias[0] != found.bias[1] and "by bias" in found.sentences[-1]
     kinked = finite(plan(lg.mlp(widths=[32], out=1, activation="elu")), task())
     assert kinked.width is not None and kinked.departures and kinked.variance is None
+    assert any("third derivative of elu" in sentence for sentence in kinked.sentences)
     few = Task("made up", "regression", task().X[:3], task().y[:3], task().X_test, task().y_test, (), (1.0,), ())
     assert "only 3 points" in _trained(plan(net), few, few.X)[2]
