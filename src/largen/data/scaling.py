@@ -1,15 +1,15 @@
 """Data as networks want it: standardised inputs, centred one-hot targets."""
 
-import warnings
 from typing import Any
 
 import numpy as np
 
-from largen import door
-from largen.errors import InputError
+from largen import door, exits
+from largen.errors import InputError, warn
 from largen.types import Array, hand_back, is_traced, island
 
 
+@exits.finite()
 def standardize(X: Any) -> Array:
     """Inputs centred per feature and scaled by one number so that |x|^2/n_0 = 1 on average over the rows.
 
@@ -66,4 +66,4 @@ def warn_if_unscaled(X: Array) -> None:
     if not 0.01 <= size <= 100:
         _warned = True
         message = f"|x|^2/n_0 is {size:.3g} on average; kernels assume about 1: lg.standardize(X) gives that."
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warn(message, UserWarning)

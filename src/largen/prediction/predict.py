@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.prediction import flow, memory
@@ -41,6 +41,7 @@ class Prediction:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
+@exits.finite("time")
 def predict(
     net: Any,
     X: Any,

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import network
 from largen.errors import InputError
 from largen.prediction import memory
@@ -60,6 +60,7 @@ def _normal(key: Any, shape: tuple[int, ...], like: Array) -> Array:
     return namespace(like).asarray(jax.random.normal(key, shape, like.dtype))
 
 
+@exits.finite()
 def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge: Any = 0.0) -> Array:
     """Functions of an infinitely wide network, at the m points X: drawn from the prior, or from the posterior `given` data.
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.errors import InputError, SingularKernelError
 from largen.types import Array, is_traced, island
 
@@ -174,6 +174,7 @@ def _advice(f: Factorization, dtype: np.dtype) -> str:
     return ", ".join(ways) + (", or float64 arrays." if dtype != np.float64 else ".")
 
 
+@exits.finite()
 def max_learning_rate(theta: Any) -> float:
     """The largest step eta of full-batch gradient descent that does not diverge: 2 / lambda_max(theta) (PDLT 10.33).
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.errors import InputError
 from largen.prediction.predict import Prediction, predict
 from largen.theory.kernels import kernel
@@ -30,6 +30,7 @@ class Generalization:
     prediction: Prediction
 
 
+@exits.finite("time")
 def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: Any) -> Generalization:
     """The expected test loss of trained networks, bias and variance apart, by theory.
 
@@ -81,6 +82,7 @@ class Robustness:
     curvature: Array
 
 
+@exits.finite()
 def robustness(net: Any, x1: Any, x2: Any, rates: Any = "ntk") -> Robustness:
     """How what is learned at one point carries over to another, at infinite width and the end of training.
 
