@@ -1,6 +1,5 @@
 """Exceptions. Every message says what came, what was needed and, where one exists, the call that fixes it."""
 
-
 import sys
 import warnings
 
