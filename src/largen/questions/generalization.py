@@ -110,7 +110,7 @@ def robustness(net: Any, x1: Any, x2: Any, rates: Any = "ntk") -> Robustness:
     middle = (theta[0, 0] + theta[1, 1] + 2 * theta[0, 1]) / 4 - theta[2, 2]
     return Robustness(
         robustness=share - 1,
-        variance=K[1, 1] - 2 * share * K[0, 1] + share**2 * K[0, 0],
+        variance=np.maximum(K[1, 1] - 2 * share * K[0, 1] + share**2 * K[0, 0], 0.0),  # below by rounding
         cosine=theta[0, 1] / np.sqrt(theta[0, 0] * theta[1, 1]),
         curvature=middle / theta[2, 2],
     )

@@ -88,8 +88,9 @@ def traced(G: Any, y: Any, ridge: Any = 0.0) -> Observed:
     return Observed(inverse, inverse @ y, fit, complexity, constant, None)
 
 
-def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """(K, K1, V, n) of the outputs at the points X (N, features) in float64; V/n and K1/n are covariance and shift of their metric.
+def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, float]:
+    """(K, K1, V, n, error) of the outputs at the points X (N, features) in float64; V/n and K1/n are covariance and shift of their
+    metric, `error` that of the Gaussian expectations.
 
     Raises `UnsupportedError` for what is no chain and for a last layer with a skip connection, `InputError` for traced values.
     """
@@ -101,7 +102,7 @@ def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         raise InputError("net, X", "traced values", need, "Call it outside jit, grad and vmap; lg.evidence(order=1) has a gradient.")
     with island():
         out = corrections(net, np.asarray(X, np.float64), tensors=("K", "K1", "V"))
-    return np.asarray(out.K), np.asarray(out.K1), np.asarray(out.V), out.width
+    return np.asarray(out.K), np.asarray(out.K1), np.asarray(out.V), out.width, float(out.error)
 
 
 def traced_tensors(net: Any, X: Any) -> tuple[Any, Any, Any, int]:
