@@ -35,7 +35,7 @@ class Scale:
         most = abs(rest).max(axis)
         return cls(unit, centre, most * ((rest / _or_one(xp, most)) ** 2).mean(axis) ** 0.5)
 
-    def __call__(self, Z: Array) -> Array:
+    def __call__(self, Z: Any) -> Any:
         return (Z / self.unit - self.centre) / self.size
 
 

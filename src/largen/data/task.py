@@ -43,14 +43,14 @@ def make(table: Table, train: int | None = None, test: int | None = None, seed: 
     scaled = "inputs standardised by the train points: centred per column, one scale, |x|^2/n_0 = 1 on average"
     order = "" if table.X_test is None else "the file's own test rows; "
     note = f"{order}{len(X)} train and {len(X_test)} test points drawn by seed {seed}"
-    inputs = scale(X), scale(X_test)
+    inputs = _in_units(scale, X, X_test)
     if y.dtype.kind == "f":
         aim = Scale.of(y, each=True)
         mean, unit = aim.unit * aim.centre, aim.unit * aim.size
         if not np.all(unit > 0):
             raise InputError("y", "targets that are all equal", "targets that vary")
         words = f"targets standardised by the train points: mean {_number(mean)}, standard deviation {_number(unit)}"
-        aims = aim(y), aim(y_test)
+        aims = _in_units(aim, y, y_test)
         notes = (*table.notes, note, scaled, words)
         return Task(table.name, "regression", inputs[0], aims[0], inputs[1], aims[1], (), tuple(map(float, unit)), notes)
     classes, numbered = np.unique(np.concatenate([y, y_test]), return_inverse=True)
@@ -59,6 +59,16 @@ def make(table: Table, train: int | None = None, test: int | None = None, seed: 
     names = tuple(str(c) for c in classes.tolist())
     split, ones, notes = len(y), (1.0,) * len(classes), (*table.notes, note, scaled, words)
     return Task(table.name, "classification", inputs[0], aims[:split], inputs[1], aims[split:], names, ones, notes)
+
+
+def _in_units(scale: Scale, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Train and test rows in units of the train rows."""
+    with np.errstate(over="ignore"):
+        held = scale(test)
+    if not np.isfinite(held).all():
+        got = f"test rows with numbers of size {float(abs(test).max()):.3g}, which do not fit float64 in units of the train rows"
+        raise InputError("data", got, "test rows of about the size of the train rows")
+    return scale(train), held
 
 
 def _number(values: np.ndarray) -> str:

@@ -108,7 +108,7 @@ def _infinite(net: Serial, X: Array, y: Array, ridge: Any) -> Evidence:
 
 
 def _first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Evidence:
-    K, K1, V, n, _ = tensors(net, X)
+    K, K1, V, n = tensors(net, X)
     xp, dtype, total = namespace(X), X.dtype, np.zeros(4)
     for group in together:
         y = np.asarray(group, np.float64)
@@ -123,7 +123,7 @@ def _first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Ev
 
 @float64
 def _traced_first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Evidence:
-    K, K1, V, n = traced_tensors(net, X) if is_traced(net, X) else tensors(net, X)[:4]
+    K, K1, V, n = traced_tensors(net, X) if is_traced(net, X) else tensors(net, X)
     fit, complexity, finite = (part.astype(X.dtype) for part in _parts(K, K1, V, n, together, ridge))
     constant = -sum(y.size for y in together) / 2 * float(np.log(2 * np.pi))
     return Evidence(fit + complexity + constant + finite, fit, complexity, constant, finite, 1, None, None, UNKNOWN)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from largen.prediction.posterior.bayes import bayes
-from largen.prediction.posterior.observed import groups, tensors
+from largen.prediction.posterior.observed import expansion, groups
 from largen.prediction.predict import WIRED, Prediction, amplified, first_order, said_noise
 from largen.prediction.spectrum import namespace
 from largen.types import Array, island
@@ -32,7 +32,8 @@ def posterior(net: Any, X: Array, columns: Array, X_test: Array, ridge: Any = 0.
     (1, (2, 1), (2, 2), True)
     """
     xp, n, dtype = namespace(X, columns, X_test), len(X), X.dtype
-    K, K1, V, width, error = tensors(net, np.concatenate([np.asarray(X), np.asarray(X_test)]))
+    t = expansion(net, np.concatenate([np.asarray(X), np.asarray(X_test)]))
+    K, K1, V, width, error = np.asarray(t.K), np.asarray(t.K1), np.asarray(t.V), t.width, float(t.error)
     parts = [bayes(K, K1, V, width, np.asarray(y, np.float64), ridge) for y in groups(net, columns)]
     covs = [np.einsum("beii->ibe", part.cov) for part in parts]
     cov = np.concatenate(covs)

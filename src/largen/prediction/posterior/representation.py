@@ -60,7 +60,7 @@ def representation_update(net: Any, X: Any, y: Any, ridge: Any = 0.0, X_other: A
     other = X[:0] if X_other is None else door.points(X_other, "X_other", X.shape[1], "X")
     if len(groups(net, columns := y.reshape(len(X), -1))) > 1:
         raise InputError("y", f"shape {y.shape}", "one column: a network with one output has one representation for it")
-    K, _, V, n, _ = tensors(net, np.concatenate([np.asarray(X), np.asarray(other)]))
+    K, _, V, n = tensors(net, np.concatenate([np.asarray(X), np.asarray(other)]))
     last, a = chain(net)[-1], len(X)
     if not float(last.C_W):
         raise InputError("net", "a last layer with C_W = 0", "one that sees the layer before it, C_W > 0")
@@ -93,7 +93,7 @@ def conditional_variance(net: Any, X: Any, z: Any, ridge: Any = 0.0) -> Array:
     """
     net, X = network(net), door.points(X)
     z, ridge = door.targets(z, len(X), "z"), ridges(ridge, len(X))
-    K, K1, V, n, _ = tensors(net, X)
+    K, K1, V, n = tensors(net, X)
     G = K + K1 / n
     M = observe(G, np.asarray(z, np.float64).reshape(len(X), -1), ridge, "K + K1/n", TOO_DEEP).tilt
     xp = namespace(X, z)
