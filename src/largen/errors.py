@@ -1,5 +1,16 @@
 """Exceptions. Every message says what came, what was needed and, where one exists, the call that fixes it."""
 
+import sys
+import warnings
+
+
+def warn(message: str, category: type[Warning]) -> None:
+    """Warn at the line outside of this package that led here, however many of its rooms are in between."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].partition(".")[0] == "largen":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level)
+
 
 class LargenError(Exception):
     """Base of every exception that largen raises on purpose."""

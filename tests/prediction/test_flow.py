@@ -146,7 +146,9 @@ def test_training_with_theta_equal_to_K_ends_at_the_posterior(seed):
     expected = K[N:, N:] - K[N:, :N] @ np.linalg.solve(K[:N, :N], K[:N, N:])
     centre, cov = trained(K, K, y, schedule())
     assert np.allclose(centre, K[N:, :N] @ np.linalg.solve(K[:N, :N], y), atol=1e-8)
-    assert np.allclose(cov, expected, atol=1e-8) and np.allclose(posterior_covariance(f, w, K[N:, :N], K[N:, N:]), expected, atol=1e-8)
+    assert np.allclose(cov, expected, atol=1e-8) and np.allclose(
+        posterior_covariance(f, w, K[:N, :N], 0.0, K[N:, :N], K[N:, N:]), expected, atol=1e-8
+    )
 
 
 def test_float64_jax_arrays_keep_their_digits_and_everything_can_be_traced():

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from largen import exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.statistics import Statistics, root, statistics
 from largen.gaussian.line import K_MIN
@@ -107,6 +108,7 @@ class Critical:
         return f"<critical {self.activation.name}: {self.universality}, C_b = {self.C_b:.8g}, C_W = {self.C_W:.8g}, {where}. {self.reason}>"
 
 
+@exits.finite()
 def critical(activation: str | Callable[[Any], Any] | Activation) -> Critical:
     r"""The critical initialisation of any activation, its universality class and its depth exponents (PDLT ch. 5).
 

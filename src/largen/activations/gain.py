@@ -3,13 +3,14 @@
 from collections.abc import Callable
 from typing import Any
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.statistics import statistics
 from largen.errors import InputError
 from largen.gaussian.line import K_MIN
 
 
+@exits.finite()
 def gain(activation: str | Callable[[Any], Any] | Activation, q: float = 1.0) -> float:
     """sqrt(q/<phi^2>_q), z ~ N(0, q): multiply the std 1/sqrt(fan_in) of the weights by it and preactivations of variance q keep it.
 

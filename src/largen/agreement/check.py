@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.agreement import measure
 from largen.agreement.claims import KINKED, SMOOTH, Claim, claim
 from largen.agreement.forecast import Question, forecast
@@ -56,6 +56,7 @@ class Check(Judged):
         return self.table([head, setting])
 
 
+@exits.finite()
 def check(
     net: Any,
     X: Any,

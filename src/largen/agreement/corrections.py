@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.agreement.claims import ROUNDING
 from largen.agreement.statistics import Power, extrapolate, mean_and_error, power
 from largen.architecture.chain import chain
@@ -70,6 +70,7 @@ class CorrectionsCheck:
         return {name: float(np.abs(t.z(None if theory is None else getattr(theory, name))).max()) for name, t in self.tensors.items()}
 
 
+@exits.finite()
 def check_corrections(
     net: Any,
     X: Any,

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.agreement.claims import Claim, Series, claim
 from largen.agreement.contrasts import Contrast, contrast
 from largen.agreement.forecast import HEAVIER, heavier, with_outputs
@@ -62,6 +62,7 @@ class SignalCheck(Judged):
         return self.table([head, setting], [f"{name} was not judged: {reason}." for name, reason in self.missing.items()])
 
 
+@exits.finite()
 def check_signal(net: Any, X: Any, widths: Sequence[int] = (8, 16, 32, 64), networks: int = 10_000, key: Any = None) -> SignalCheck:
     r"""Hold `lg.signal` against real networks: size, correlations, chi_par, chi_perp and gradient of every level.
 

@@ -1,15 +1,49 @@
 """Data as networks want it: standardised inputs, centred one-hot targets."""
 
-import warnings
+from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
-from largen import door
-from largen.errors import InputError
-from largen.types import Array, hand_back, is_traced, island
+from largen import door, exits
+from largen.errors import InputError, warn
+from largen.types import Array, is_traced
 
 
+@dataclass(frozen=True)
+class Scale:
+    """Z -> (Z/unit - centre)/size, for which the rows it is `of` have mean 0 and mean square 1, over all columns or in each of them.
+
+    In units of the largest entry, so that no square or sum leaves the range of the dtype; a column that does not vary is 0 exactly.
+    """
+
+    unit: Any
+    centre: Any
+    size: Any
+
+    @classmethod
+    def of(cls, X: Array, each: bool = False) -> "Scale":
+        """That of the rows X (n, features); `each` column has its own."""
+        xp, axis = (jnp if isinstance(X, jax.Array) else np), 0 if each else None
+        unit = _or_one(xp, abs(X).max(axis))
+        unit = unit if is_traced(unit) else np.ldexp(1.0, np.frexp(unit)[1] - 1)  # a power of two, to divide by without rounding
+        x = X / unit
+        centre = xp.where((x == x[0]).all(0), x[0], x.mean(0))
+        rest = x - centre
+        most = abs(rest).max(axis)
+        return cls(unit, centre, most * ((rest / _or_one(xp, most)) ** 2).mean(axis) ** 0.5)
+
+    def __call__(self, Z: Any) -> Any:
+        return (Z / self.unit - self.centre) / self.size
+
+
+def _or_one(xp: Any, size: Any) -> Any:
+    return xp.where(size > 0, size, 1.0)
+
+
+@exits.finite()
 def standardize(X: Any) -> Array:
     """Inputs centred per feature and scaled by one number so that |x|^2/n_0 = 1 on average over the rows.
 
@@ -21,12 +55,14 @@ def standardize(X: Any) -> Array:
     1.0
     """
     X = door.points(X)
-    with island(X):
-        centred = X - X.mean(0)
-        scale = (centred**2).mean() ** 0.5
-        if not is_traced(scale) and float(scale) == 0:
-            raise InputError("X", "rows that are all equal", "at least two different rows")
-        return hand_back((centred / scale).astype(X.dtype), X)
+    if is_traced(X):
+        return Scale.of(X)(X)
+    values = np.asarray(X).astype(np.float64)
+    scale = Scale.of(values)
+    if float(scale.size) == 0:
+        raise InputError("X", "rows that are all equal", "at least two different rows")
+    out = scale(values).astype(X.dtype)
+    return jnp.asarray(out) if isinstance(X, jax.Array) else out
 
 
 def one_hot(y: Any, classes: int | None = None) -> np.ndarray:
@@ -66,4 +102,4 @@ def warn_if_unscaled(X: Array) -> None:
     if not 0.01 <= size <= 100:
         _warned = True
         message = f"|x|^2/n_0 is {size:.3g} on average; kernels assume about 1: lg.standardize(X) gives that."
-        warnings.warn(message, UserWarning, stacklevel=3)
+        warn(message, UserWarning)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from largen.data.files import Table
-from largen.data.scaling import one_hot
+from largen.data.scaling import Scale, one_hot
 from largen.errors import InputError
 
 DEFAULT_TRAIN, DEFAULT_TEST = 256, 256
@@ -37,20 +37,20 @@ def make(table: Table, train: int | None = None, test: int | None = None, seed: 
     Raises `InputError` for more points than there are, one class, as many classes as rows, constant inputs or targets.
     """
     X, y, X_test, y_test = _split(table, train, test, np.random.default_rng(seed))
-    centre = X.mean(0)
-    size = float(np.sqrt(np.mean((X - centre) ** 2)))
-    if size == 0:
+    scale = Scale.of(X)
+    if float(scale.size) == 0:
         raise InputError("data", f"{len(X)} train rows that are all equal", "at least two different rows")
     scaled = "inputs standardised by the train points: centred per column, one scale, |x|^2/n_0 = 1 on average"
     order = "" if table.X_test is None else "the file's own test rows; "
     note = f"{order}{len(X)} train and {len(X_test)} test points drawn by seed {seed}"
-    inputs = ((X - centre) / size, (X_test - centre) / size)
+    inputs = _in_units(scale, X, X_test)
     if y.dtype.kind == "f":
-        mean, unit = y.mean(0), y.std(0)
+        aim = Scale.of(y, each=True)
+        mean, unit = aim.unit * aim.centre, aim.unit * aim.size
         if not np.all(unit > 0):
             raise InputError("y", "targets that are all equal", "targets that vary")
         words = f"targets standardised by the train points: mean {_number(mean)}, standard deviation {_number(unit)}"
-        aims = ((y - mean) / unit, (y_test - mean) / unit)
+        aims = _in_units(aim, y, y_test)
         notes = (*table.notes, note, scaled, words)
         return Task(table.name, "regression", inputs[0], aims[0], inputs[1], aims[1], (), tuple(map(float, unit)), notes)
     classes, numbered = np.unique(np.concatenate([y, y_test]), return_inverse=True)
@@ -59,6 +59,16 @@ def make(table: Table, train: int | None = None, test: int | None = None, seed: 
     names = tuple(str(c) for c in classes.tolist())
     split, ones, notes = len(y), (1.0,) * len(classes), (*table.notes, note, scaled, words)
     return Task(table.name, "classification", inputs[0], aims[:split], inputs[1], aims[split:], names, ones, notes)
+
+
+def _in_units(scale: Scale, train: np.ndarray, test: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Train and test rows in units of the train rows."""
+    with np.errstate(over="ignore"):
+        held = scale(test)
+    if not np.isfinite(held).all():
+        got = f"test rows with numbers of size {float(abs(test).max()):.3g}, which do not fit float64 in units of the train rows"
+        raise InputError("data", got, "test rows of about the size of the train rows")
+    return scale(train), held
 
 
 def _number(values: np.ndarray) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from largen import exits
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial, network
@@ -150,6 +151,7 @@ def tangent_kernel(net: Serial, params: Params, X1: Any, X2: Any, rates: Any, *,
 _tangent_kernel = jax.jit(tangent_kernel, static_argnames=("full",))
 
 
+@exits.finite()
 def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True) -> Array:
     """The neural tangent kernel of one real network (PDLT 8.7), exact, by backward factors (PDLT 8.17):
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.networks.empirical import tangent_kernel
@@ -42,6 +42,7 @@ def _stacked(net: Serial, params: Any, X: Array) -> Params:
     return fitting(net, params, X, lead=(np.shape(leaves[0])[0],))
 
 
+@exits.finite()
 def init_ensemble(net: Any, key: Any, n_in: int | tuple[int, ...], networks: int, dtype: Any = None) -> Params:
     """Parameters of `networks` independent networks: network k is `lg.init(net, jax.random.split(key, networks)[k], n_in)`.
 
@@ -58,6 +59,7 @@ def init_ensemble(net: Any, key: Any, n_in: int | tuple[int, ...], networks: int
         return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind))(jax.random.split(one, many))
 
 
+@exits.finite()
 def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
     """The outputs of every network, (networks, n, out). Parameters and errors as in `lg.apply`; `chunk` networks at a time.
 
@@ -69,6 +71,7 @@ def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
     return over(outputs, net, params, X, chunk)
 
 
+@exits.finite()
 def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> dict[str, Array]:
     """The preactivations of every network and level, {path: (networks, n, width)}. Parameters and errors as in `lg.preactivations`.
 
@@ -89,6 +92,7 @@ def over(core: Callable[..., Any], net: Any, params: Params, X: Any, chunk: int,
         return hand_back(each(core, whole, fit, (jnp.asarray(x, dtype_of(fit)), *more), chunk=door.count(chunk, "chunk")), X)
 
 
+@exits.finite()
 def train_ensemble(
     net: Any,
     params: Params,
@@ -125,6 +129,7 @@ def train_ensemble(
     return final, hand_back(history, X)
 
 
+@exits.finite()
 def empirical_ntk_ensemble(
     net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True, chunk: int = 1
 ) -> Array:

@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import door, memory
+from largen import door, exits, memory
 from largen.architecture.attention import Attention
 from largen.architecture.nodes import Act, Serial, network
 from largen.architecture.spatial import MaxPool
@@ -108,6 +108,7 @@ _dntk = jax.jit(dntk)
 _ddntk = jax.jit(ddntk)
 
 
+@exits.finite()
 def empirical_dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Array:
     """The differential of the NTK of one real network (PDLT 11.8), exact, by nested directional derivatives:
 
@@ -131,6 +132,7 @@ def empirical_dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Arra
     return _measured(net, params, X, rates, order=3)
 
 
+@exits.finite()
 def empirical_ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> SecondTangents:
     """Both second differentials of the NTK of one real network (PDLT inf.5, inf.7), exact, with v_a = lambda grad z_a:
 

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from largen import exits
 from largen.architecture.chain import Layer, chain
 from largen.architecture.nodes import Serial
 from largen.errors import UnsupportedError
@@ -71,6 +72,7 @@ def _metric(level: Layer, z: Any) -> Any:
     return level.C_b + (level.C_W * (s @ s.T) + level.skip**2 * (z @ z.T)) / z.shape[1]
 
 
+@exits.finite()
 def metric_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Metric:
     """The metric of the last layer of every network of an ensemble, and the moments of two of its units, all given the layers before.
 

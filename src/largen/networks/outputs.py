@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.attention import MECHANISMS, Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.levels import levels
@@ -216,6 +216,7 @@ _outputs = jax.jit(outputs)
 _layers = jax.jit(layers)
 
 
+@exits.finite()
 def apply(net: Any, params: Params, X: Any, key: Any = None) -> Array:
     """The outputs of a real network, z^(1) = b + x W, z^(l+1) = b + phi(z^(l)) W, no final activation (PDLT 2.5).
 
@@ -237,6 +238,7 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Array:
         return hand_back(_outputs(whole, fit, jnp.asarray(x, dtype_of(fit)), None if key is None else a_key(key)), X)
 
 
+@exits.finite()
 def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
     """The preactivations z^(l) of every level, {path: (n, width)}; the last is the output (PDLT 2.5). Levels are the affine
     layers of a plain network, and the sums of a residual one, as in `lg.kernel(layer="all")`.

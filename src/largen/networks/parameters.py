@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Branching, Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
@@ -141,6 +141,7 @@ def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
     return drawn
 
 
+@exits.finite()
 def init(net: Any, key: Any, n_in: int | tuple[int, ...], dtype: Any = None) -> Params:
     """Parameters of a network at initialisation, W ~ N(0, C_W/fan_in), b ~ N(0, C_b), the first layer too (PDLT 2.19-2.20).
 

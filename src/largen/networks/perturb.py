@@ -14,7 +14,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import Serial
 from largen.errors import InputError
 from largen.networks.ensemble import over
@@ -52,6 +52,7 @@ def perturbations(net: Serial, params: Params, X: Any, across: Any) -> Perturbat
     return Perturbations(*map(jnp.stack, zip(*rows, strict=True)))
 
 
+@exits.finite()
 def perturbations_ensemble(net: Any, params: Params, X: Any, key: Any, chunk: int = 1) -> Perturbations:
     """How infinitesimal perturbations of the inputs grow from level to level, in every network of an ensemble.
 

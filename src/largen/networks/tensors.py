@@ -8,7 +8,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import Act, Affine, Dense, Serial, network
 from largen.architecture.walk import everything
 from largen.errors import InputError, UnsupportedError
@@ -56,6 +56,7 @@ def fan_in(net: Serial, shape: tuple[int, ...]) -> int:
     return last.fan_in(Serial(tuple(front)).shape(shape))
 
 
+@exits.finite()
 def tensor_ensemble(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Iterable[str] | None = None, chunk: int = 1) -> Tensors:
     """The 1/n tensors of every network of an ensemble, averaged over the weights of its last layer: means over networks are n times
     the cumulants that `lg.corrections` predicts, up to a relative 1/n, with n the width of the layer before the output.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.networks.outputs import outputs
@@ -85,6 +85,7 @@ STATIC = ("steps", "loss", "optimizer")
 _descend = partial(jax.jit, static_argnames=STATIC)(descend)
 
 
+@exits.finite()
 def train(
     net: Any,
     params: Params,
@@ -207,6 +208,7 @@ def finite(losses: Any, eta: Any, optimizer: Any) -> None:
     good = np.isfinite(np.asarray(losses))
     if good.all():
         return
+    exits.require(np.asarray(losses)[..., 0], "the loss before training")
     first = int(np.argmin(good.reshape(-1, good.shape[-1]).all(0)))
     many = f" in {int((~good.all(1)).sum())} of {len(good)} networks" if good.ndim == 2 else ""
     got = f"a loss that is not finite from step {first} on{many}"

@@ -107,19 +107,38 @@ def mean(f: Factorization, w: Array, theta_BA: Array, residual: Array) -> Array:
     return (theta_BA @ f.vectors) @ (w[..., None] * (f.vectors.T @ residual))
 
 
-def covariance(f: Factorization, w: Array, theta_BA: Array, K_AA: Array, K_BA: Array, K_BB: Array) -> Array:
+def covariance(f: Factorization, w: Array, theta_BA: Array, K_AA: Array, K_BA: Array, K_BB: Array, error: Any = 0.0) -> Array:
     """Covariance of the trained outputs over initialisations, (m, m) or (T, m, m), the same for each output (PDLT 10.41).
 
-    K_BB - R_t K_AB - K_BA R_t^T + R_t K_AA R_t^T with R_t = Theta_BA w(Theta~ + R), K the prior covariance of the outputs.
+    K_BB - R_t K_AB - K_BA R_t^T + R_t K_AA R_t^T with R_t = Theta_BA w(Theta~ + R), K the prior covariance of the outputs: that of
+    z_B - R_t z_A, which is none the less positive semidefinite for an R_t that is not exact. `error`: relative error of K.
     """
-    moved = (theta_BA @ f.vectors) * w[..., None, :]
-    cross = moved @ (f.vectors.T @ K_BA.T)
-    out = K_BB - cross - cross.mT + moved @ (f.vectors.T @ K_AA @ f.vectors) @ moved.mT
-    return (out + out.mT) / 2
+    R = ((theta_BA @ f.vectors) * w[..., None, :]) @ f.vectors.T
+    cross = R @ K_BA.T
+    out = K_BB - cross - cross.mT + R @ K_AA @ R.mT
+    size = K_BB.diagonal() ** 0.5 + abs(R) @ K_AA.diagonal() ** 0.5
+    return nonnegative((out + out.mT) / 2, (4 * (len(K_AA) + 1) * f.eps + error) * size**2)
 
 
-def posterior_covariance(f: Factorization, w: Array, K_BA: Array, K_BB: Array) -> Array:
-    """K_BB - K_BA (K_AA + R)^{-1} K_AB, (m, m), of the noiseless function (PDLT 6.57); f is that of K_AA + R, w = 1/lambda."""
-    half = K_BA @ f.vectors
-    out = K_BB - (half * w) @ half.T
-    return (out + out.T) / 2
+def posterior_covariance(f: Factorization, w: Array, K_AA: Array, ridge: Any, K_BA: Array, K_BB: Array, error: Any = 0.0) -> Array:
+    """K_BB - K_BA (K_AA + R)^{-1} K_AB, (m, m), of the noiseless function (PDLT 6.57); f is that of K_AA + R, w = 1/lambda.
+
+    As the covariance of z_B - R_inf (z_A + noise), whose rounding is not amplified by the condition of K_AA + R.
+    """
+    xp, n = namespace(K_AA, ridge), len(K_AA)
+    noisy = K_AA + xp.diag(xp.broadcast_to(xp.asarray(ridge, dtype=K_AA.dtype), (n,)))
+    return covariance(f, w, K_BA, noisy, K_BA, K_BB, error)
+
+
+def nonnegative(cov: Array, slack: Any) -> Array:
+    """Covariances (..., m, m) whose variances below 0 by up to `slack` (..., m), which is rounding, are 0. `InputError` for others."""
+    variance = cov.diagonal(axis1=-2, axis2=-1)
+    if not is_traced(variance, slack) and (variance < -slack).any():
+        lowest = float((variance + slack).min())
+        got = f"points for which a variance comes out as {float(variance.min()):.3g}, below 0 by {-lowest:.2g} more than rounding"
+        raise InputError(
+            "X, X_test", got, "a kernel that is a covariance", "Take float64 arrays; if the activation has kinks, declare them."
+        )
+    xp = namespace(cov)
+    lift = xp.maximum(variance, 0) - variance
+    return cov + lift[..., None] * xp.eye(cov.shape[-1], dtype=cov.dtype)

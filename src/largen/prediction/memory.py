@@ -7,9 +7,9 @@ def kernel_prediction(train: int, test: int, times: int, itemsize: int) -> int:
     """Bytes at the peak of a prediction with mean and covariance: joint kernels, one eigendecomposition, one covariance a time.
 
     The kernels of all points and what their recursion holds count as 8 square arrays, the eigendecomposition and the
-    rotated train block as 5, and each time as two (test, train) and three (test, test) arrays.
+    rotated train block as 5, and each time as four (test, train) and three (test, test) arrays.
     """
-    return itemsize * (8 * (train + test) ** 2 + 5 * train**2 + times * (2 * test * train + 3 * test**2))
+    return itemsize * (8 * (train + test) ** 2 + 5 * train**2 + times * (4 * test * train + 3 * test**2))
 
 
 def network_prediction(train: int, test: int, outputs: int, times: int, itemsize: int) -> int:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.errors import InputError
 from largen.prediction.finite.projectors import projectors
 from largen.prediction.spectrum import Factorization, factor, refuse_singular
@@ -39,6 +39,7 @@ class NearlyKernel:
     predictor: Array | None
 
 
+@exits.finite()
 def nearly_kernel(k: Any, mu: Any, y: Any, optimum: str = "descent", eta: Any = None) -> NearlyKernel:
     r"""Predictions of a quadratic model from its kernel and meta kernel, W = 0 at the start, in the optimum named.
 

@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.prediction import flow, memory
@@ -16,18 +16,29 @@ from largen.types import Array, is_traced, island
 
 WIRED = "the covariance of two different outputs, of order 1/n, is not in this record"
 ONE = "one network has no spread over initialisations; leave out params for the ensemble"
+NOISE = {  # why the noise of a new observation is not known
+    "training": "the ridge of training is a decay, or the rate of offsets, no variance of a noise: how='bayes' takes one",
+    "each": "a noise variance for each train sample says nothing of test points",
+}
+LONELY = ("cov", "initial_variance", "noise", "std", "std_observed")  # what one network has not
+BROKEN = "first order in 1/n gives a variance below 0, lowest {:.2g}: the expansion has broken down; take order=0 or a wider network"
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """Outputs of trained networks on m test points, to the `order` in 1/n asked for: 0 (corrections are of order L/n), or 1.
+    r"""Outputs of trained networks on m test points, to the `order` in 1/n asked for: 0 (corrections are of order L/n), or 1.
 
     `mean`: (m,) for y (n,), (m, o) for y (n, o); with an array of T times, a leading axis T. `cov`: (m, m) or (T, m, m), the
-    covariance of the noiseless function over initialisations, the same for each output, outputs independent. At order=1 it
-    depends on the targets: (m, m) for one column, (o, m, m) for several, correlated with each other; T in front of these.
+    covariance of the noiseless function over initialisations, the same for each output, outputs independent; positive semidefinite
+    to rounding, its diagonal never below 0. At order=1 it depends on the targets: (m, m) for one column, (o, m, m) for several,
+    correlated with each other; T in front of these; cut off after 1/n, it need not be positive where it is small.
     `initial_variance`: (m,), its diagonal before training. `time`: eta x steps, for the loss (1/2) sum. `how`: the method.
-    `source`: what was predicted, and from what. `condition`: what to trust. A field that does not exist is None, with the
-    reason in `missing`.
+    `source`: what was predicted, and from what. `condition`: what to trust. `error`: estimated relative error of the Gaussian
+    expectations in the kernel, 0 where all are closed forms. `noise`: the variance of an observation about the function, the ridge of
+    bayes. A field that does not exist is None, with the reason in `missing`.
+
+    `std`, of the shape of `mean`: the standard deviation of the noiseless function, \sqrt{cov_bb}. `std_observed`: that of an
+    observation, \sqrt{cov_bb + noise}.
     """
 
     mean: Array
@@ -38,9 +49,34 @@ class Prediction:
     source: str
     condition: Condition
     order: int = 0
+    error: Any = 0.0
+    noise: Any = 0.0
     missing: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def std(self) -> Any:
+        return None if "std" in self.missing else self._deviation(0.0)
 
+    @property
+    def std_observed(self) -> Any:
+        return None if "std_observed" in self.missing else self._deviation(self.noise)
+
+    def _deviation(self, noise: Any) -> Array:
+        """sqrt(variance + noise), of the shape of the mean."""
+        variance = self.cov.diagonal(axis1=-2, axis2=-1)
+        if self.apart:
+            variance = variance.swapaxes(-1, -2)
+        elif variance.ndim < self.mean.ndim:
+            variance = variance[..., None].repeat(self.mean.shape[-1], axis=-1)
+        return (variance + noise) ** 0.5
+
+    @property
+    def apart(self) -> bool:
+        """Whether every output has a covariance of its own."""
+        return self.cov.ndim - (np.ndim(self.time) > 0) == 3
+
+
+@exits.finite("time")
 def predict(
     net: Any,
     X: Any,
@@ -175,10 +211,42 @@ def _ensemble(net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: 
     w = flow.weights(f, plan)
     centre = flow.mean(f, w, theta_BA, y)
     if plan.how == "bayes":
-        cov, source = flow.posterior_covariance(f, w, K_BA, K_BB), "Bayesian posterior at infinite width (PDLT 6.57, 6.64)"
+        cov, source = (
+            flow.posterior_covariance(f, w, K_AA, ridge, K_BA, K_BB, record.error),
+            "Bayesian posterior at infinite width (PDLT 6.57, 6.64)",
+        )
     else:
-        cov, source = flow.covariance(f, w, theta_BA, K_AA, K_BA, K_BB), "ensemble of networks at infinite width (PDLT 10.40, 10.41)"
-    return Prediction(centre, cov, K_BB.diagonal(), plan.time, plan.how, source, condition(f, w))
+        cov, source = (
+            flow.covariance(f, w, theta_BA, K_AA, K_BA, K_BB, record.error),
+            "ensemble of networks at infinite width (PDLT 10.40, 10.41)",
+        )
+    noise, missing = said_noise(plan.how, ridge)
+    trusted = condition(f, w, record.error)
+    return Prediction(centre, cov, K_BB.diagonal(), plan.time, plan.how, source, trusted, error=record.error, noise=noise, missing=missing)
+
+
+def amplified(trusted: Condition, error: Any) -> float:
+    """The relative error to expect of an answer: that of rounding, or of the kernel's Gaussian expectations if that is larger."""
+    return max(trusted.error, float(error) * trusted.number)
+
+
+def first_order(cov: Array, prior: Array, amplified: float) -> tuple[Array, dict[str, str]]:
+    """Covariances to order 1/n whose variances below 0 by rounding are 0, and what is missing where one is further below: `amplified`
+    is the relative error to expect, `prior` (m,) the variances before training."""
+    lowest = float(cov.diagonal(axis1=-2, axis2=-1).min())
+    slack = 16 * amplified * float(prior.max())
+    if lowest < -slack:
+        return cov, dict.fromkeys(("std", "std_observed"), BROKEN.format(lowest))
+    return flow.nonnegative(cov, slack), {}
+
+
+def said_noise(how: str, ridge: Any) -> tuple[Any, dict[str, str]]:
+    """The variance of an observation about the function, as far as it was said, and what is missing without it."""
+    if how == "bayes" and np.ndim(ridge) == 0:
+        return ridge, {}
+    if how != "bayes" and not is_traced(ridge) and not np.any(ridge):
+        return 0.0, {}
+    return None, dict.fromkeys(("noise", "std_observed"), NOISE["each" if how == "bayes" else "training"])
 
 
 def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
@@ -203,5 +271,6 @@ def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates:
         how=plan.how,
         source="one network, linearised about its parameters, with its own empirical NTK (PDLT 10.31)",
         condition=condition(f, w),
-        missing={"cov": ONE, "initial_variance": ONE},
+        noise=None,
+        missing=dict.fromkeys(LONELY, ONE),
     )

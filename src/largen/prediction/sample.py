@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import network
 from largen.errors import InputError
 from largen.prediction import memory
@@ -41,9 +41,11 @@ def draw(prediction: Prediction, key: Any, draws: int = 1) -> Array:
     draws = door.count(draws, "draws")
     if prediction.cov is None or prediction.initial_variance is None:
         raise InputError("prediction", "one without a covariance", "a prediction with .cov", prediction.missing.get("cov", ""))
-    if prediction.order == 1 and prediction.mean.ndim == 2 and prediction.cov.ndim == 3:  # a covariance for each output
-        pairs = zip(prediction.mean.T, prediction.cov, jax.random.split(key, len(prediction.cov)), strict=True)
-        each = [draw(replace(prediction, mean=mean, cov=cov), k, draws) for mean, cov, k in pairs]
+    if prediction.apart:
+        keys = jax.random.split(key, prediction.mean.shape[-1])
+        each = [
+            draw(replace(prediction, mean=prediction.mean[..., i], cov=prediction.cov[..., i, :, :]), k, draws) for i, k in enumerate(keys)
+        ]
         return namespace(prediction.mean).stack(each, axis=-1)
     mean, times = prediction.mean, prediction.cov.ndim - 2
     tail = mean.shape[times:]  # (m,) or (m, o)
@@ -60,6 +62,7 @@ def _normal(key: Any, shape: tuple[int, ...], like: Array) -> Array:
     return namespace(like).asarray(jax.random.normal(key, shape, like.dtype))
 
 
+@exits.finite()
 def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge: Any = 0.0) -> Array:
     """Functions of an infinitely wide network, at the m points X: drawn from the prior, or from the posterior `given` data.
 

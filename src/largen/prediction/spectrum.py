@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.errors import InputError, SingularKernelError
 from largen.types import Array, is_traced, island
 
@@ -52,7 +52,8 @@ class Condition:
 
     `smallest`, `largest`: extreme eigenvalues of Theta~ + diag(ridge). `number`: by how much a relative error of the kernel
     is amplified at the time asked, largest x max_i (1 - exp(-lambda_i t))/lambda_i; at infinite time largest/smallest.
-    `error`: the relative error to expect from rounding, eps x number. `trust`: "good" up to 1e-3, else a sentence.
+    `error`: the relative error to expect from rounding, eps x number. `trust`: "good" up to 1e-3, and while the error of the
+    kernel's own Gaussian expectations, amplified, is below that too; else a sentence.
     """
 
     smallest: Any
@@ -128,8 +129,9 @@ def _duplicate(theta: np.ndarray) -> tuple[int, int] | None:
     return (min(i, j), max(i, j)) if gap[i, j] <= 16 * np.finfo(theta.dtype).eps * scale[i, j] else None
 
 
-def condition(f: Factorization, weights: Array) -> Condition:
-    """What to trust at the times whose weights (1 - exp(-lambda t))/lambda are given."""
+def condition(f: Factorization, weights: Array, expectations: Any = 0.0) -> Condition:
+    """What to trust at the times whose weights (1 - exp(-lambda t))/lambda are given, and for a relative error of the `expectations`
+    that the kernel is made of."""
     number = f.largest * weights.max()
     if is_traced(number):
         return Condition(f.smallest, f.largest, number, f.eps * number, "unknown under tracing")
@@ -139,6 +141,9 @@ def condition(f: Factorization, weights: Array) -> Condition:
     trust = "good"
     if error > 1e-3:
         trust = f"poor: {dtype} rounding is amplified {number:.2g} times, to a relative error of about {error:.1g}; " + _advice(f, dtype)
+    elif not is_traced(expectations) and (amplified := float(expectations) * number) > 1e-3:
+        trust = f"poor: the kernel's own error, {float(expectations):.1g}, is amplified {number:.2g} times, to about {amplified:.1g}; "
+        trust += f"declare kinks of the activation, or take ridge={1e3 * float(expectations) * f.largest:.0e} or more."
     return Condition(f.smallest, f.largest, number, error, trust)
 
 
@@ -174,6 +179,7 @@ def _advice(f: Factorization, dtype: np.dtype) -> str:
     return ", ".join(ways) + (", or float64 arrays." if dtype != np.float64 else ".")
 
 
+@exits.finite()
 def max_learning_rate(theta: Any) -> float:
     """The largest step eta of full-batch gradient descent that does not diverge: 2 / lambda_max(theta) (PDLT 10.33).
 

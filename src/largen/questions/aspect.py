@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy.optimize import brentq
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
 from largen.activations.statistics import statistics
@@ -53,6 +53,7 @@ class AspectRatio:
     missing: dict[str, str] = field(default_factory=dict)
 
 
+@exits.finite()
 def optimal_aspect_ratio(activation: Any, n_out: int = 1, residual: float = 0.0) -> AspectRatio:
     r"""The aspect ratio r* = L/n up to which a network at criticality is effectively deep and not yet overly so.
 
@@ -98,6 +99,7 @@ def optimal_aspect_ratio(activation: Any, n_out: int = 1, residual: float = 0.0)
     )
 
 
+@exits.finite()
 def optimal_residual(activation: Any, ratio: float, n_out: int = 1) -> float:
     r"""The skip weight gamma* in [0, 1) that makes the aspect ratio L/n = `ratio` the optimal one: nu(gamma*) = 4/((20 + 3 n_out) ratio).
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import SMALL, CriticalPoint, Growth, critical
 from largen.activations.statistics import Statistics, statistics
@@ -67,6 +67,7 @@ class ScaleInvariantTensors:
     missing: dict[str, str] = field(default_factory=dict)
 
 
+@exits.finite()
 def asymptotics(activation: Any, bias: float = 1.0, weight: float = 1.0, K: float = 1.0) -> Asymptotics:
     r"""Powers of depth and their coefficients for every 1/n tensor of one input, at the critical point of an activation.
 
@@ -102,6 +103,7 @@ def asymptotics(activation: Any, bias: float = 1.0, weight: float = 1.0, K: floa
     return Asymptotics(phi, point.universality, (b, w), schedule, ratios, tensors, missing)
 
 
+@exits.finite()
 def scale_invariant_tensors(activation: Any, layer: int, bias: float = 1.0, weight: float = 1.0, K: float = 1.0) -> ScaleInvariantTensors:
     r"""The 1/n tensors of one input in closed form, for scale-invariant activations at criticality: exact at every layer.
 

@@ -15,7 +15,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import Activation
 from largen.architecture.chain import Layer, chain
 from largen.architecture.levels import affine
@@ -68,6 +68,7 @@ class Complexity:
     missing: dict[str, str] = field(default_factory=dict)
 
 
+@exits.finite()
 def complexity(net: Any, n_train: int, n_test: int = 0, rates: Any = "ntk", n_in: int | None = None) -> Complexity:
     r"""How many numbers specify the trained network on given data, at infinite and at finite width, beside its parameters.
 

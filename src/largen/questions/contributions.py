@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import Activation
 from largen.activations.dual import moment
 from largen.architecture.branches import settled
@@ -77,6 +77,7 @@ class Contributions:
         return [dict(zip(names, (row[0], *map(float, row[1:])), strict=True)) for row in rows]
 
 
+@exits.finite()
 def contributions(net: Any, X: Any = None, rates: Any = "ntk") -> Contributions:
     r"""What the biases and the weights of every layer contribute to the NTK of the output at infinite width, at any rates.
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.architecture.text import as_code
 from largen.errors import InputError
@@ -122,6 +122,7 @@ class Explanation:
         ]
 
 
+@exits.finite()
 def explain(net: Any, shape: Any = None, n: int | None = None, dtype: str = "float32") -> Explanation:
     r"""What the kernels of a network cost, said before any is computed: what is tracked at every node and why, operations, bytes, time.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.errors import InputError
 from largen.prediction.predict import Prediction, predict
 from largen.theory.kernels import kernel
@@ -30,6 +30,7 @@ class Generalization:
     prediction: Prediction
 
 
+@exits.finite("time")
 def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: Any) -> Generalization:
     """The expected test loss of trained networks, bias and variance apart, by theory.
 
@@ -81,6 +82,7 @@ class Robustness:
     curvature: Array
 
 
+@exits.finite()
 def robustness(net: Any, x1: Any, x2: Any, rates: Any = "ntk") -> Robustness:
     """How what is learned at one point carries over to another, at infinite width and the end of training.
 
@@ -108,7 +110,7 @@ def robustness(net: Any, x1: Any, x2: Any, rates: Any = "ntk") -> Robustness:
     middle = (theta[0, 0] + theta[1, 1] + 2 * theta[0, 1]) / 4 - theta[2, 2]
     return Robustness(
         robustness=share - 1,
-        variance=K[1, 1] - 2 * share * K[0, 1] + share**2 * K[0, 0],
+        variance=np.maximum(K[1, 1] - 2 * share * K[0, 1] + share**2 * K[0, 0], 0.0),  # below by rounding
         cosine=theta[0, 1] / np.sqrt(theta[0, 0] * theta[1, 1]),
         curvature=middle / theta[2, 2],
     )

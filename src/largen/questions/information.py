@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln
 
-from largen import door, memory
+from largen import door, exits, memory
 from largen.architecture.chain import plain
 from largen.architecture.levels import levels
 from largen.architecture.nodes import network
@@ -67,6 +67,7 @@ class Information:
     missing: dict[str, str] = field(default_factory=dict)
 
 
+@exits.finite()
 def information(
     net: Any, X: Any, units: Sequence[int] = (1, 1), layer: int | str | None = None, key: Any = None, draws: int = 20000
 ) -> Information:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.critical import CriticalPoint, critical
 from largen.architecture.chain import Layer
 from largen.architecture.levels import affine
@@ -43,6 +43,7 @@ class RatePlan:
     missing: dict[str, str]
 
 
+@exits.finite()
 def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, n_in: int | None = None) -> RatePlan:
     r"""Learning rates per layer and parameter group by the equivalence principle: all contribute alike to the NTK of the output.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
 from largen.errors import InputError
@@ -43,6 +43,7 @@ class Width:
     sentences: tuple[str, ...]
 
 
+@exits.finite()
 def width(net: Any, X: Any, tolerance: float = 0.05, rates: Any = "ntk") -> Width:
     """The smallest width at which theory's leading order is good to a tolerance.
 

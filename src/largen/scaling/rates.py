@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from largen import door
+from largen import door, exits
 from largen.architecture.levels import affine
 from largen.architecture.nodes import network
 from largen.errors import InputError
@@ -26,6 +26,7 @@ def resolve(net: Any, rates: Any = "ntk") -> dict[str, tuple[Any, Any]]:
     return {path: (b, w) for (path, _), b, w in zip(layers, biases, weights, strict=True)}
 
 
+@exits.finite()
 def rates_of_sgd(net: Any, lr: float, n_in: int | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The rates of plain SGD with learning rate `lr` on every parameter: lambda_b = lr, lambda_W = lr x fan_in (PDLT 8.6).
 

@@ -21,7 +21,6 @@ of independent f_i: K = prod K_i, Theta = sum_i Theta_i prod_(j != i) K_j.
 """
 
 import operator
-import warnings
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Any
@@ -29,7 +28,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import door
+from largen import door, exits
 from largen.activations.dual import dual
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
@@ -50,7 +49,7 @@ from largen.architecture.spatial import (
 )
 from largen.architecture.walk import Theory, needed, walk
 from largen.data import warn_if_unscaled
-from largen.errors import AccuracyWarning, InputError
+from largen.errors import AccuracyWarning, InputError, warn
 from largen.gaussian import pair as pairs
 from largen.scaling.rates import resolve
 from largen.theory import positions
@@ -204,6 +203,7 @@ def _flatten(node: Flatten, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     return positions.flattened(carrier)
 
 
+@exits.finite()
 def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | str | None = None) -> Kernel:
     r"""NNGP and NTK of a network at infinite width, exact at order n^0.
 
@@ -298,4 +298,4 @@ def warn_if_inaccurate(error: Any, dtype: Any) -> None:
     if not is_traced(error) and float(error) > tolerance:
         estimate = f"Gaussian expectations have an estimated relative error of {float(error):.1e}."
         message = f"{estimate} If the activation has kinks, declare them: lg.activation(fn, kinks=(...))."
-        warnings.warn(message, AccuracyWarning, stacklevel=3)
+        warn(message, AccuracyWarning)

@@ -10,7 +10,7 @@ from largen.prediction import flow, memory
 from largen.prediction.finite.ensemble import NEEDED, trained_ensemble
 from largen.prediction.finite.network import trained_network
 from largen.prediction.posterior.observed import groups
-from largen.prediction.predict import ONE, WIRED, Prediction
+from largen.prediction.predict import LONELY, ONE, WIRED, Prediction, amplified, first_order, said_noise
 from largen.prediction.spectrum import Condition, Factorization, condition, namespace
 from largen.types import Array, is_traced, island
 
@@ -39,16 +39,21 @@ def ensemble(net: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow
     mean = [np.concatenate([one.mean for one in at], axis=1) for at in found]
     cov = [np.concatenate([np.einsum("beii->ibe", one.cov) for one in at]) for at in found]
     first, size = found[0][0], max(one.size for at in found for one in at)
+    trusted = _trusted(first.factorization, plan, 1, size, f"too narrow or too deep for first order in 1/{t.width}")
+    whole, broken = first_order(_timed([c[0] if len(c) == 1 else c for c in cov], plan), first.prior, amplified(trusted, t.error))
+    noise, unsaid = said_noise(plan.how, ridge)
     return Prediction(
         mean=xp.asarray(_timed(mean, plan), dtype=X.dtype),
-        cov=xp.asarray(_timed([c[0] if len(c) == 1 else c for c in cov], plan), dtype=X.dtype),
+        cov=xp.asarray(whole, dtype=X.dtype),
         initial_variance=xp.asarray(first.prior, dtype=X.dtype),
         time=plan.time,
         how=plan.how,
         source="ensemble of networks to order 1/n (PDLT inf.81-83 solved, at the end inf.155 corrected; covariance by Wick contraction)",
-        condition=_trusted(first.factorization, plan, 1, size, f"too narrow or too deep for first order in 1/{t.width}"),
+        condition=trusted,
         order=1,
-        missing={"across": WIRED} if parts[0].shape[1] > 1 else {},
+        error=xp.asarray(t.error, dtype=X.dtype),
+        noise=noise,
+        missing=({"across": WIRED} if parts[0].shape[1] > 1 else {}) | unsaid | broken,
     )
 
 
@@ -76,7 +81,8 @@ def single(net: Any, params: Any, X: Array, y: Array, X_test: Array, rates: Any,
         source="one network with its own NTK, dNTK and ddNTKs, error of order 1/n^2 (PDLT inf.81-83 solved, at the end inf.141)",
         condition=_trusted(found[0].factorization, plan, y.shape[1], size, "this network moves too far for second order in its curvature"),
         order=1,
-        missing={"cov": ONE, "initial_variance": ONE},
+        noise=None,
+        missing=dict.fromkeys(LONELY, ONE),
     )
 
 

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import jax
 
-from largen.prediction.gram.tiles import Stretch, Values, empty, stretches
+from largen.prediction.gram.tiles import Stretch, Values, empty, put, stretches
 
 Place = tuple[int, int]  # row and column of a block among blocks
 
@@ -84,11 +84,8 @@ def compute(
             values = engine.tile(first, second)
         lower = slice(first.new - rows.start, first.stop - rows.start)
         right = slice(second.new - columns.start, second.stop - columns.start)
-        for whole, part in zip(out, values, strict=True):
-            new = part[first.new - first.start :, second.new - second.start :]
-            whole[lower, right] = new
-            if layout.same and place[0] == place[1] and first != second:
-                whole[right, lower] = new.T
+        K, Theta = (part[first.new - first.start :, second.new - second.start :] for part in values)
+        put(out, (K, Theta), (lower, right), layout.same and place[0] == place[1] and first != second)
 
     with ThreadPoolExecutor(max(1, threads)) as pool:
         for _ in pool.map(one, layout.pairs(place)):

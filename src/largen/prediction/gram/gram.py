@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.branches import settled
 from largen.architecture.nodes import Serial, network
 from largen.architecture.spatial import outputs_of
@@ -36,6 +36,7 @@ from largen.theory.kernels import Kernel, kernel, warn_if_inaccurate
 from largen.types import Array, is_traced, island
 
 
+@exits.finite("nngp", "ntk")  # every tile is looked at where it is made
 def gram(
     net: Any,
     X: Any,

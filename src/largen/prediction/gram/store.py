@@ -10,7 +10,6 @@ import json
 import os
 import time
 import uuid
-import warnings
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict
@@ -20,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from largen.architecture.text import dumps
-from largen.errors import InputError, StoreWarning
+from largen.errors import InputError, StoreWarning, warn
 from largen.prediction.gram.blocks import Layout, Place
 from largen.prediction.gram.tiles import Values
 
@@ -198,4 +197,4 @@ def warn_of_damage(path: Path, damaged: list[Place]) -> None:
     if damaged:
         which = ", ".join(map(str, damaged[:5])) + (", ..." if len(damaged) > 5 else "")
         message = f"{len(damaged)} finished blocks of {str(path)!r} are not as they were written ({which}): they are computed again."
-        warnings.warn(message, StoreWarning, stacklevel=5)
+        warn(message, StoreWarning)

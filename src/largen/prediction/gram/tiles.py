@@ -16,6 +16,8 @@ from typing import Any
 
 import numpy as np
 
+from largen import exits
+
 ALIGNED = 64  # bytes: JAX takes arrays that begin there without a copy
 
 Values = tuple[np.ndarray, np.ndarray]  # K and Theta of one tile
@@ -78,6 +80,16 @@ def symmetric(a: np.ndarray) -> np.ndarray:
     return np.where(_lower(len(a)), a.T, a)
 
 
+def put(whole: Values, values: Values, at: tuple[slice, slice], mirrored: bool) -> None:
+    """Write what is new of a tile, and its transpose if `mirrored`; refuse numbers that are not finite in the dtype of the result."""
+    for name, out, new in zip(("nngp", "ntk"), whole, values, strict=True):
+        with np.errstate(over="ignore", invalid="ignore"):  # the cast to a shorter dtype
+            out[at] = new
+        exits.require(out[at], f"`.{name}` of `gram`")  # here, where it is still in the cache
+        if mirrored:
+            out[at[::-1]] = new.T
+
+
 def fill(n1: int, n2: int, size: int, same: bool, dtype: Any, tile: Callable[[Stretch, Stretch], Values], progress: bool) -> Values:
     """(K, Theta), (n1, n2), from `tile(rows, columns)`, one thread a core."""
     out = empty((n1, n2), dtype), empty((n1, n2), dtype)
@@ -86,11 +98,8 @@ def fill(n1: int, n2: int, size: int, same: bool, dtype: Any, tile: Callable[[St
     def one(place: tuple[Stretch, Stretch]) -> None:
         rows, columns = place
         lower, right = slice(rows.new, rows.stop), slice(columns.new, columns.stop)
-        for whole, part in zip(out, tile(rows, columns), strict=True):
-            new = part[rows.new - rows.start :, columns.new - columns.start :]
-            whole[lower, right] = new
-            if same and rows != columns:
-                whole[right, lower] = new.T
+        K, Theta = (part[rows.new - rows.start :, columns.new - columns.start :] for part in tile(rows, columns))
+        put(out, (K, Theta), (lower, right), same and rows != columns)
 
     with ThreadPoolExecutor(min(os.cpu_count() or 1, len(work))) as pool:
         for done, _ in enumerate(pool.map(one, work), 1):

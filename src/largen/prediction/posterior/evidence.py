@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.prediction import memory
@@ -42,6 +42,7 @@ class Evidence:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
+@exits.finite()
 def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
     """The log marginal likelihood log p(y | X, net) of targets under the prior over networks, a number.
 
@@ -69,6 +70,7 @@ def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
     return evidence_parts(net, X, y, ridge, order).log
 
 
+@exits.finite()
 def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Evidence:
     """The log evidence and what it is made of. Arguments and errors as of `lg.evidence`; returns an `Evidence`.
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.prediction.posterior.evidence import evidence
@@ -43,6 +43,7 @@ class Fit:
     order: int
 
 
+@exits.finite("errors")
 def fit(
     net: Any,
     X: Any,

@@ -90,6 +90,13 @@ def traced(G: Any, y: Any, ridge: Any = 0.0) -> Observed:
 
 def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     """(K, K1, V, n) of the outputs at the points X (N, features) in float64; V/n and K1/n are covariance and shift of their metric.
+    Raises as `expansion`."""
+    out = expansion(net, X)
+    return np.asarray(out.K), np.asarray(out.K1), np.asarray(out.V), out.width
+
+
+def expansion(net: Any, X: Any) -> Any:
+    """The `lg.Corrections` of the outputs at the points X in float64: K, K1 and V.
 
     Raises `UnsupportedError` for what is no chain and for a last layer with a skip connection, `InputError` for traced values.
     """
@@ -100,8 +107,7 @@ def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
         need = "concrete values: the tensors of order 1/n are computed on grids chosen by value"
         raise InputError("net, X", "traced values", need, "Call it outside jit, grad and vmap; lg.evidence(order=1) has a gradient.")
     with island():
-        out = corrections(net, np.asarray(X, np.float64), tensors=("K", "K1", "V"))
-    return np.asarray(out.K), np.asarray(out.K1), np.asarray(out.V), out.width
+        return corrections(net, np.asarray(X, np.float64), tensors=("K", "K1", "V"))
 
 
 def traced_tensors(net: Any, X: Any) -> tuple[Any, Any, Any, int]:

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 
 from largen.prediction.posterior.bayes import bayes
-from largen.prediction.posterior.observed import groups, tensors
-from largen.prediction.predict import WIRED, Prediction
+from largen.prediction.posterior.observed import expansion, groups
+from largen.prediction.predict import WIRED, Prediction, amplified, first_order, said_noise
 from largen.prediction.spectrum import namespace
 from largen.types import Array, island
 
@@ -32,7 +32,8 @@ def posterior(net: Any, X: Array, columns: Array, X_test: Array, ridge: Any = 0.
     (1, (2, 1), (2, 2), True)
     """
     xp, n, dtype = namespace(X, columns, X_test), len(X), X.dtype
-    K, K1, V, width = tensors(net, np.concatenate([np.asarray(X), np.asarray(X_test)]))
+    t = expansion(net, np.concatenate([np.asarray(X), np.asarray(X_test)]))
+    K, K1, V, width, error = np.asarray(t.K), np.asarray(t.K1), np.asarray(t.V), t.width, float(t.error)
     parts = [bayes(K, K1, V, width, np.asarray(y, np.float64), ridge) for y in groups(net, columns)]
     covs = [np.einsum("beii->ibe", part.cov) for part in parts]
     cov = np.concatenate(covs)
@@ -40,15 +41,19 @@ def posterior(net: Any, X: Array, columns: Array, X_test: Array, ridge: Any = 0.
     trust = seen.condition.trust
     if spread > LARGE:
         trust = f"poor: the log likelihood varies between networks by {spread:.2g}, too much for first order in 1/{width}"
+    whole, broken = first_order(cov[0] if len(cov) == 1 else cov, parts[0].prior.diagonal(), amplified(seen.condition, error))
+    noise, unsaid = said_noise("bayes", ridge)
     with island(X):
         return Prediction(
             mean=xp.asarray(np.concatenate([part.mean for part in parts], axis=1), dtype=dtype),
-            cov=xp.asarray(cov[0] if len(cov) == 1 else cov, dtype=dtype),
+            cov=xp.asarray(whole, dtype=dtype),
             initial_variance=xp.asarray((K + K1 / width).diagonal()[n:], dtype=dtype),
             time=np.inf,
             how="bayes",
             source=SOURCE,
             condition=replace(seen.condition, trust=trust),
             order=1,
-            missing={} if cov.shape[0] == 1 else {"across": WIRED},
+            error=xp.asarray(error, dtype=dtype),
+            noise=noise,
+            missing=({} if cov.shape[0] == 1 else {"across": WIRED}) | unsaid | broken,
         )

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
 from largen.errors import InputError
@@ -34,6 +34,7 @@ class RepresentationUpdate:
     spread: float
 
 
+@exits.finite()
 def representation_update(net: Any, X: Any, y: Any, ridge: Any = 0.0, X_other: Any = None) -> RepresentationUpdate:
     """How observing (X, y) changes the second moments of the last hidden layer, to order 1/n (PDLT 6.90, 6.99, 6.104).
 
@@ -72,6 +73,7 @@ def representation_update(net: Any, X: Any, y: Any, ridge: Any = 0.0, X_other: A
     return RepresentationUpdate(change, prior, n, spread)
 
 
+@exits.finite()
 def conditional_variance(net: Any, X: Any, z: Any, ridge: Any = 0.0) -> Array:
     """Covariance (N, N) of one output at the points X, given the values z of other outputs there, to order 1/n (PDLT 6.78).
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.critical import critical
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.errors import InputError, SingularKernelError, UnsupportedError
@@ -36,6 +36,7 @@ class EvidenceScan:
     caution: str
 
 
+@exits.finite("log")
 def evidence_scan(
     net: Any, X: Any, y: Any, C_W: Any, C_b: Any = 0.0, depths: Sequence[int] | int | None = None, ridge: Any = 0.0, order: int = 0
 ) -> EvidenceScan:

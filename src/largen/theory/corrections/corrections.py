@@ -7,7 +7,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door, memory
+from largen import door, exits, memory
 from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous
 from largen.architecture.chain import Layer, chain
@@ -79,6 +79,7 @@ class Corrections:
     standard_errors: Mapping[str, Any] = field(default_factory=dict)
 
 
+@exits.finite()
 def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = None, tensors: Iterable[str] | None = None) -> Corrections:
     r"""The first corrections in 1/n to the statistics of a network at initialisation, of its outputs and of its NTK.
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import activation
 from largen.errors import InputError
 from largen.gaussian import hermite, piecewise
@@ -32,6 +32,7 @@ class Couplings:
     quartic: Array
 
 
+@exits.finite()
 def couplings(K: Any, V: Any, K1: Any, n: int, neurons: int = 1) -> Couplings:
     """The quadratic and quartic coupling of a layer's action for `neurons` = m retained neurons (PDLT 4.82, 4.108, 4.109).
 
@@ -64,6 +65,7 @@ def couplings(K: Any, V: Any, K1: Any, n: int, neurons: int = 1) -> Couplings:
     return Couplings(up - up @ shift @ up, k + shift, raised)
 
 
+@exits.finite()
 def neuron_covariance(F: Any, H: Any, K: Any, V: Any, n: int, kinks: tuple[float, ...] = ()) -> Array:
     """Cov[F(z_i(x_a)), H(z_j(x_b))] of two different neurons of one layer, to order 1/n: (N, N) for a, b (PDLT 4.64, inverse-free).
 
@@ -107,6 +109,7 @@ class Running:
     kind: str
 
 
+@exits.finite()
 def running(coupling: Any) -> Running:
     """Whether a dimensionless coupling is relevant, marginal or irrelevant under the flow with depth (PDLT 4.6, 5.129).
 

@@ -22,7 +22,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.dual import moment
 from largen.architecture.chain import Layer
 from largen.errors import InputError
@@ -56,6 +56,7 @@ class GradientLaw:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
+@exits.finite()
 def gradient_law(net: Any, X: Any = None) -> GradientLaw:
     """The norm of backpropagated gradients at initialisation, dz^(L)_i/dz^(l) over the units of each layer, at finite width.
 

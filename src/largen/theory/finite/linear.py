@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door, memory
+from largen import door, exits, memory
 from largen.errors import UnsupportedError
 from largen.theory.finite.factors import LINEAR, concrete_chain
 from largen.types import Array
@@ -38,6 +38,7 @@ class DeepLinear:
     cumulants: tuple[Array, ...]
 
 
+@exits.finite()
 def deep_linear(net: Any, X: Any, order: int = 2) -> DeepLinear:
     """The 2-, 4-, ..., 2 x `order`-point correlators of a deep linear network, exact in the widths (PDLT 3.14-3.57).
 

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import door, memory
+from largen import door, exits, memory
 from largen.architecture.chain import plain
 from largen.errors import InputError
 from largen.gaussian import pair as pairs
@@ -22,6 +22,7 @@ from largen.types import Array, hand_back, island
 BLOCK = 2**20  # normal numbers drawn at once: one size for all networks, since compiling a generator takes longest
 
 
+@exits.finite()
 def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
     """Draws of the metric Ghat of every layer of a finite network: (draws, L, N, N), in the dtype of X.
 

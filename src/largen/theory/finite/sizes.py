@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.errors import InputError, UnsupportedError
 from largen.theory.finite.factors import DIGITS, concrete_chain, excess, factor, powers, second_moment, slopes_of
 
@@ -47,6 +47,7 @@ class SizeMoments:
     cutoff: np.ndarray
 
 
+@exits.finite()
 def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     """Exact moments of the size of signals at finite width, for scale-invariant activations, C_b = 0 and one input.
 

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.dual import dual
 from largen.activations.statistics import Statistics, root, statistics
@@ -51,6 +51,7 @@ class FixedPoints:
     searched: tuple[float, float]
 
 
+@exits.finite("xi_q", "xi_c")
 def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float, C_b: float) -> FixedPoints:
     """All fixed points of kernel and correlation at (C_W, C_b), and their depth scales, at infinite width.
 

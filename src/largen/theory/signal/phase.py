@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import BPoly, CubicHermiteSpline, RectBivariateSpline
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.statistics import Statistics, statistics
 from largen.errors import InputError
@@ -28,7 +28,8 @@ class PhaseDiagram:
     """What `lg.phase_diagram` returns. Arrays of shape (a, b), entry [i, j] at `C_W[i]`, `C_b[j]`.
 
     `K`: the kernel that deep layers settle at from K = 1 (infinite in the divergent phase); `chi_par`, `chi_perp` there; `c`: the
-    correlation that distinct points settle at; `xi_q`, `xi_c`: depth scales in layers; `phase`: "ordered", "chaotic",
+    correlation that distinct points settle at; `xi_q`, `xi_c`: depth scales in layers, infinite at criticality; all these are NaN in the
+    divergent phase. `phase`: "ordered", "chaotic",
     "critical", "divergent". `edge` (2, m): (C_W, C_b) along the line chi_perp = 1 between order and chaos, one point per K* in `edge_K`.
     Order n^0; relative error of K, chi and xi_q below 1e-7, of c and xi_c below 1e-4 (K* above `searched[1]` counts as divergent).
     """
@@ -48,6 +49,7 @@ class PhaseDiagram:
     searched: tuple[float, float]
 
 
+@exits.finite("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c")
 def phase_diagram(activation: str | Callable[[Any], Any] | Activation, C_W: Any, C_b: Any) -> PhaseDiagram:
     """Order, chaos and depth scales over a grid of (C_W, C_b) at infinite width; `lg.figure` draws it.
 

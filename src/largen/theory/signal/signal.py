@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.dual import moment
 from largen.architecture.branches import Identity, LayerNorm, Sum, settled
 from largen.architecture.levels import levels
@@ -49,6 +49,7 @@ class Signal:
     error: Array
 
 
+@exits.finite()
 def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
     r"""Signal propagation through a network at infinite width: sizes, correlations, susceptibilities, gradients, level by level.
 

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import activation as as_activation
 from largen.activations.statistics import statistics
 from largen.architecture.nodes import Act, network
@@ -46,6 +46,7 @@ class TwoPoints:
     missing: dict[str, str] = field(default_factory=dict)
 
 
+@exits.finite()
 @float64
 def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     """Midpoint, size difference and distance of two points at every level, exact and to leading order in their difference.
@@ -97,6 +98,7 @@ class Angles:
     crossover: np.ndarray
 
 
+@exits.finite("crossover")
 def angles(activation: Any, psi: Any, layers: int) -> Angles:
     """The angle between two points, layer by layer, for a scale-invariant activation at criticality, at any angle.
 
