@@ -77,6 +77,7 @@ def compute(
     shape = rows.stop - rows.start, columns.stop - columns.start
     out = empty(shape, dtype), empty(shape, dtype)
 
+    @np.errstate(over="ignore", invalid="ignore")  # whoever writes the block looks at what came of it
     def one(pair: tuple[Stretch, Stretch]) -> None:
         if stop is not None and stop.is_set():
             raise Stopped
@@ -87,8 +88,7 @@ def compute(
         right = slice(second.new - columns.start, second.stop - columns.start)
         for whole, part in zip(out, values, strict=True):
             new = part[first.new - first.start :, second.new - second.start :]
-            with np.errstate(over="ignore"):  # whoever writes the block looks at what came of it
-                whole[lower, right] = new
+            whole[lower, right] = new
             if layout.same and place[0] == place[1] and first != second:
                 whole[right, lower] = new.T
 

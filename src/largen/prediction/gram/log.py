@@ -34,7 +34,7 @@ def checksum(record: dict[str, Any], key: str = "") -> str:
 
 def lines(path: Path, key: str) -> Iterator[dict[str, Any]]:
     """The whole lines of all logs of the store whose checksum is `key`."""
-    for file in sorted((path / "log").glob("*.jsonl")):
+    for file in sorted(file for file in (path / "log").glob("*.jsonl") if file.is_file()):
         with suppress(OSError):  # a file that cannot be read is as good as none
             for text in file.read_bytes().split(b"\n"):
                 with suppress(ValueError, RecursionError):  # no UTF-8, no JSON, numbers or brackets without end

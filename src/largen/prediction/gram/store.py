@@ -211,7 +211,7 @@ def _metadata(about: dict[str, Any], layout: Layout) -> dict[str, str]:
 def _json(file: Path) -> dict[str, Any]:
     """What a file of metadata says; nothing where it is gone or damaged."""
     with suppress(OSError, ValueError, RecursionError):
-        found = json.loads(file.read_bytes())
+        found = json.loads(file.read_bytes()) if file.is_file() else None
         if isinstance(found, dict):
             return found
     return {}

@@ -105,12 +105,15 @@ def _in_a_sentence(path: Path) -> Iterator[None]:
 def _refused(path: Path, error: OSError, after: str = "") -> InputError:
     """What the file system said, in a sentence."""
     if error.errno in FULL:
-        return InputError("store", f"{named(path)}, whose disk is full{after}", "more room", "What is done stays: make room and repeat the same call.")
+        return InputError(
+            "store", f"{named(path)}, whose disk is full{after}", "more room", "What is done stays: make room and repeat the same call."
+        )
     file = error.filename2 or error.filename
     where = os.path.relpath(os.fsdecode(file), path) if isinstance(file, (str, bytes)) else "."
     inside = "" if where.startswith(".") else f" at {named(where)}"
     got = f"{named(path)}, where the system says{inside}: {error.strerror or 'gone while in use'}"
-    return InputError("store", got, "a path where files can be read, and written unless the store is finished")
+    need = "a path where files can be read, and written unless the store is finished"
+    return InputError("store", got, need, "Mend that, then repeat the call: what is done stays.")
 
 
 def _together(moment: str) -> None:
