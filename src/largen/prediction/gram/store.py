@@ -26,7 +26,7 @@ from largen.prediction.gram.tiles import Values
 
 FORMAT, VERSION = "largen-gram", 2
 ARRAYS = ("nngp", "ntk")
-METADATA = ("zarr.json", *(f"{name}/zarr.json" for name in ARRAYS))
+METADATA = (*(f"{name}/zarr.json" for name in ARRAYS), "zarr.json")  # in the order in which they are written: the last tells a store
 NAMES = {"network": "network", "rates": "rates", "X": "points X", "X2": "points X2", "dtype": "dtype"}
 ANEW = "Give another path, or delete that folder to begin anew."
 
@@ -68,7 +68,7 @@ class Store:
     """An open store: its layout, its arrays, its log. One that is only read has all its blocks, or reading raises."""
 
     def __init__(self, path: Path, header: Header, writable: bool = False) -> None:
-        self.path, self.layout, self.key = path, header.layout, header.key
+        self.path, self.header, self.layout = path, header, header.layout
         package = zarr()
         if writable:
             files = package.storage.LocalStore(path)
@@ -109,7 +109,7 @@ class Store:
         return max((line["error"] for line in self._blocks()), default=0.0)
 
     def _blocks(self) -> list[dict[str, Any]]:
-        return [line for line in lines(self.path, self.key) if line["event"] == "block"]
+        return [line for line in lines(self.path, self.header.key) if line["event"] == "block"]
 
 
 def place(store: Any) -> Path:
@@ -135,8 +135,9 @@ def is_new(path: Path) -> bool:
         raise InputError("store", f"{named(path)}, a file", NEED)
     folders = [path / name for name in ("log", *ARRAYS)]
     inside = [*path.iterdir(), *(file for folder in folders if folder.is_dir() for file in folder.iterdir())]
-    empty = {path / "log" / "0.jsonl"}
-    return all(file in folders or file.suffix == ".partial" or (file in empty and file.stat().st_size == 0) for file in inside)
+    begun = {*folders, *(path / name for name in METADATA[:-1])}
+    empty = path / "log" / "0.jsonl"
+    return all(file in begun or file.suffix == ".partial" or (file == empty and file.stat().st_size == 0) for file in inside)
 
 
 def create(path: Path, about: dict[str, Any], layout: Layout) -> None:
@@ -153,11 +154,11 @@ def read(path: Path, about: dict[str, Any], shape: tuple[int, int], rows: int) -
         raise InputError("store", f"{named(path)}, a folder that is no store of lg.gram", NEED)
     whole = [record for record in records if record.get("version") == VERSION and _is_whole(record)]
     if not whole:
-        version = records[0].get("version")
+        version = records[-1].get("version")
         if version != VERSION:
             raise InputError("store", f"{named(path)}, a store of version {version!r:.10}", f"one of version {VERSION}", ANEW)
         raise InputError("store", f"{named(path)}, whose metadata are damaged", NEED, ANEW)
-    there = whole[0]
+    there = whole[-1]
     _check_same(path, there, about)
     tile, across = there["layout"]["tile"], there["layout"]["across"]
     layout = Layout(*shape, about["X2"] is None, tile, across)
@@ -169,7 +170,9 @@ def read(path: Path, about: dict[str, Any], shape: tuple[int, int], rows: int) -
 
 
 def restore(path: Path, about: dict[str, Any], header: Header) -> None:
-    """Write again the metadata that are not as they follow from the header."""
+    """Write again the metadata that are not as they follow from the header, if they still are not."""
+    if not header.wrong:
+        return
     for name, text in _metadata(about, header.layout).items():
         if name in header.wrong:
             _put(path / name, text)

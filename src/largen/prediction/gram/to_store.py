@@ -21,7 +21,7 @@ from largen.errors import InputError
 from largen.prediction.gram import store as on_disk
 from largen.prediction.gram.blocks import Layout, Place
 from largen.prediction.gram.log import Log, named
-from largen.prediction.gram.store import Header, Store
+from largen.prediction.gram.store import Store
 from largen.prediction.gram.workers import Build, Done, Job, check_client, on_cluster, on_devices
 from largen.theory.kernels import Kernel
 
@@ -65,7 +65,7 @@ def to_store(store: Any, about: dict[str, Any], build: Build, n: tuple[int, int]
 
 def _fill(there: Store, log: Log, about: dict[str, Any], build: Build, every: int, left: list[Place], progress: bool, cluster: Any) -> None:
     """Compute what is missing, while no other run writes."""
-    path, header = there.path, Header(there.layout, there.key)
+    path, header = there.path, there.header
     if log.writer == 0:
         on_disk.sweep(path)
     _together("nothing half written is left")
@@ -105,9 +105,8 @@ def _in_a_sentence(path: Path) -> Iterator[None]:
 def _refused(path: Path, error: OSError, after: str = "") -> InputError:
     """What the file system said, in a sentence."""
     if error.errno in FULL:
-        return InputError(
-            "store", f"{named(path)}, whose disk is full{after}", "more room", "What is done stays: make room and repeat the same call."
-        )
+        fix = "What is done stays: make room and repeat the same call."
+        return InputError("store", f"{named(path)}, whose disk is full{after}", "more room", fix)
     file = error.filename2 or error.filename
     where = os.path.relpath(os.fsdecode(file), path) if isinstance(file, (str, bytes)) else "."
     inside = "" if where.startswith(".") else f" at {named(where)}"
@@ -141,10 +140,9 @@ def _prepare(path: Path, about: dict[str, Any], build: Build, n: tuple[int, int]
         with closing(Log(path, 0)):
             if on_disk.is_new(path):  # nobody was quicker
                 on_disk.create(path, about, _layout(about, build, n, rows))
-    header = on_disk.read(path, about, n, rows)
-    if header.wrong:
+    if on_disk.read(path, about, n, rows).wrong:
         with closing(Log(path, 0)):
-            on_disk.restore(path, about, header)
+            on_disk.restore(path, about, on_disk.read(path, about, n, rows))
 
 
 def _layout(about: dict[str, Any], build: Build, n: tuple[int, int], rows: int) -> Layout:
