@@ -59,4 +59,4 @@ class AccuracyWarning(UserWarning):
 
 
 class StoreWarning(UserWarning):
-    """Blocks of a store that were no longer as they were written, and are computed again; the message says which."""
+    """Blocks or metadata of a store that were no longer as they were written, and are made again; the message says which."""

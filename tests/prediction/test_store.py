@@ -4,13 +4,16 @@ import errno
 import hashlib
 import json
 import os
-import random
+import pickle
+import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -24,12 +27,15 @@ import largen as lg
 from largen.errors import InputError, StoreWarning
 from largen.prediction.gram import plan, to_store
 from largen.prediction.gram.blocks import Layout
-from largen.prediction.gram.store import Log, Store
+from largen.prediction.gram.gram import _Plain
+from largen.prediction.gram.log import Log
+from largen.prediction.gram.store import Store
 
 N, D = 203, 30
 RELU = lg.mlp(widths=[8, 8], out=1, activation="relu", C_W=2.0)
 GELU = lg.mlp(widths=[8, 8], out=1, activation="gelu", C_W=2.0, C_b=0.1)
 CNN = lg.Conv(4, 3, C_W=2.0) >> lg.Flatten() >> lg.Dense(1)
+BENCHMARKS = Path(__file__).resolve().parents[2] / "benchmarks"
 BLOCKS = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
 
 
@@ -121,15 +127,16 @@ class Fails:
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), RuntimeError("broken")])
-def test_interrupted_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, capsys: Any) -> None:
+def test_interrupted_and_resumed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     X = points()
     lg.gram(RELU, X, store=tmp_path / "whole")
     for blocks in (0, 2, 1):
-        with monkeypatch.context() as patched, pytest.raises(type(error)):
+        with monkeypatch.context() as patched, pytest.raises(type(error)) as caught:
             Fails(patched, blocks, error)
             lg.gram(RELU, X, store=tmp_path / "cut")
-    if isinstance(error, KeyboardInterrupt):
-        assert "the same call goes on" in capsys.readouterr().err
+        if isinstance(error, KeyboardInterrupt):
+            assert re.fullmatch(r"stopped; \d of 6 blocks are in .*, the same call goes on\.", str(caught.value))
+            assert caught.value.__suppress_context__  # nothing of threads
     lg.gram(RELU, X, store=tmp_path / "cut")
     assert sorted(log(tmp_path / "cut")) == BLOCKS
     assert content(tmp_path / "cut") == content(tmp_path / "whole")
@@ -180,6 +187,203 @@ def test_a_damaged_block_is_found_and_computed_again(tmp_path: Path, how: str, c
     lg.gram(RELU, X, store=path)
 
 
+METADATA = ("zarr.json", "nngp/zarr.json", "ntk/zarr.json")
+
+
+def record(metadata: Any) -> Any:
+    return metadata["attributes"]["largen-gram"]
+
+
+EDITS: dict[str, Any] = {
+    "shape": lambda m: m.update(shape=[248, 248]),
+    "data type": lambda m: m.update(data_type="int32"),
+    "chunks": lambda m: m.update(chunk_grid={"name": "regular", "configuration": {"chunk_shape": [40, 40]}}),
+    "codecs": lambda m: m.update(codecs=m.get("codecs", [])[:1]),
+    "fill value": lambda m: m.update(fill_value=0),
+    "separator": lambda m: m.update(chunk_key_encoding={"name": "default", "configuration": {"separator": "."}}),
+    "format": lambda m: m.update(zarr_format=2),
+    "kind": lambda m: m.update(node_type="group" if m["node_type"] == "array" else "array"),
+    "tile": lambda m: record(m)["layout"].update(tile=20),
+    "across": lambda m: record(m)["layout"].update(across=0),
+    "n1": lambda m: record(m)["layout"].update(n1=201),
+    "another network": lambda m: record(m)["network"][0].update(C_W=1.0),
+    "dtype": lambda m: record(m).update(dtype="float64"),
+    "version": lambda m: record(m).update(version=3),
+    "no layout": lambda m: record(m).pop("layout"),
+    "no checksum": lambda m: record(m).pop("check"),
+    "no attributes": lambda m: m.pop("attributes"),
+    "attributes of others": lambda m: m.update(attributes=[1]),
+}
+TEXTS = {"no JSON": b"{", "no object": b"[1, 2]", "no UTF-8": b'{"a": "\xff"}', "deep": b"[" * 100_000, "digits": b"1" * 5000, "empty": b""}
+
+
+def spoil(file: Path, how: str) -> None:
+    if how in TEXTS:
+        file.write_bytes(TEXTS[how])
+    elif how == "gone":
+        file.unlink()
+    else:
+        metadata = json.loads(file.read_bytes())
+        EDITS[how](metadata)
+        file.write_text(json.dumps(metadata, indent=2))
+
+
+def test_metadata_are_compared_with_the_request(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, path, part = points(), tmp_path / "k", tmp_path / "part"
+    wanted = lg.gram(RELU, X, store=path)
+    values, before = wanted.ntk[:], content(path)
+    with monkeypatch.context() as patched, pytest.raises(RuntimeError):
+        Fails(patched, 2, RuntimeError())
+        lg.gram(RELU, X, store=part)
+    for how in (*EDITS, *TEXTS, "gone"):
+        for name in METADATA:
+            spoil(path / name, how)
+            if content(path) == before:  # the group has no such key
+                continue
+            with pytest.warns(StoreWarning, match=f"Metadata of the store .*{name}.*written again"):
+                out = lg.gram(RELU, X, store=path)
+            assert content(path) == before, (how, name)
+            np.testing.assert_array_equal(out.ntk[:], values)
+    for how in ("tile", "n1", "across", "no layout", "no checksum", "no UTF-8", "gone", "version"):
+        copy = Path(shutil.copytree(part, tmp_path / how))
+        for name in METADATA:
+            spoil(copy / name, how)
+        with pytest.raises(InputError, match=r"damaged|no store|of version 3"):
+            lg.gram(RELU, X, store=copy)
+    assert log(path, "damaged") == [] and sorted(log(path)) == BLOCKS
+
+
+@pytest.mark.filterwarnings("ignore::zarr.errors.ZarrUserWarning")
+def test_what_users_add_to_metadata_stays(tmp_path: Path) -> None:
+    X, path = points(), tmp_path / "k"
+    lg.gram(RELU, X, store=path)
+    zarr.open_array(path / "ntk").attrs["note"] = "mine"
+    zarr.consolidate_metadata(path)
+    lg.gram(RELU, X, store=path)
+    group: Any = zarr.open_group(path, mode="r")
+    assert group["ntk"].attrs["note"] == "mine" and group["ntk"].attrs["largen-gram"]["version"] == 2
+
+
+def test_a_store_of_an_older_version_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    zarr.create_group(path, attributes={"largen-gram": {"version": 1, "layout": {"n1": 3}}})
+    with pytest.raises(InputError, match="a store of version 1; needed one of version 2"):
+        lg.gram(RELU, points(), store=path)
+
+
+def test_lines_of_the_log_that_are_not_as_they_were_written_count_for_nothing(tmp_path: Path) -> None:
+    X, path, other = points(), tmp_path / "k", tmp_path / "other"
+    wanted = lg.gram(GELU, X, store=path)
+    lg.gram(GELU, X + 1, store=other)
+    before, file = content(path), path / "log" / "0.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True)
+    first = json.loads(lines[1])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Log, "__init__", lambda *_: pytest.fail("nothing is to be written"))
+        for junk in (b"\xff\xfe\n", b"3\n", b"[]\n", b"{}\n", b"null\n", b"[" * 50_000 + b"\n", b"9" * 5000 + b"\n", b'{"event": "blo'):
+            file.write_bytes(junk + b"\n" + b"".join(lines) + junk)
+            assert_same(lg.gram(GELU, X, store=path), wanted)
+    for changed in (
+        {**first, "error": 0.035},
+        {**first, "block": [2, 2]},
+        {"blocc": 0, **{key: value for key, value in first.items() if key != "block"}},
+        {key: value for key, value in first.items() if key != "sha256"},
+        {**first, "event": "other"},
+    ):
+        file.write_bytes(lines[0] + json.dumps(changed).encode() + b"\n" + b"".join(lines[2:]))
+        assert_same(lg.gram(GELU, X, store=path), wanted)
+        assert len(file.read_bytes().splitlines()) == len(lines) + 2  # "opened", and the block again
+    for name in ("0.jsonl", "1.jsonl"):  # of another store: blocks of the same places
+        shutil.copy(other / "log" / "0.jsonl", path / "log" / name)
+    assert_same(lg.gram(GELU, X, store=path), wanted)
+    assert content(path) == before and len(file.read_bytes().splitlines()) == 14
+
+
+def test_a_finished_store_is_only_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, path = points(), tmp_path / "k"
+    wanted = lg.gram(RELU, X, store=path)
+
+    def read_only(*_: Any) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path / "log" / "0.jsonl"))
+
+    for name in ("mkdir", "unlink", "write_text", "write_bytes", "replace", "rename"):
+        monkeypatch.setattr(Path, name, read_only)
+    monkeypatch.setattr(os, "open", read_only)
+    assert_same(lg.gram(RELU, X, store=path), wanted)
+    monkeypatch.undo()
+    _small_blocks.__wrapped__(monkeypatch)  # type: ignore[attr-defined]
+    (path / "ntk" / "c" / "1" / "0").unlink()
+    monkeypatch.setattr(os, "open", read_only)
+    with pytest.raises(InputError, match=r"log/0.jsonl'?: Read-only file system; .*repeat the call"):
+        lg.gram(RELU, X, store=path)
+
+
+def test_blocks_that_are_lost_while_the_result_is_in_use(tmp_path: Path) -> None:
+    X, path = points(), tmp_path / "k"
+    out = lg.gram(RELU, X, store=path)
+    twin = pickle.loads(pickle.dumps(out.ntk))
+    for file, how, words in (
+        ("ntk/c/0/1", "gone", "is gone"),
+        ("ntk/c/1/1", "empty", "not as it was written"),
+        ("ntk/c/2/0", "a byte", "not as it was written"),
+    ):
+        data = (path / file).read_bytes()
+        (path / file).unlink() if how == "gone" else (path / file).write_bytes(DAMAGES[how](data))
+        for array in (out.ntk, twin):
+            with pytest.raises(InputError, match=f"whose block {file} .*{words}.*The same call of lg.gram computes it again"):
+                np.asarray(array)
+        np.testing.assert_array_equal(out.ntk[:80, :80], out.ntk[:80, :80].T)  # blocks that are there
+        (path / file).write_bytes(data)
+    assert np.isfinite(out.ntk[:]).all() and np.isfinite(twin[:]).all()
+
+
+def test_paths_that_cannot_be(tmp_path: Path) -> None:
+    X = points(30)
+    (tmp_path / "file").write_text("")
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "below")
+    (tmp_path / "mine" / "log").mkdir(parents=True)
+    (tmp_path / "mine" / "log" / "diary.txt").write_text("")
+    odd = [tmp_path / "file" / "below", tmp_path / "loop", tmp_path / "loop" / "below", tmp_path / "dangling", tmp_path / "mine"]
+    odd += [tmp_path / ("x" * 300), tmp_path / "\ud800", f"{tmp_path}/a\0b", "", "~nobody-of-that-name/k", "/proc/k", "/dev/null"]
+    for path in (*odd, b"bytes", object(), 3.0, ["k"], True):
+        with pytest.raises(InputError) as refused:
+            lg.gram(RELU, X, store=path)
+        assert refused.value.argument == "store" and "\n" not in str(refused.value) and len(str(refused.value)) < 400, path
+    assert {file.name for file in tmp_path.iterdir()} == {"file", "loop", "dangling", "mine"}
+    for taken in ("log", "ntk/c", "ntk/c/0", "ntk/c/0/0", "log/0.jsonl", "zarr.json"):
+        path = tmp_path / taken.replace("/", "-")
+        lg.gram(RELU, X, store=path)
+        shutil.rmtree(path / taken) if (path / taken).is_dir() else (path / taken).unlink()
+        (path / taken).mkdir() if taken in ("ntk/c/0/0", "log/0.jsonl", "zarr.json") else (path / taken).write_text("")
+        with pytest.raises(InputError, match=f"the system says at '{taken}.*repeat the call"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", StoreWarning)
+            lg.gram(RELU, X, store=path)
+
+
+def test_a_log_on_a_full_disk(tmp_path: Path) -> None:
+    X, path = points(30), tmp_path / "k"
+    lg.gram(RELU, X, store=path)
+    (path / "log" / "0.jsonl").unlink()
+    (path / "log" / "0.jsonl").symlink_to("/dev/full")
+    with pytest.raises(InputError, match=r"whose disk is full.*repeat the same call"):
+        lg.gram(RELU, X, store=path)
+    (path / "log" / "0.jsonl").unlink()
+    assert_same(lg.gram(RELU, X, store=path), lg.gram(RELU, X))
+
+
+def test_blocks_that_are_not_finite_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net, X = lg.mlp(widths=[8], out=1, activation="relu", C_W=1e6), points(60)
+    with pytest.raises(InputError, match=r"`X`.*the (nngp|ntk) has entries that are not finite in float16.*dtype=.float64. holds"):
+        lg.gram(net, X, dtype="float16", store=tmp_path / "k")
+    tile = _Plain.tile
+    monkeypatch.setattr(_Plain, "tile", lambda *args: tuple(np.where(a < a.mean(), np.nan, a) for a in tile(*args)))
+    with pytest.raises(InputError, match=r"`X`.*not finite in float64; needed.*C_W"):
+        lg.gram(net, X.astype(float), store=tmp_path / "n")
+    for path in (tmp_path / "k", tmp_path / "n"):
+        assert log(path) == [] and not list(path.rglob("c/*/*"))
+
+
 def test_another_kernel_is_refused_and_said_which(tmp_path: Path) -> None:
     X, path = points(), tmp_path / "k"
     lg.gram(RELU, X, store=path)
@@ -190,7 +394,7 @@ def test_another_kernel_is_refused_and_said_which(tmp_path: Path) -> None:
         (lambda: lg.gram(RELU, X + 1, store=path), r"points X: float32 \(203, 30\)"),
         (lambda: lg.gram(RELU, X, X, store=path), "points X2: X itself there"),
         (lambda: lg.gram(RELU, X, store=path, rates=(1.0, 1.0)), "rates: .*dense1"),
-        (lambda: lg.gram(RELU, X, store=path, dtype="float64"), r"dtype: float32 there, float64 here\); .*another path"),
+        (lambda: lg.gram(RELU, X, store=path, dtype="float64"), r"dtype: float32 there, float64 here\. .*another path"),
     ):
         with pytest.raises(InputError, match=words):
             call()
@@ -225,11 +429,16 @@ def test_a_path_that_is_no_store_is_refused(tmp_path: Path) -> None:
 def test_one_run_at_a_time(tmp_path: Path) -> None:
     X, path = points(), tmp_path / "k"
     lg.gram(RELU, X, store=path)
+    (path / "ntk/c/0/0").unlink()
     held = Log(path, 0)
     with pytest.raises(InputError, match="another process is writing"):
         lg.gram(RELU, X, store=path)
     held.close()
-    lg.gram(RELU, X, store=path)
+    with pytest.warns(StoreWarning):
+        lg.gram(RELU, X, store=path)
+    held = Log(path, 0)
+    lg.gram(RELU, X, store=path)  # what is finished is only read
+    held.close()
 
 
 @pytest.mark.parametrize(("package", "argument"), [("zarr", "store"), ("dask.distributed", "cluster")])
@@ -295,22 +504,56 @@ def wait_for(path: Path, blocks: int, process: subprocess.Popen[str] | None = No
     raise AssertionError("no blocks came")
 
 
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import damage  # pyright: ignore[reportMissingImports]
+
+    return damage
+
+
 @pytest.mark.slow
-def test_killed_at_any_time_and_resumed(tmp_path: Path) -> None:
-    path, times = tmp_path / "killed", random.Random(0)
-    for blocks in (3, 15):
-        process = start(path)
-        wait_for(path, blocks, process)
-        time.sleep(times.uniform(0, 0.1))
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-    (path / "ntk" / "c" / "0" / "0.abc.partial").write_bytes(b"cut off")  # where a kill came in the middle of a file
-    assert 15 <= len(log(path)) < 28
-    end(start(path))
-    assert len(log(path)) == len(set(log(path))) == 28 and not log(path, "damaged")
-    assert not list(path.rglob("*.partial"))
-    lg.gram(RELU, big(), store=tmp_path / "whole")
-    assert content(path) == content(tmp_path / "whole")
+def test_killed_at_any_time_and_resumed(script: Any, tmp_path: Path) -> None:
+    with script.small_blocks():
+        ends = script.kills(1, tmp_path, seed=1)
+    assert ends == {"SIGKILL, same bytes": 1, "SIGINT, same bytes": 1}
+
+
+@pytest.mark.slow
+def test_random_damages(script: Any, tmp_path: Path) -> None:
+    with script.small_blocks():
+        ends = script.damages(60, tmp_path)
+    assert ends["WRONG"] == 0 and ends.total() == 60 and ends["a repair that is said"] > 15 and len(ends) == 5, ends
+
+
+def test_runs_that_begin_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    X, write, lock = points(), Store.write, threading.Barrier(4)
+    ended: list[Any] = []
+
+    def slow(*args: Any) -> None:
+        time.sleep(0.1)
+        write(*args)
+
+    def run(path: Path) -> None:
+        lock.wait()
+        try:
+            ended.append(lg.gram(RELU, X, store=path))
+        except InputError as error:
+            ended.append(error)
+
+    lg.gram(RELU, X, store=tmp_path / "alone")
+    monkeypatch.setattr(Store, "write", slow)
+    for name in ("a", "b", "c"):
+        ended.clear()
+        threads = [threading.Thread(target=run, args=(tmp_path / name,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        refused = [error for error in ended if isinstance(error, InputError)]
+        assert len(refused) == 3 and all("another process is writing" in str(error) for error in refused), ended
+        assert content(tmp_path / name) == content(tmp_path / "alone")
+    assert {file.name for file in tmp_path.iterdir()} == {"alone", "a", "b", "c"}
 
 
 @pytest.mark.slow

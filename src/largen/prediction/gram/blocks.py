@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import jax
+import numpy as np
 
 from largen.prediction.gram.tiles import Stretch, Values, empty, put, stretches
 
@@ -76,6 +77,7 @@ def compute(
     shape = rows.stop - rows.start, columns.stop - columns.start
     out = empty(shape, dtype), empty(shape, dtype)
 
+    @np.errstate(over="ignore", invalid="ignore")  # whoever writes the block looks at what came of it
     def one(pair: tuple[Stretch, Stretch]) -> None:
         if stop is not None and stop.is_set():
             raise Stopped

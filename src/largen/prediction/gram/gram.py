@@ -67,17 +67,19 @@ def gram(
     the two results (with a store: some blocks) and little more; it is known, and refused if not free, before any work.
 
     With `store` the result goes to disk, block by block, and the same call goes on where it was interrupted: blocks that are logged
-    as done and have the bytes they were written with are not computed again. The JAX devices of this process take blocks by turns;
-    after `jax.distributed.initialize` each process takes its share. Whoever computes, the entries are those of the matrix in memory.
+    as done and have the bytes they were written with are not computed again. A finished store is only read. The JAX devices of this
+    process take blocks by turns; after `jax.distributed.initialize` each process takes its share. Whoever computes, the entries are
+    those of the matrix in memory. Ctrl-C raises `KeyboardInterrupt`, which says how many blocks are there.
 
     Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2), exactly symmetric for X2=None, and `.error`, the worst of tables and
     expectations relative to the largest entry (rounding not included). numpy in, numpy out; with a store `zarr.Array`s that read what
-    is asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`).
+    is asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`), and raise `InputError` for a block that has been lost meanwhile.
 
     Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, a dtype that is no floating one, traced
     arguments (under jit, grad or vmap: use `lg.kernel`), what does not fit into memory or on the disk, a disk that fills up, a store
-    of another network, points, rates or dtype, and a path that is no store; `UnsupportedError` as `lg.kernel`. Warns (`StoreWarning`)
-    of blocks that are no longer as they were written, and computes them again.
+    of another network, points, rates or dtype, one that another process is writing, blocks with entries that are not finite, a path
+    that is no store, and what the file system refuses; `UnsupportedError` as `lg.kernel`. Warns (`StoreWarning`) of blocks that are no
+    longer as they were written, and computes them again, and of metadata, which it writes again.
 
     Source: PDLT eqs. 4.118, 8.63; Cho and Saul.
 

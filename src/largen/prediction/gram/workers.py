@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
 
 from largen.errors import InputError
 from largen.prediction.gram.blocks import Engine, Place, compute
-from largen.prediction.gram.store import Store, digest
+from largen.prediction.gram.store import Header, Store, digest
 from largen.prediction.gram.tiles import Values
 
 Build = Callable[[], tuple[Engine, int]]  # the engine, and the rows of its tiles
@@ -28,10 +29,11 @@ PATIENCE = 600  # seconds that a cluster may be without any worker
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs: how to build the engine, and the path of the store; `key` tells jobs apart."""
+    """What a worker needs: how to build the engine, the path of the store, and its header; `key` tells jobs apart."""
 
     build: Build
     path: str
+    header: Header
     key: str
 
 
@@ -45,7 +47,14 @@ class Done:
 
 
 def written(store: Store, engine: Engine, place: Place, values: Values, began: float) -> Done:
-    """Write a block and report it."""
+    """Write a block and report it; blocks with numbers that are not finite are refused."""
+    for value, array in zip(values, store.arrays, strict=True):
+        if not np.isfinite(value).all():
+            got = f"points at which the {array.basename} has entries that are not finite in {value.dtype}"
+            fix = "lg.standardize(X) gives |x|^2/n_0 = 1" + (
+                "." if value.dtype.itemsize == 8 else ', and dtype="float64" holds larger numbers.'
+            )
+            raise InputError("X", got, "points and hyperparameters (C_W, C_b) at which all entries are finite", fix)
     store.write(place, values)
     return Done(digest(values), float(engine.error), round(time.perf_counter() - began, 3))
 
@@ -61,7 +70,7 @@ def on_devices(store: Store, engine: Engine, places: list[Place]) -> Generator[t
     def one(place: Place) -> Done:
         device, began = free.get(), time.perf_counter()
         try:
-            values = compute(engine, store.layout, place, store.about["dtype"], threads, device, stop)
+            values = compute(engine, store.layout, place, store.arrays[0].dtype, threads, device, stop)
         finally:
             free.put(device)
         return written(store, engine, place, values, began)
@@ -124,11 +133,11 @@ def _remote(job: Job, place: Place) -> Done:
         if job.key not in _built:
             _built.clear()
             try:
-                store = Store(Path(job.path))
+                store = Store(Path(job.path), job.header, writable=True)
             except FileNotFoundError as error:
                 fix = "Put it on a file system that all share."
                 raise InputError("store", f"{job.path!r}, which a worker does not see", "a path that every worker sees", fix) from error
             _built[job.key] = store, job.build()[0]
         store, engine = _built[job.key]
     began, threads = time.perf_counter(), max(1, (os.cpu_count() or 1) // get_worker().state.nthreads)
-    return written(store, engine, place, compute(engine, store.layout, place, store.about["dtype"], threads), began)
+    return written(store, engine, place, compute(engine, store.layout, place, store.arrays[0].dtype, threads), began)
