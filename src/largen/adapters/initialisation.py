@@ -135,6 +135,13 @@ def settled(sizes: Sequence[Size], read: Roles, activation: Any, hint: str = "")
     return found, left
 
 
+def foreign_numbers(role: Role, fan_in: int | None = None) -> str:
+    """What a weight wants that is not the weight of a layer that can be set."""
+    C_W = (critical(role.feed if isinstance(role.feed, Activation) else "linear").C_W or 1.0) * role.share
+    wanted = f"variance {C_W:.4g}/fan_in" if fan_in is None else f"std {math.sqrt(C_W / fan_in):.4g}"
+    return f"not the weight of a layer that can be set; it wants the {wanted}" + (f" ({role.note})" if role.note else "")
+
+
 def planned(
     found: Sequence[Found],
     left: Mapping[str, str],

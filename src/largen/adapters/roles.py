@@ -20,6 +20,7 @@ from largen.activations.critical import critical
 Kind: TypeAlias = Literal["inputs", "affine", "foreign", "activation", "norm", "through", "scale", "pool", "sum", "join", "parameter", "unknown"]
 INPUTS = "inputs"
 Feed: TypeAlias = Activation | str  # what comes in: an activation, or INPUTS
+SOFTMAX = "the operation softmax"
 CLEAR = ("through", "scale", "norm", "activation")  # what a skip may pass and stay a skip
 
 
@@ -58,6 +59,18 @@ class Roles:
     layers: dict[str, Role]
     foreign: dict[str, Role]
     scales: dict[str, tuple[float, str]]
+
+
+def softmax_of(node: Node) -> Node:
+    """Numbers that add up to 1, made of a value: the weights of an attention."""
+    return Node("unknown", SOFTMAX, (node,))
+
+
+def is_softmax(node: Node) -> bool:
+    """Whether a value is a softmax, reshaped or dropped out perhaps."""
+    while node.kind == "through" and node.before:
+        node = node.before[0]
+    return node.kind == "unknown" and node.label == SOFTMAX
 
 
 def summed(terms: Iterable[tuple[Node, float]]) -> Node:

@@ -6,7 +6,7 @@ from typing import Any
 from torch import nn
 
 from largen.activations.critical import critical
-from largen.adapters.initialisation import Found, Size, settled
+from largen.adapters.initialisation import Found, Size, foreign_numbers, settled
 from largen.adapters.roles import Role, Roles, roles
 from largen.adapters.torch_graph import Affine, graph_of, is_affine
 from largen.errors import InputError
@@ -35,7 +35,7 @@ def layers(model: nn.Module, activation: Any, example: Any) -> tuple[list[Found]
     read = roles(*graph)
     found, more = settled(sizes, read, activation)
     advice = {name: _advice(model, name, role) for name, role in read.foreign.items()}
-    tied = {name: f"{left[name]}; {_numbers(read.layers[name])}" for name in left if name in read.layers and read.layers[name].share != 1}
+    tied = {name: f"{left[name]}; {foreign_numbers(read.layers[name])}" for name in left if name in read.layers and read.layers[name].share != 1}
     return found, left | more | advice | tied, {name: value for name, (value, _) in read.scales.items()}
 
 
@@ -70,7 +70,7 @@ def _advice(model: nn.Module, name: str, role: Role) -> str:
         E = part.embed_dim
         return f"MultiheadAttention is not read: set in_proj_weight to std {_std(role, 1 / E, 1.0)}, out_proj.weight to std {math.sqrt(role.share / E):.4g}, its biases to 0"
     if part is None:
-        return f"not a layer of its own: {_numbers(role)}"
+        return foreign_numbers(role)
     blocks = [block for block in model.modules() if type(block) in BLOCKS]
     first = next(block for block in part.modules() if type(block) in BLOCKS)
     B = sum(BLOCKS[type(block)] for block in blocks)
@@ -89,11 +89,6 @@ def _recurrent(module: nn.RNNBase) -> str:
     C_W = critical(module.nonlinearity).C_W or 1.0
     std_ih, std_hh = (math.sqrt(C_W / 2 / n) for n in (module.input_size, module.hidden_size))
     return f"two terms are summed, C_W/2 each: set weight_ih_l0 to std {std_ih:.4g}, every weight_hh to std {std_hh:.4g}, biases to 0"
-
-
-def _numbers(role: Role) -> str:
-    C_W = _C_W(role) * role.share
-    return f"its weights want the variance {C_W:.4g}/fan_in" + (f" ({role.note})" if role.note else "")
 
 
 def _std(role: Role, per: float, share: float) -> str:

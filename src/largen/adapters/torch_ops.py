@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from largen.adapters.roles import Node, summed
+from largen.adapters.roles import Node, is_softmax, softmax_of, summed
 
 SILENT = {"identity", "flatten", "unflatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "getitem"}
 SILENT |= {"to", "float", "double", "half", "bfloat16", "type_as", "to_copy", "clone", "t", "movedim", "swapaxes", "ravel", "expand", "repeat"}
@@ -39,7 +39,7 @@ def node_of(name: str, args: Sequence[Any], option: Option, layers: Mapping[str,
         return binary
     kind, label = _unary(key, name, option)
     if kind == "unknown" and key == "softmax":
-        return Node("unknown", "the operation softmax", data[:1])
+        return softmax_of(data[0])
     if kind == "join":
         return Node("join", label, data)
     return Node(kind, label, data if kind == "unknown" else data[:1])
@@ -103,7 +103,7 @@ def _binary(key: str, name: str, args: Sequence[Any], option: Option) -> Node | 
         return _product(key, name, pair)
     if key in ("matmul", "bmm", "einsum"):
         pair = [one for one in args if isinstance(one, Node)] or [one for arg in args if isinstance(arg, (list, tuple)) for one in arg]
-        scores = [one for one in pair if _is_softmax(one)]
+        scores = [one for one in pair if is_softmax(one)]
         if len(pair) == 2 and len(scores) == 1:  # a mean of values over positions, with weights that add up to 1
             return Node("through", "", tuple(one for one in pair if one is not scores[0]))
         return Node("unknown", f"the operation {name}", tuple(pair))
@@ -132,12 +132,6 @@ def _normalised(node: Node) -> Node | None:
     while node.kind == "through":
         node = node.before[0]
     return node if node.kind == "norm" and not node.weight else None
-
-
-def _is_softmax(node: Node) -> bool:
-    while node.kind == "through" and node.before:
-        node = node.before[0]
-    return node.kind == "unknown" and node.label == "the operation softmax"
 
 
 def _is_root_of(other: Node, value: Node) -> bool:
