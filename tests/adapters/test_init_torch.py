@@ -199,16 +199,23 @@ def test_an_activation_without_a_name_is_asked_for(module: Any) -> None:
     assert fed_by(lg.torch.init_(model, activation="relu")) == {"0": "inputs", "2": "relu"}
 
 
-def test_a_sum_of_branches_is_asked_for_and_nothing_is_written() -> None:
-    model = Residual()
-    before = [p.clone() for p in model.parameters()]
-    with pytest.raises(InputError, match=r'c: a sum of branches \(add\).*activation={"c": "relu"}'):
-        lg.torch.init_(model)
-    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
-    for argument in ("relu", {"c": "relu"}):
-        table = lg.torch.init_(model, activation=argument)
+def test_a_sum_of_branches_is_read_and_nothing_is_written_where_it_cannot_be() -> None:
+    for argument in (None, "relu", {"c": "relu"}):
+        table = lg.torch.init_(Residual(), activation=argument)
         assert fed_by(table) == {"a": "inputs", "b": "relu", "c": "relu"}
-        assert [layer.note for layer in table.layers] == ["", "", "said"]
+        assert [layer.C_W for layer in table.layers] == [2, 2, 2]  # one branch: B = 1
+
+    class Gated(Residual):
+        def forward(self, x: Any) -> Any:
+            x = self.a(x)
+            return self.c(torch.relu(x + F.glu(self.b(x))))
+
+    model = Gated()
+    before = [p.clone() for p in model.parameters()]
+    for argument in (None, "relu"):
+        with pytest.raises(InputError, match=r'b: a branch that ends in the operation glu.*by name, activation={"b": "relu"}'):
+            lg.torch.init_(model, activation=argument)
+    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
 
 
 @pytest.mark.parametrize(
@@ -234,10 +241,11 @@ def test_what_tracing_cannot_read_is_said(forward: Any, reason: str) -> None:
 def test_a_model_that_cannot_be_traced_is_described_by_the_argument() -> None:
     with pytest.raises(InputError, match="a, b, c: forward could not be traced"):
         lg.torch.init_(Untraceable())
-    for argument in ("gelu", {"a": "inputs", "b": "gelu", "c": "gelu"}):
-        table = lg.torch.init_(Untraceable(), activation=argument)
-        assert fed_by(table) == {"a": "inputs", "b": "gelu", "c": "gelu"}
-        assert table.layers[0].C_W + table.layers[0].C_b == pytest.approx(lg.critical("gelu").K_star)
+    with pytest.raises(InputError, match="example="):  # one activation for all would not say which is first, nor what is summed
+        lg.torch.init_(Untraceable(), activation="gelu")
+    table = lg.torch.init_(Untraceable(), activation={"a": "inputs", "b": "gelu", "c": "gelu"})
+    assert fed_by(table) == {"a": "inputs", "b": "gelu", "c": "gelu"}
+    assert table.layers[0].C_W + table.layers[0].C_b == pytest.approx(lg.critical("gelu").K_star)
     with pytest.raises(InputError, match="b, c: forward could not be traced"):
         lg.torch.init_(Untraceable(), activation={"a": "inputs"})
 

@@ -1,27 +1,34 @@
 """Equinox models: the critical initialisation, as a new model."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import jax
 
-from largen.adapters.initialisation import Initialisation as Initialisation
-from largen.adapters.told import Size, draw, table_of
+from largen.activations.activation import activation as as_activation
+from largen.adapters.initialisation import Initialisation as Initialisation, Size
+from largen.adapters.roles import INPUTS, Role, Roles
+from largen.adapters.told import draw, in_order, named, table_of, traced
 from largen.errors import InputError
 from largen.networks.parameters import a_key
 
 
-def init(model: Any, key: Any, activation: Any = None, input_scale: float = 1.0) -> Any:
+def init(model: Any, key: Any, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Any:
     """A new Equinox model with every `eqx.nn.Linear` and `eqx.nn.Conv` at the critical point of the activation that feeds it.
 
     W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
     window. The layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0, so that K^(1) = K*.
 
-    Parameters: `key`, a JAX random key. `activation`: None for an `eqx.nn.MLP`, which knows its own; a name, a function of
-    jax.nn or `lg.activation(...)`, which feeds every layer but the first in the order of the model's fields; or {layer name:
-    activation, or "inputs"}, which sets these layers only (names as in the table, such as ".layers[0]"). `input_scale`,
-    |x|^2/n_0. JAX models are not traced: nothing is guessed. (`jax.nn.gelu` as it comes is "gelu_tanh".)
+    Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
+    and C_b/B, or a normalisation that ends it the weight 1/sqrt(B); beside a skip of weight g < 1 the share is 1 - g^2.
+
+    Parameters: `key`, a JAX random key. `example`, one input as `model(x)` takes it, without a batch, or a tuple of the arguments: the
+    data flow of the call (jaxpr; dropout off) is read. Without it an `eqx.nn.MLP`, which knows its activation, and an
+    `eqx.nn.Sequential` are read in order, and of other models everything has to be said: fields do not tell what feeds what.
+    `activation`, what cannot be seen: a name, a function of jax.nn or `lg.activation(...)`, which feeds every layer of which nothing
+    is seen; or {layer name: activation, or "inputs"}, names as in the table, such as ".layers[0]". `input_scale`, |x|^2/n_0.
+    (`jax.nn.gelu` as it comes is "gelu_tanh".)
 
     Returns a new model; the one given is untouched, and everything else with parameters is as it was. `lg.equinox.table` shows
     what is set. Raises `InputError` where no activation is known, for unknown names, and for no biases where C_b > 0;
@@ -34,7 +41,7 @@ def init(model: Any, key: Any, activation: Any = None, input_scale: float = 1.0)
     >>> model = eqx.nn.MLP(8, 1, width_size=64, depth=2, activation=jax.nn.gelu, key=jax.random.key(0))
     >>> model = lg.equinox.init(model, jax.random.key(1))
     """
-    plan = table(model, activation, input_scale)
+    plan = table(model, activation, example, input_scale)
     here = dict(_layers(model))
     new = draw(plan, a_key(key), {name: (layer.weight, layer.bias) for name, layer in here.items()})
     eqx = _equinox()
@@ -46,10 +53,16 @@ def init(model: Any, key: Any, activation: Any = None, input_scale: float = 1.0)
         leaf = eqx.tree_at(lambda layer: layer.weight, leaf, weight)
         return leaf if bias is None else eqx.tree_at(lambda layer: layer.bias, leaf, bias)
 
-    return jax.tree_util.tree_map_with_path(renewed, model, is_leaf=_closed)
+    model = jax.tree_util.tree_map_with_path(renewed, model, is_leaf=_settable)
+
+    def scaled(path: Any, leaf: Any) -> Any:
+        scale = plan.scales.get(jax.tree_util.keystr(path))
+        return leaf if scale is None else jax.numpy.full_like(leaf, scale)
+
+    return jax.tree_util.tree_map_with_path(scaled, model)
 
 
-def table(model: Any, activation: Any = None, input_scale: float = 1.0) -> Initialisation:
+def table(model: Any, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Initialisation:
     """What `lg.equinox.init` sets, as an `Initialisation`; arguments and errors as there.
 
     >>> import largen as lg, jax
@@ -63,20 +76,45 @@ def table(model: Any, activation: Any = None, input_scale: float = 1.0) -> Initi
     eqx = _equinox()
     if not isinstance(model, eqx.Module):
         raise InputError("model", f"a {type(model).__name__}", "an equinox.Module")
-    if activation is None and isinstance(model, eqx.nn.MLP):
-        activation = model.activation
     layers = dict(_layers(model))
+    read, fan_in = _read(model, layers, activation, example)
     sizes = [Size(name, _fan_in(layer), layer.bias is not None) for name, layer in layers.items()]
     left = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(model, is_leaf=_closed)[0]:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(model, is_leaf=_settable)[0]:
         if jax.tree_util.keystr(path) not in layers and any(map(eqx.is_inexact_array, jax.tree_util.tree_leaves(leaf))):
             left[jax.tree_util.keystr(path)] = "not among eqx.nn.Linear and eqx.nn.Conv"
-    return table_of(sizes, left, activation, input_scale, next(iter(layers), None))
+    return table_of(sizes, left, activation, input_scale, read, fan_in)
+
+
+def _read(model: Any, layers: dict[str, Any], activation: Any, example: Any) -> tuple[Roles | None, dict[str, int]]:
+    """The roles of the layers, by the data flow of the example or a sequence; None if nothing shows them."""
+    eqx = _equinox()
+    if example is not None:
+        arrays, rest = eqx.partition(eqx.nn.inference_mode(model), eqx.is_inexact_array)
+
+        def call(arrays: Any, *args: Any) -> Any:
+            return eqx.combine(arrays, rest)(*args)
+
+        return traced(call, arrays, example, jax.tree_util.keystr, {f"{name}.weight": name for name in layers})
+    if isinstance(model, eqx.nn.MLP) and type(model).__call__ is eqx.nn.MLP.__call__:
+        phi = as_activation(named(model.activation if activation is None or isinstance(activation, Mapping) else activation))
+        return Roles({name: Role(phi if i else INPUTS, sources=tuple(layers)) for i, name in enumerate(layers)}, {}, {}), {}
+    if type(model) is eqx.nn.Sequential:
+        return in_order([_part(f".layers[{i}]", part) for i, part in enumerate(model.layers)]), {}
+    return (in_order([("affine", "")]), {}) if _settable(model) else (None, {})
+
+
+def _part(name: str, part: Any) -> tuple[str, Any]:
+    if _settable(part):
+        return "affine", name
+    if isinstance(part, _equinox().nn.Lambda):
+        return "activation", part.fn
+    return "unknown", f"the module {name} ({type(part).__name__})"
 
 
 def _layers(model: Any) -> Iterator[tuple[str, Any]]:
     """(name, layer) of what can be set, in the order of fields."""
-    for path, leaf in jax.tree_util.tree_flatten_with_path(model, is_leaf=_closed)[0]:
+    for path, leaf in jax.tree_util.tree_flatten_with_path(model, is_leaf=_settable)[0]:
         if _settable(leaf):
             yield jax.tree_util.keystr(path), leaf
 
@@ -84,11 +122,6 @@ def _layers(model: Any) -> Iterator[tuple[str, Any]]:
 def _settable(leaf: Any) -> bool:
     eqx = _equinox()
     return isinstance(leaf, (eqx.nn.Linear, eqx.nn.Conv))
-
-
-def _closed(leaf: Any) -> bool:
-    """Layers and attention are not looked into: the linear maps of attention are fed by no activation."""
-    return _settable(leaf) or isinstance(leaf, _equinox().nn.MultiheadAttention)
 
 
 def _fan_in(layer: Any) -> int:

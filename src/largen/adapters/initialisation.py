@@ -8,16 +8,22 @@ it, if K* > 0, and that activation's critical C_W otherwise: the rule of `lg.mlp
 import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 from largen import door
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
+from largen.adapters.roles import INPUTS, Feed, Role, Roles
 from largen.errors import InputError, UnsupportedError
 
-INPUTS = "inputs"
-Feed = Activation | str  # what comes in: an activation, or INPUTS
+
+class Size(NamedTuple):
+    """A layer that can be set."""
+
+    name: str
+    fan_in: int
+    bias: bool
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,14 @@ class Layer:
 
 @dataclass(frozen=True)
 class Initialisation:
-    """What was set, layer by layer (`layers`); what has parameters and was left alone, name -> reason (`left`); and what to
-    know of the whole (`notes`). Prints as a table."""
+    """What was set, layer by layer (`layers`); what has parameters and was left alone, name -> reason (`left`); what to know of
+    the whole (`notes`); and the factors of normalisations that end a branch, name -> the number they were set to (`scales`).
+    Prints as a table."""
 
     layers: tuple[Layer, ...]
     left: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    scales: Mapping[str, float] = field(default_factory=dict)
 
     def __str__(self) -> str:
         head = ("layer", "fed by", "fan_in", "C_W", "C_b", "std", "")
@@ -50,13 +58,15 @@ class Initialisation:
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+        lines += [f"set: the weight of {name} to {value:.4g}, as it ends a branch" for name, value in self.scales.items()]
         lines += [f"left alone: {name or '(model)'}, {reason}" for name, reason in self.left.items()]
         return "\n".join([*lines, *self.notes])
 
 
 @dataclass(frozen=True)
 class Found:
-    """A layer before it is set: what feeds it, and the names of the layers whose outputs reach it (`sources`)."""
+    """A layer before it is set: what feeds it, the names of the layers whose outputs reach it (`sources`), and the part of the critical
+    C_W and C_b that is its `share` (see `adapters/roles.py`)."""
 
     name: str
     fan_in: int
@@ -64,6 +74,7 @@ class Found:
     feed: Feed
     sources: tuple[str, ...]
     note: str = ""
+    share: float = 1.0
 
 
 def said(activation: Any, names: Sequence[str]) -> tuple[Activation | None, dict[str, Feed]]:
@@ -80,18 +91,64 @@ def said(activation: Any, names: Sequence[str]) -> tuple[Activation | None, dict
     return None, {name: INPUTS if value == INPUTS else as_activation(value) for name, value in activation.items()}
 
 
-def unsaid(missing: Mapping[str, str]) -> InputError:
-    """The error for layers (name -> why) of which it is not known what feeds them."""
+def unsaid(missing: Mapping[str, str], named_only: Mapping[str, str] | None = None, hint: str = "") -> InputError:
+    """The error for layers (name -> why) of which it is not known what feeds them; those of `named_only` have to be said by name, as one
+    activation for all would not be right for them. `hint`: how the library's reader can be given more to see."""
+    strict = named_only or {}
     reasons: dict[str, list[str]] = {}
-    for name, why in missing.items():
+    for name, why in (missing | strict).items():
         reasons.setdefault(why, []).append(name or "(model)")
-    listed = "; ".join(f"{', '.join(names)}: {why}" for why, names in reasons.items())
-    example = ", ".join(f'"{name}": "relu"' for name in list(missing)[:3])
-    fix = f'Say it: activation="relu" for all of them, or one by one, activation={{{example}}}, with "inputs" for what the inputs feed.'
+    listed = "; ".join(f"{_few(names)}: {why}" for why, names in reasons.items())
+    example = ", ".join(f'"{name}": "relu"' for name in list(missing | strict)[:3])
+    say = "Say it by name, " if strict else 'Say it: activation="relu" for all of them, or one by one, '
+    fix = f'{hint}{say}activation={{{example}}}, with "inputs" for what the inputs feed.'
     return InputError("activation", f"layers of which it is not known what feeds them ({listed})", "what feeds every layer", fix)
 
 
-def planned(found: Sequence[Found], left: Mapping[str, str], input_scale: Any, notes: Iterable[str] = ()) -> Initialisation:
+def _few(names: Sequence[str]) -> str:
+    return ", ".join(names[:6]) + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+
+
+def settled(sizes: Sequence[Size], read: Roles, activation: Any, hint: str = "") -> tuple[list[Found], dict[str, str]]:
+    """The layers with what feeds them, by the graph of roles and what was said; and those that the graph does not reach."""
+    everywhere, by_name = said(activation, [size.name for size in sizes])
+    found, left, missing, strict = [], {}, {}, {}
+    for name, fan_in, bias in sizes:
+        role = read.layers.get(name)
+        if role is None and name not in by_name:
+            left[name] = "not reached by tracing forward"
+            continue
+        role = role or Role(None)
+        feed, note = role.feed, role.note
+        if name in by_name:
+            feed, note = by_name[name], "; ".join(filter(None, ("said", note)))
+        elif role.open:
+            strict[name] = role.open
+        elif feed is None and everywhere is not None:
+            feed, note = everywhere, "; ".join(filter(None, ("said", note)))
+        elif feed is None:
+            missing[name] = role.unread
+        if feed is not None:
+            found.append(Found(name, fan_in, bias, feed, role.sources, note, role.share))
+    if missing or strict:
+        raise unsaid(missing, strict, hint)
+    return found, left
+
+
+def foreign_numbers(role: Role, fan_in: int | None = None) -> str:
+    """What a weight wants that is not the weight of a layer that can be set."""
+    C_W = (critical(role.feed if isinstance(role.feed, Activation) else "linear").C_W or 1.0) * role.share
+    wanted = f"variance {C_W:.4g}/fan_in" if fan_in is None else f"std {math.sqrt(C_W / fan_in):.4g}"
+    return f"not the weight of a layer that can be set; it wants the {wanted}" + (f" ({role.note})" if role.note else "")
+
+
+def planned(
+    found: Sequence[Found],
+    left: Mapping[str, str],
+    input_scale: Any,
+    notes: Iterable[str] = (),
+    scales: Mapping[str, float] | None = None,
+) -> Initialisation:
     """The table of C_W, C_b and std; raises before anything is written."""
     scale = door.number(input_scale, "input_scale", low=0.0, strict=True)
     if not found:
@@ -105,6 +162,7 @@ def planned(found: Sequence[Found], left: Mapping[str, str], input_scale: Any, n
         C_W, C_b, K_star = points[phi]
         if layer.feed == INPUTS and K_star:  # K^(1) = C_b + C_W input_scale = K*
             C_W = (K_star - C_b) / scale
+        C_W, C_b = C_W * layer.share, C_b * layer.share
         if C_b > 0 and not layer.bias:
             need = f"biases of variance C_b = {C_b:.4g}: the critical point of {phi.name} needs them"
             raise InputError("model", f"the layer {layer.name} without biases", need, "Make the layer with biases.")
@@ -113,7 +171,7 @@ def planned(found: Sequence[Found], left: Mapping[str, str], input_scale: Any, n
     distinct = {layer.activation for layer in layers} - {INPUTS, "linear"}
     if len(distinct) > 1:
         notes = [*notes, f"Several activations ({', '.join(sorted(distinct))}): each layer is critical by itself; they share no K*."]
-    return Initialisation(tuple(layers), dict(left), tuple(notes))
+    return Initialisation(tuple(layers), dict(left), tuple(notes), dict(scales or {}))
 
 
 def _follower(first: Found, found: Sequence[Found]) -> Activation:
@@ -129,11 +187,11 @@ def _follower(first: Found, found: Sequence[Found]) -> Activation:
                 elif layer.name not in seen:
                     seen.add(layer.name)
                     todo.append(layer.name)
-    if len(after) > 1:
+    if len({_point(phi, first.name) for phi in after}) > 1:
         names = ", ".join(sorted(phi.name for phi in after))
         need = "one activation after the layer that the inputs feed"
         raise InputError("model", f"the layer {first.name} followed by {names}", need, "Initialise its parts in one call each.")
-    return after.pop() if after else as_activation("linear")
+    return min(after, key=lambda phi: phi.name) if after else as_activation("linear")
 
 
 def _point(phi: Activation, name: str) -> tuple[float, float, float | None]:

@@ -1,17 +1,19 @@
-"""JAX models: what feeds each layer is said, not traced; names of JAX's own functions; drawing new values."""
+"""JAX models: names of JAX's own functions, sequences in order, the table, and drawing new values."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from largen.activations.critical import critical
-from largen.adapters.initialisation import INPUTS, Feed, Found, Initialisation, planned, said, unsaid
+from largen.activations.activation import Activation
+from largen.adapters.initialisation import Initialisation, Size, foreign_numbers, planned, said, settled, unsaid
+from largen.adapters.roles import INPUTS, Node, Role, Roles, roles
 from largen.errors import InputError
 from largen.types import hand_back, island
 
+HINT = "Give example=, an input as the model takes it (a tuple for several arguments): the data flow of the call is read. "
 # jax.nn.gelu is the tanh approximation unless told otherwise
 NAMES = {
     "relu": (jax.nn.relu,),
@@ -35,14 +37,6 @@ NAMES = {
 }
 
 
-class Size(NamedTuple):
-    """A layer of a JAX model that can be set."""
-
-    name: str
-    fan_in: int
-    bias: bool
-
-
 def named(value: Any) -> Any:
     """JAX's own functions by largen's name, everything else as it came."""
     if isinstance(value, Mapping):
@@ -52,27 +46,49 @@ def named(value: Any) -> Any:
     return next((name for name, functions in NAMES.items() if any(value is fn for fn in functions)), value)
 
 
-def table_of(sizes: Sequence[Size], left: Mapping[str, str], activation: Any, input_scale: Any, first: str | None) -> Initialisation:
-    """The table by what was said; `first` is the layer that the inputs feed, None where the order of layers is not known."""
+def in_order(parts: Sequence[tuple[str, Any]]) -> Roles:
+    """The roles in a sequence: pairs of "affine" and a layer's name, "activation" and a function, or "unknown" and a description."""
+    nodes = [Node("inputs")]
+    for kind, what in parts:
+        phi = named(what) if kind == "activation" else what
+        if kind == "activation" and not isinstance(phi, (str, Activation)):
+            kind, phi = "unknown", f"the function {getattr(what, '__name__', type(what).__name__)}"
+        nodes.append(Node("affine" if kind == "affine" else "activation" if kind == "activation" else "unknown", phi, nodes[-1:] and (nodes[-1],)))
+    return roles(nodes)
+
+
+def traced(
+    call: Any, parameters: Any, example: Any, name_of: Callable[[Any], str], layers: Mapping[str, str]
+) -> tuple[Roles, dict[str, int]]:
+    """The roles in the data flow of `call(parameters, *example)`, and the fan_in of what was found; see `jaxpr.graph`."""
+    from largen.adapters import jaxpr
+
+    args = example if isinstance(example, tuple) else (example,)
+    try:
+        (nodes, outputs), fan_in = jaxpr.graph(call, parameters, args, name_of, layers)
+    except jaxpr.CallError as error:
+        got = f"an example that the model does not take ({error})"
+        raise InputError("example", got, "an input as the model takes it, a tuple for several arguments") from error
+    return roles(nodes, outputs), fan_in
+
+
+def table_of(
+    sizes: Sequence[Size], left: Mapping[str, str], activation: Any, input_scale: Any, read: Roles | None, sizes_of_weights: Mapping[str, int]
+) -> Initialisation:
+    """The table by the roles that were read and what was said; `read` is None where nothing shows the order of the layers."""
     names = [size.name for size in sizes]
-    everywhere, feeds = said(named(activation), names)
-    notes = []
-    if everywhere is not None:
-        if first is None and critical(everywhere).K_star:
-            template = {name: INPUTS if i == 0 else everywhere.name for i, name in enumerate(names)}
-            need = f"the layer that the inputs feed, which starts {everywhere.name} at its K*"
-            raise InputError("activation", f"{everywhere.name!r} for layers of unknown order", need, f"Say it: activation={template}.")
-        if first is None:
-            notes.append(f"Which layer the inputs feed is not known; for {everywhere.name} it makes no difference.")
-        feeds = {name: INPUTS if name == first else everywhere for name in names}
-    elif activation is None:
-        raise unsaid(dict.fromkeys(names, "JAX models are not traced"))
-    return planned(_found(sizes, feeds), {**{n: "not said" for n in names if n not in feeds}, **left}, input_scale, notes)
-
-
-def _found(sizes: Sequence[Size], feeds: Mapping[str, Feed]) -> list[Found]:
-    inputs = tuple(name for name, feed in feeds.items() if feed == INPUTS)
-    return [Found(*size, feed=feeds[size.name], sources=inputs) for size in sizes if size.name in feeds]
+    phi = named(activation)
+    if read is None:
+        _, feeds = said(phi, names)
+        if not isinstance(phi, Mapping):
+            raise unsaid({}, dict.fromkeys(names, "the names and fields of a model do not say what feeds what"), HINT)
+        sources = tuple(name for name, feed in feeds.items() if feed == INPUTS)
+        read = Roles({name: Role(None, sources=sources) for name in feeds}, {}, {})
+        left = {**{name: "not said" for name in names if name not in feeds}, **left}
+        sizes = [size for size in sizes if size.name in feeds]
+    found, more = settled(sizes, read, phi)
+    foreign = {name: foreign_numbers(role, sizes_of_weights.get(name)) for name, role in read.foreign.items()}
+    return planned(found, {**left, **more, **foreign}, input_scale, scales={name: value for name, (value, _) in read.scales.items()})
 
 
 def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:

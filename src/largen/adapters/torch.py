@@ -6,25 +6,29 @@ from largen.adapters.initialisation import Initialisation as Initialisation, Lay
 from largen.errors import InputError
 
 
-def init_(model: Any, activation: Any = None, input_scale: float = 1.0, generator: Any = None) -> Initialisation:
+def init_(model: Any, activation: Any = None, example: Any = None, input_scale: float = 1.0, generator: Any = None) -> Initialisation:
     """Set every linear and convolutional layer of a PyTorch model at the critical point of the activation that feeds it, in place.
 
     W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
     window (its padded border gets less). A layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0 (GELU, SiLU), so
     that K^(1) = K*. Signals then neither explode nor vanish with depth, and depths of the order of the width can be trained.
 
-    Parameters: `activation`, what cannot be seen. None: `forward` is traced (torch.fx), or the modules of an `nn.Sequential` are
-    taken in order. A name or `lg.activation(...)`: feeds every layer of which tracing shows nothing; if there is no trace, every
-    layer but the first of `model.named_modules()`, which the inputs feed. {layer name: activation, or "inputs"}: these layers,
-    whatever tracing shows. `input_scale`, |x|^2/n_0 (1 for `lg.standardize`d inputs). `generator`, a `torch.Generator`; None is
-    torch's own (`torch.manual_seed`).
+    Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
+    and C_b/B, or a normalisation that ends it the weight 1/sqrt(B): sizes and gradients grow by a bounded factor over any depth. A
+    projected or strided skip starts a new stream; beside a skip of weight g < 1 the share is 1 - g^2.
 
-    Set are `nn.Linear`, `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d`; everything else with parameters is left alone and listed. Reshapes are
-    looked through silently, dropout, pooling and normalisation with a note. A sum of branches (residual connection) is not: its
-    critical point is not that of an activation, and the layers after it must be said.
+    Parameters: `example`, a batch of inputs, or a tuple of the arguments of `forward`: the functional graph of `torch.export` is read,
+    in which operations in place are undone. Without it `forward` is traced by torch.fx, or the modules of an `nn.Sequential` are
+    taken in order. `activation`, what cannot be seen so. A name or `lg.activation(...)`: feeds every layer of which the graph shows
+    nothing. {layer name: activation, or "inputs"}: these layers, whatever the graph shows. `input_scale`, |x|^2/n_0 (1 for
+    `lg.standardize`d inputs). `generator`, a `torch.Generator`; None is torch's own (`torch.manual_seed`).
 
-    Returns `Initialisation`, which prints as a table. Raises `InputError` for layers whose activation is not known, no biases where
-    C_b > 0, unknown names, lazy layers; `UnsupportedError` for an activation without critical point. Nothing is written then.
+    Set are `nn.Linear`, `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d`; everything else with parameters is left alone and listed, with the
+    numbers to set where they are known. Reshapes are looked through silently, dropout, pooling and normalisation with a note.
+
+    Returns `Initialisation`, which prints as a table. Raises `InputError` for layers whose activation is not known, values changed in
+    place and read again (without `example`), no biases where C_b > 0, unknown names, lazy layers, parameters on the meta device;
+    `UnsupportedError` for an activation without critical point. Nothing is written then.
 
     Source: PDLT 5.1-5.3.
 
@@ -37,16 +41,18 @@ def init_(model: Any, activation: Any = None, input_scale: float = 1.0, generato
     2      tanh    512     1    0    0.04419
     """
     torch = _torch()
-    from largen.adapters import torch_graph
+    from largen.adapters import torch_layers
 
     if not isinstance(model, torch.nn.Module):
         raise InputError("model", f"a {type(model).__name__}", "a torch.nn.Module")
     if generator is not None and not isinstance(generator, torch.Generator):
         raise InputError("generator", repr(generator), "a torch.Generator", "Call torch.Generator().manual_seed(0).")
-    found, left = torch_graph.layers(model, activation)
-    table = planned(found, left, input_scale)
-    modules = dict(model.named_modules())
+    found, left, scales = torch_layers.layers(model, activation, example)
+    table = planned(found, left, input_scale, scales=scales)
+    modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
     with torch.no_grad():
+        for name, value in scales.items():
+            parameters[name].fill_(value)
         for layer in table.layers:
             module = modules[layer.name]
             module.weight.normal_(0.0, layer.std, generator=generator)

@@ -1,72 +1,27 @@
-"""What feeds each layer of a PyTorch model: its `forward` as a graph, walked back from every affine layer.
+"""A PyTorch model's `forward` as a graph of roles: of `torch.export` on an example, of torch.fx, or of a sequence in order."""
 
-The graph is torch.fx's, or the modules of an `nn.Sequential` in order. A node is read as one of: the inputs, an affine layer, an
-activation, something to look through, a join (concatenation), or something unknown, with its description.
-"""
-
-import math
+import inspect
 import operator
+import warnings
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import fx, nn
 
-from largen.activations.activation import Activation, activation as as_activation
-from largen.adapters.initialisation import INPUTS, Feed, Found, said, unsaid
+from largen.adapters.roles import Node
+from largen.adapters.torch_ops import Option, node_of
 from largen.errors import InputError
 
 AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 Affine: TypeAlias = "nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d"
-SILENT = {"identity", "flatten", "unflatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous"}
-SILENT |= {"to", "float", "double", "half", "bfloat16", "clone", "t", "getitem", "movedim", "swapaxes", "ravel", "expand", "repeat"}
-PLAIN = {"relu", "tanh", "sigmoid", "mish", "selu", "silu", "softsign", "sin", "cos", "erf", "abs", "sign", "arctan", "exp"}
-ALIASES = {"leakyrelu": "leaky_relu", "atan": "arctan"}
-Option = Callable[[str, int, Any], Any]  # (keyword, position, default) -> value of a call's argument
+Graph: TypeAlias = tuple[list[Node], list[Node]]  # nodes in order, and the outputs
+FOREIGN = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder, nn.TransformerDecoderLayer)
+AUGMENTED = {"iadd", "isub", "imul", "itruediv", "ifloordiv", "imatmul", "ipow", "imod", "iand", "ior", "ixor", "setitem"}
 
 
-@dataclass(frozen=True, eq=False)
-class Node:
-    """`kind`: inputs, affine, activation, through, join or unknown; `label`: layer name, activation, note or description."""
-
-    kind: str
-    label: str
-    before: tuple["Node", ...] = ()
-
-
-def layers(model: nn.Module, activation: Any) -> tuple[list[Found], dict[str, str]]:
-    """Every layer to be set with what feeds it, in the order of `named_modules`; and what is left alone, with the reason."""
-    affine = {name: module for name, module in model.named_modules() if is_affine(module)}
-    left = _others(model, affine)
-    everywhere, by_name = said(activation, list(affine))
-    graph, failure = _graph(model)
-    order = list(affine)
-    owners = {id(p): name for name, module in reversed(list(model.named_modules())) for p in module.parameters(recurse=False)}
-    found, missing = [], {}
-    for name, module in affine.items():
-        if name in left:
-            continue
-        if owners[id(module.weight)] != name:
-            left[name] = f"shares its weights with {owners[id(module.weight)]}"
-            continue
-        calls = [node for node in graph if node.kind == "affine" and node.label == name]
-        feed, note = _seen(calls) if graph else (failure, "")
-        if name in by_name:
-            feed, note = by_name[name], "said"
-        elif graph and not calls:
-            left[name] = "not reached by tracing forward"
-            continue
-        elif isinstance(feed, str) and feed != INPUTS and everywhere is not None:
-            feed, note = INPUTS if not graph and name == order[0] else everywhere, "said"
-        if isinstance(feed, str) and feed != INPUTS:
-            missing[name] = feed
-        else:
-            sources = tuple(_sources(calls)) if graph else tuple(order)
-            found.append(Found(name, math.prod(module.weight.shape[1:]), module.bias is not None, feed, sources, note))
-    if missing:
-        raise unsaid(missing)
-    return found, left
+class OrderError(Exception):
+    """A value is changed in place and read again: the traced graph does not say which of the two a reader saw."""
 
 
 def is_affine(module: nn.Module) -> TypeGuard[Affine]:
@@ -74,22 +29,108 @@ def is_affine(module: nn.Module) -> TypeGuard[Affine]:
     return isinstance(module, AFFINE) and type(module).forward in [kind.forward for kind in AFFINE]
 
 
-def _is_sequence(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+def graph_of(model: nn.Module, example: Any) -> tuple[Graph | None, str]:
+    """The graph; or none, and why."""
+    if example is not None:
+        return exported(model, example), ""
+    if is_affine(model):
+        return _in_order(model), ""
+    try:
+        return traced(model), ""
+    except OrderError as error:
+        return None, str(error)
+    except Exception as error:  # forward is user code run on proxies: anything may be raised
+        if _is_sequence(model):
+            return _in_order(model), ""
+        return None, f"forward could not be traced ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]})"
 
 
-def _others(model: nn.Module, affine: dict[str, Affine]) -> dict[str, str]:
-    left = {}
-    for name, module in model.named_modules():
-        if name in affine:
-            if any(isinstance(p, nn.parameter.UninitializedParameter) for p in module.parameters(recurse=False)):
-                need = "layers that know their fan-in"
-                raise InputError("model", f"the lazy layer {name}", need, "Call the model on one batch first.")
-            if not {"weight", "bias"} >= {key for key, _ in module.named_parameters()} or "weight" not in module._parameters:
-                left[name] = "its weight is computed from other parameters (weight or spectral norm)"
-        elif next(module.parameters(recurse=False), None) is not None and not any(name.startswith(f"{a}.") for a in affine):
-            left[name] = f"{type(module).__name__} is not among nn.Linear and nn.Conv1d, 2d, 3d"
-    return left
+def exported(model: nn.Module, example: Any) -> Graph:
+    """The functional graph of `torch.export`: operations in place are undone there, and parameters have their names."""
+    args = tuple(example) if isinstance(example, (tuple, list)) else (example,)
+    try:
+        with warnings.catch_warnings():  # torch's own, about its own insides
+            warnings.simplefilter("ignore")
+            program = torch.export.export(model, args, strict=False).run_decompositions({})
+    except Exception as error:
+        got = f"an example that torch.export does not run forward on ({type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]})"
+        raise InputError("example", got, "a batch of inputs as forward takes it, a tuple for several arguments") from error
+    signature = program.graph_signature
+    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants}
+
+    def one(node: fx.Node, args: list[Any], option: Option) -> Node:
+        schema = getattr(node.target, "_schema", None)
+        name = schema.name.split("::")[-1] if schema is not None else getattr(node.target, "__name__", str(node.target))
+        return node_of(name, args, option, _weights(model))
+
+    return _walked(program.graph, lambda node: names.get(node.name), one)
+
+
+def traced(model: nn.Module) -> Graph:
+    """The graph of torch.fx; raises whatever tracing raises, and `OrderError`."""
+    graph = _Tracer().trace(model)
+    weights = _weights(model)
+
+    def one(node: fx.Node, args: list[Any], option: Option) -> Node:
+        if node.op == "call_module":
+            return _module(str(node.target), model.get_submodule(str(node.target)), args)
+        name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
+        if node.op == "call_function" and not _is_known(node.target, name):
+            return Node("unknown", f"the function {name}", tuple(arg for arg in args if isinstance(arg, Node)))
+        return node_of(name, args, option, weights)
+
+    _check_order(model, graph)
+    return _walked(graph, lambda node: str(node.target) if node.op == "get_attr" else None, one)
+
+
+def _walked(graph: fx.Graph, parameter: Callable[[fx.Node], str | None], one: Callable[..., Node]) -> Graph:
+    made: dict[fx.Node, Node] = {}
+    outputs: list[Node] = []
+    for node in graph.nodes:
+        args = list(fx.node.map_arg(node.args, made.__getitem__))
+        kwargs = dict(fx.node.map_arg(node.kwargs, made.__getitem__))
+
+        def option(keyword: str, at: int, default: Any, args: list[Any] = args, kwargs: dict[str, Any] = kwargs) -> Any:
+            return kwargs[keyword] if keyword in kwargs else args[at] if at < len(args) else default
+
+        name = parameter(node)
+        if node.op == "output":
+            outputs = [made[one] for one in node.all_input_nodes]
+        elif name is not None:
+            made[node] = Node("parameter", name)
+        elif node.op == "placeholder":
+            made[node] = Node("inputs")
+        else:
+            made[node] = one(node, [*args, *kwargs.values()], option)
+    return list(dict.fromkeys(made.values())), outputs
+
+
+def _module(name: str, module: nn.Module, args: list[Any]) -> Node:
+    before = tuple(arg for arg in args if isinstance(arg, Node))
+    kind = type(module)
+    if is_affine(module):
+        return Node("affine", name, before[:1])
+    if isinstance(module, FOREIGN):
+        return Node("foreign", name, before[2:3] or before[:1])
+    if not kind.__module__.startswith("torch.nn.") or isinstance(module, (nn.Embedding, nn.EmbeddingBag, nn.RNNBase)):
+        return Node("unknown", f"the module {name} ({kind.__name__})", before)
+    if isinstance(module, nn.PReLU):
+        slopes = module.weight.detach().unique().tolist()
+        return Node("activation", f"leaky_relu({slopes[0]!r})", before) if len(slopes) == 1 else Node("unknown", f"{name} (PReLU of several slopes)", before)
+
+    def option(keyword: str, at: int, default: Any) -> Any:
+        return args[at] if at == 0 and args else getattr(module, keyword, default)
+
+    return node_of(kind.__name__, args, option, {}, f"{name}.weight" if isinstance(getattr(module, "weight", None), nn.Parameter) else "")
+
+
+def _weights(model: nn.Module) -> dict[str, str]:
+    """The names of weights of layers that can be set -> the layers."""
+    return {f"{name}.weight" if name else "weight": name for name, module in model.named_modules() if is_affine(module)}
+
+
+def _is_known(target: Any, name: str) -> bool:
+    return any(getattr(place, name, None) is target for place in (torch, nn.functional, operator, torch.special))
 
 
 class _Tracer(fx.Tracer):
@@ -97,23 +138,62 @@ class _Tracer(fx.Tracer):
         return is_affine(m) or super().is_leaf_module(m, module_qualified_name)
 
 
-def _graph(model: nn.Module) -> tuple[list[Node], str]:
-    """The nodes of `forward` in order; or none, and why."""
-    if is_affine(model):
-        return list(_in_order(model)), ""
+def _check_order(model: nn.Module, graph: fx.Graph) -> None:
+    """Raise where a value is read after it, or what it shares memory with, was changed in place."""
+    order = {node: i for i, node in enumerate(graph.nodes)}
+    root: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        first = node.args[0] if node.args and isinstance(node.args[0], fx.Node) else node.kwargs.get("input")
+        changes = _in_place(model, node)
+        shares = isinstance(first, fx.Node) and node.op != "output" and (changes or _may_share(model, node))
+        root[node] = root[first] if shares and isinstance(first, fx.Node) else node
+        if not changes or not isinstance(first, fx.Node):
+            continue
+        for other in graph.nodes:
+            stale = [one for one in other.all_input_nodes if order[one] < order[node] and root[one] is root[first]]
+            if order[other] > order[node] and stale:
+                what = f"the module {node.target}" if node.op == "call_module" else getattr(node.target, "__name__", node.target)
+                raise OrderError(f"a value is changed in place ({what}) and read again later")
+
+
+def _in_place(model: nn.Module, node: fx.Node) -> bool:
+    if node.kwargs.get("out") is not None:
+        raise OrderError(f"{getattr(node.target, '__name__', node.target)} writes to out=")
+    if node.op == "call_module":
+        return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
+    if node.op == "call_method":
+        name = str(node.target)
+        return (name.endswith("_") and not name.endswith("__")) or name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__")
+    if node.op != "call_function":
+        return False
+    name = getattr(node.target, "__name__", "")
+    if (name.endswith("_") and not name.endswith("__")) or name in AUGMENTED:
+        return True
     try:
-        return _from_trace(model, _Tracer().trace(model)), ""
-    except Exception as error:  # forward is user code run on proxies: anything may be raised
-        if _is_sequence(model):
-            return list(_in_order(model)), ""
-        return [], f"forward could not be traced ({type(error).__name__}: {str(error).splitlines()[0]})"
+        return bool(inspect.signature(node.target).bind(*node.args, **node.kwargs).arguments.get("inplace", False))  # type: ignore[arg-type]
+    except (TypeError, ValueError):  # built-in functions have no signature, and no such argument
+        return bool(node.kwargs.get("inplace", False))
 
 
-def _in_order(model: nn.Module) -> Iterator[Node]:
-    node = Node("inputs", "")
+def _may_share(model: nn.Module, node: fx.Node) -> bool:
+    """Whether the result may be the memory of the first argument: views, and what does nothing."""
+    if node.op == "call_module":
+        module = model.get_submodule(str(node.target))
+        return _module("", module, [Node("inputs")]).kind in ("through", "pool") and not is_affine(module)
+    name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", "")
+    made = node_of(name, [Node("inputs")], lambda _, at, default: default if at else Node("inputs"), {})
+    return made.kind in ("through", "pool") and name not in ("clone", "repeat")
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _in_order(model: nn.Module) -> Graph:
+    nodes = [Node("inputs")]
     for name, module in _flat(model, ""):
-        node = Node(*_module(name, module), (node,))
-        yield node
+        nodes.append(_module(name, module, [nodes[-1]]))
+    return nodes, nodes[-1:]
 
 
 def _flat(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
@@ -122,115 +202,3 @@ def _flat(module: nn.Module, name: str) -> Iterator[tuple[str, nn.Module]]:
         return
     for key, child in module.named_children():
         yield from _flat(child, f"{name}.{key}" if name else key)
-
-
-def _from_trace(model: nn.Module, graph: fx.Graph) -> list[Node]:
-    made: dict[fx.Node, Node] = {}
-    for node in graph.nodes:
-        before = tuple(made[n] for n in node.all_input_nodes)
-        if node.op == "placeholder":
-            made[node] = Node("inputs", "")
-        elif node.op == "call_module":
-            made[node] = Node(*_module(str(node.target), model.get_submodule(str(node.target))), before)
-        elif node.op in ("call_function", "call_method"):
-            kind, label = _call(node)
-            if kind == "activation" and not node.users:
-                raise ValueError(f"the result of {node.target} is not used: an activation in place")
-            first = node.args[0] if node.args else node.kwargs.get("input")
-            made[node] = Node(kind, label, before if kind in ("join", "unknown") or not isinstance(first, fx.Node) else (made[first],))
-        elif node.op == "get_attr":
-            made[node] = Node("unknown", f"the tensor {node.target}")
-    return list(made.values())
-
-
-def _module(name: str, module: nn.Module) -> tuple[str, str]:
-    kind = type(module)
-    if is_affine(module):
-        return "affine", name
-    if not kind.__module__.startswith("torch.nn."):
-        return "unknown", f"the module {name} ({kind.__name__})"
-    if isinstance(module, nn.PReLU):
-        slopes = module.weight.detach().unique().tolist()
-        return ("activation", f"leaky_relu({slopes[0]!r})") if len(slopes) == 1 else ("unknown", f"{name} (PReLU of several slopes)")
-    return _read(kind.__name__, lambda keyword, _, default: getattr(module, keyword, default))
-
-
-def _call(node: fx.Node) -> tuple[str, str]:
-    if node.op == "call_method":
-        name = str(node.target)
-    else:
-        name = getattr(node.target, "__name__", str(node.target))
-        if not any(getattr(place, name, None) is node.target for place in (torch, nn.functional, operator)):
-            return "unknown", f"the function {name}"
-    return _read(name, lambda keyword, at, default: node.kwargs.get(keyword, node.args[at] if at < len(node.args) else default))
-
-
-def _read(name: str, option: Option) -> tuple[str, str]:
-    """A PyTorch operation by the name of its module, function or method."""
-    key = name.lower().rstrip("_")
-    key = ALIASES.get(key, key)
-    if key in PLAIN:
-        return "activation", key
-    if key == "gelu":
-        return "activation", "gelu" if option("approximate", 1, "none") == "none" else "gelu_tanh"
-    if key == "leaky_relu":
-        return "activation", f"leaky_relu({float(option('negative_slope', 1, 0.01))!r})"
-    if (key == "elu" and option("alpha", 1, 1.0) == 1) or (key == "softplus" and option("beta", 1, 1) == 1):
-        return "activation", key
-    if key == "hardtanh" and (option("min_val", 1, -1.0), option("max_val", 2, 1.0)) == (-1, 1):
-        return "activation", key
-    if key in SILENT:
-        return "through", ""
-    if key in ("cat", "concat", "stack"):
-        return "join", name
-    if "dropout" in key:
-        return "through", f"{name}: in training it divides <phi^2> by 1 - p"
-    if key == "normalize" or (key != "norm" and key.rstrip("123d").endswith("norm")):
-        return "through", f"{name}: it resets the size of signals"
-    if "pool" in key or key == "mean":
-        return "through", f"{name}: it changes the size of signals"
-    if key in ("add", "iadd", "sub", "isub"):
-        return "unknown", f"a sum of branches ({name}), whose critical point is not that of an activation"
-    return "unknown", f"the operation {name}"
-
-
-def _seen(calls: list[Node]) -> tuple[Feed, str]:
-    """What feeds a layer, at all its calls alike: (feed, note), or (a description of what was in the way, "")."""
-    notes: dict[str, None] = {}
-    feeds = {_back(node.before[0], None, notes) for node in calls}
-    if len(feeds) > 1:
-        return "called several times, fed by different things", ""
-    return feeds.pop() if feeds else "not called", "; ".join(notes)
-
-
-def _back(node: Node, after: Activation | None, notes: dict[str, None]) -> Feed:
-    if node.kind == "affine":
-        return after or as_activation("linear")
-    if node.kind == "inputs":
-        return INPUTS if after is None else f"{after.name} of the inputs themselves"
-    if node.kind == "activation":
-        if after is not None:
-            return f"two activations in a row, {node.label} and {after.name}"
-        return _back(node.before[0], as_activation(node.label), notes)
-    if node.kind == "through":
-        if node.label:
-            notes[node.label] = None
-        return _back(node.before[0], after, notes)
-    if node.kind == "join":
-        feeds = {_back(branch, after, notes) for branch in node.before}
-        return feeds.pop() if len(feeds) == 1 else f"a concatenation ({node.label}) of different things"
-    return node.label
-
-
-def _sources(calls: list[Node]) -> Iterator[str]:
-    """The nearest affine layers before a layer, whatever lies between."""
-    todo, seen = [b for node in calls for b in node.before], set()
-    while todo:
-        node = todo.pop()
-        if node in seen:
-            continue
-        seen.add(node)
-        if node.kind == "affine":
-            yield node.label
-        else:
-            todo += node.before

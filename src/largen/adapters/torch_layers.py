@@ -1,0 +1,100 @@
+"""What of a PyTorch model is set and what is left alone, with the numbers for what has to be set by hand."""
+
+import math
+from typing import Any
+
+from torch import nn
+
+from largen.activations.critical import critical
+from largen.adapters.initialisation import Found, Size, foreign_numbers, settled
+from largen.adapters.roles import Role, Roles, roles
+from largen.adapters.torch_graph import Affine, graph_of, is_affine
+from largen.errors import InputError
+
+HINT = "Give example=, a batch of inputs, and the functional graph of torch.export is read. "
+BLOCKS = {nn.TransformerEncoderLayer: 2, nn.TransformerDecoderLayer: 3}  # branches of each
+
+
+def layers(model: nn.Module, activation: Any, example: Any) -> tuple[list[Found], dict[str, str], dict[str, float]]:
+    """Every layer to be set with what feeds it, in the order of `named_modules`; what is left alone, with the reason; and the factors
+    of normalisations that end a branch."""
+    _check_material(model)
+    affine = {name: module for name, module in model.named_modules() if is_affine(module)}
+    left = _others(model, affine)
+    owners = {id(p): name for name, module in reversed(list(model.named_modules())) for p in module.parameters(recurse=False)}
+    for name, module in affine.items():
+        if name not in left and owners[id(module.weight)] != name:
+            left[name] = f"shares its weights with {owners[id(module.weight)]}"
+    sizes = [Size(name, module.weight[0].numel(), module.bias is not None) for name, module in affine.items() if name not in left]
+    graph, failure = graph_of(model, example)
+    if graph is None:
+        names = tuple(size.name for size in sizes)
+        read = Roles({name: Role(None, sources=names, open=failure) for name in names}, {}, {})
+        found, more = settled(sizes, read, activation, HINT)
+        return found, left | more, {}
+    read = roles(*graph)
+    found, more = settled(sizes, read, activation)
+    advice = {name: _advice(model, name, role) for name, role in read.foreign.items()}
+    tied = {name: f"{left[name]}; {foreign_numbers(read.layers[name])}" for name in left if name in read.layers and read.layers[name].share != 1}
+    return found, left | more | advice | tied, {name: value for name, (value, _) in read.scales.items()}
+
+
+def _check_material(model: nn.Module) -> None:
+    lazy = [name for name, p in model.named_parameters() if isinstance(p, nn.parameter.UninitializedParameter)]
+    if lazy:
+        name = lazy[0].rpartition(".")[0]
+        raise InputError("model", f"the lazy layer {name}", "layers that know their fan-in", "Call the model on one batch first.")
+    meta = [name for name, p in model.named_parameters() if p.is_meta]
+    if meta:
+        got = f"parameters on the meta device, which hold no numbers ({meta[0]})"
+        raise InputError("model", got, "parameters that can be drawn", 'Call model.to_empty(device="cpu") first.')
+
+
+def _others(model: nn.Module, affine: dict[str, Affine]) -> dict[str, str]:
+    left = {}
+    for name, module in model.named_modules():
+        if name in affine:
+            if not {"weight", "bias"} >= {key for key, _ in module.named_parameters()} or "weight" not in module._parameters:
+                left[name] = "its weight is computed from other parameters (weight or spectral norm)"
+        elif isinstance(module, nn.RNNBase):
+            left[name] = f"{type(module).__name__} is not read: {_recurrent(module)}"
+        elif next(module.parameters(recurse=False), None) is not None and not any(name.startswith(f"{a}.") for a in affine):
+            left[name] = f"{type(module).__name__} is not among nn.Linear and nn.Conv1d, 2d, 3d"
+    return left
+
+
+def _advice(model: nn.Module, name: str, role: Role) -> str:
+    """The numbers for a part that is not read: of the module or the parameter `name`."""
+    part = dict(model.named_modules()).get(name)
+    if isinstance(part, nn.MultiheadAttention):
+        E = part.embed_dim
+        return f"MultiheadAttention is not read: set in_proj_weight to std {_std(role, 1 / E, 1.0)}, out_proj.weight to std {math.sqrt(role.share / E):.4g}, its biases to 0"
+    if part is None:
+        return foreign_numbers(role)
+    blocks = [block for block in model.modules() if type(block) in BLOCKS]
+    first = next(block for block in part.modules() if type(block) in BLOCKS)
+    B = sum(BLOCKS[type(block)] for block in blocks)
+    E, F = first.self_attn.embed_dim, first.linear2.in_features
+    phi = {nn.functional.relu: "relu", nn.functional.gelu: "gelu"}.get(first.activation, "relu")
+    C_W = (critical(phi).C_W or 1.0) / B
+    return (
+        f"{type(part).__name__} is not read: with {B} branches in the model, set std {1 / math.sqrt(E):.4g} in every in_proj_weight and linear1.weight, "
+        f"{math.sqrt(1 / (B * E)):.4g} in every out_proj.weight, {math.sqrt(C_W / F):.4g} in every linear2.weight, biases to 0"
+    )
+
+
+def _recurrent(module: nn.RNNBase) -> str:
+    if not isinstance(module, nn.RNN):
+        return "sigmoid gates have no critical point; PyTorch's own start is kept"
+    C_W = critical(module.nonlinearity).C_W or 1.0
+    std_ih, std_hh = (math.sqrt(C_W / 2 / n) for n in (module.input_size, module.hidden_size))
+    return f"two terms are summed, C_W/2 each: set weight_ih_l0 to std {std_ih:.4g}, every weight_hh to std {std_hh:.4g}, biases to 0"
+
+
+def _std(role: Role, per: float, share: float) -> str:
+    return f"{math.sqrt(_C_W(role) * share * per):.4g}"
+
+
+def _C_W(role: Role) -> float:
+    point = critical(role.feed if role.feed is not None and not isinstance(role.feed, str) else "linear")
+    return point.C_W or 1.0
