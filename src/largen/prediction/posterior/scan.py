@@ -35,6 +35,11 @@ class EvidenceScan:
     phase: tuple[str, ...]
     caution: str
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        return {"critical": "the activation has no critical point: lg.critical says why"} if self.critical is None else {}
+
 
 def evidence_scan(
     net: Any, X: Any, y: Any, C_W: Any, C_b: Any = 0.0, depths: Sequence[int] | int | None = None, ridge: Any = 0.0, order: int = 0
