@@ -90,6 +90,7 @@ from largen.questions.asymptotics import (
 )
 from largen.questions.complexity import Complexity as Complexity, complexity as complexity
 from largen.questions.contributions import Contributions as Contributions, contributions as contributions
+from largen.questions.depth import Depth as Depth, how_deep as how_deep
 from largen.questions.explain import Explanation as Explanation, explain as explain
 from largen.questions.generalization import (
     Generalization as Generalization,

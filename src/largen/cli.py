@@ -96,7 +96,9 @@ def width(
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{found.width}\n")
     for name, size in found.relative.items():
-        console.print(f"{name:24s} {100 * size:6.2g} % off at this width, good to {100 * tolerance:g} % from width {found.needed[name]} on")
+        console.print(
+            f"{name:24s} {100 * size:6.2g} % off at the network's own width, good to {100 * tolerance:g} % from width {found.needed[name]} on"
+        )
     console.print("\n" + "\n".join(found.sentences))
 
 
@@ -106,6 +108,7 @@ def critical(
     callable: Annotated[str | None, typer.Option(help="A function of yours instead.", metavar="MODULE:FUNCTION")] = None,
     kinks: Annotated[str | None, typer.Option(help="Points where that function or its slope jumps, as 0,0.5.")] = None,
     figure: Annotated[str | None, typer.Option(help="Also draw it into this HTML file.", metavar="FILE")] = None,
+    width: Annotated[int, typer.Option(help="Units of a hidden layer, for how deep such a network can be.")] = 512,
 ) -> None:
     """The critical initialisation of an activation: recipe, class, picture, lines to paste."""
     from rich.console import Console
@@ -126,7 +129,7 @@ def critical(
     if figure is not None and not os.path.isdir(os.path.dirname(os.path.abspath(figure))):
         raise InputError("figure", repr(figure), "a file in a folder that exists")
     point = find(from_module(callable, places) if callable is not None else activation or "")
-    page(point, Console(highlight=False, soft_wrap=True))
+    page(point, Console(highlight=False, soft_wrap=True), width)
     if figure is not None:
         from largen.report.figure import figure as draw
 

@@ -119,6 +119,17 @@ def test_rates_of_branches() -> None:
     assert lg.rates_of_sgd(wide, lr=1.0, n_in=4)[1] == (4.0, 6.0, 9.0, 6.0)
 
 
+def test_rates_of_image_networks() -> None:
+    """Fan-in by the shape of one input: window positions x channels, 5 x 4 positions x 8 after flattening, heads side by side."""
+    net = lg.cnn([8, 8], out=3)
+    assert lg.rates_of_sgd(net, 1.0, n_in=(5, 4, 2)) == ((1.0,) * 3, (18.0, 72.0, 160.0))
+    attends = lg.Dense(6) >> lg.Attention(heads=2, width=5) >> lg.GlobalAvgPool() >> lg.Dense(1)
+    assert lg.rates_of_sgd(attends, 0.5, n_in=[4, 3])[1] == (1.5, 3.0, 3.0, 3.0, 5.0, 3.0)
+    for wrong in (2, (5,), (0, 4, 2), "5", (), None):
+        with pytest.raises(InputError, match="`n_in`"):
+            lg.rates_of_sgd(net, 1.0, n_in=wrong)  # type: ignore[arg-type]
+
+
 def test_chain_of_residual_blocks() -> None:
     branch = lg.Act("tanh") >> lg.Dense(4, C_W=2.0, C_b=0.5)
     ends = lg.Dense(4), lg.Act("tanh") >> lg.Dense(1)

@@ -84,6 +84,14 @@ def test_sgd_rates_are_plain_descent_and_optax_agrees() -> None:
     assert given[1].time is None and given[1].outputs is None
 
 
+def test_sgd_rates_are_plain_descent_on_images() -> None:
+    net, x = lg.cnn([3], out=2), RNG.normal(size=(5, 4, 3, 2))
+    params = lg.init(net, KEY, (4, 3, 2), dtype=np.float64)
+    plain = lg.train(net, params, x, Y, eta=1.0, steps=3, rates=lg.rates_of_sgd(net, 0.02, n_in=(4, 3, 2)))
+    given = lg.train(net, params, x, Y, eta=None, steps=3, optimizer=optax.sgd(0.02))
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13), plain[0], given[0])
+
+
 def test_adam_matches_a_plain_optax_loop() -> None:
     adam, single = optax.adam(1e-2), lg.init(NET, KEY, 3)
     x, y = jnp.asarray(X, np.float32), jnp.asarray(Y, np.float32)

@@ -78,7 +78,22 @@ def test_the_correlation_settles_where_depth_takes_it(name):
 def test_no_fixed_point_is_divergence():
     out = lg.fixed_points("relu", 2.5, 0.1)
     assert out.phase == "divergent" and out.K.shape == (0,)
-    assert lg.fixed_points("relu", 2.0, 0.0).phase == "critical" and np.isinf(lg.fixed_points("relu", 2.0, 0.0).xi_c).all()
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu(0.1)", "abs", "linear"])
+def test_where_every_size_is_fixed_there_is_no_K(name):
+    C_W = lg.critical(name).C_W
+    assert C_W is not None
+    out = lg.fixed_points(name, C_W, 0.0)
+    assert out.K is None and "every size" in out.missing["K"] and out.phase == "critical" and not out.stable.any()
+    assert out.c.tolist() == [1.0] and np.isinf([out.xi_q, out.xi_c]).all()
+    np.testing.assert_allclose([out.chi_par, out.chi_perp], 1, rtol=1e-12)
+    for w, b, K in ((C_W, 0.1, []), (0.9 * C_W, 0.0, [0.0]), (0.9 * C_W, 0.1, [1.0]), (1.1 * C_W, 0.0, [0.0])):
+        other = lg.fixed_points(name, w, b)
+        assert not other.missing and other.K == pytest.approx(K)
+    diagram = lg.phase_diagram(name, C_W=[0.9 * C_W, C_W, 1.1 * C_W], C_b=[0.0, 0.1])
+    assert diagram.K[1, 0] == 1 and diagram.phase[1, 0] == "critical"  # from K = 1 it stays there
+    np.testing.assert_allclose(diagram.K[[0, 0, 1, 2, 2], [0, 1, 1, 0, 1]], [0, 1, np.inf, np.inf, np.inf])
 
 
 # ---------------------------------------------------------------- phase diagram

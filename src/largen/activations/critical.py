@@ -27,14 +27,22 @@ from largen.gaussian.line import K_MIN
 
 SEARCH = 1000  # variances at which the condition is looked at for a change of sign
 SMALL = 1e-9  # a coefficient below this part of its scale is zero
+NEAR = 1e-3  # where the search for the neighbour of a half-stable K* begins, relative to it
+OFF = 0.1  # how far from K* a size is whose pace is told
 
 
 @dataclass(frozen=True)
 class Growth:
-    """One observable at depth l: `coefficient` l^`power` as l -> infinity; the coefficient None where it depends on the start."""
+    """One observable at depth l: `coefficient` l^`power` as l -> infinity; the coefficient None where it depends on the start
+    (`missing` says so)."""
 
     power: float
     coefficient: float | None = None
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        return {"coefficient": "it depends on where the first layer starts"} if self.coefficient is None else {}
 
     def __str__(self) -> str:
         if self.power == 0:
@@ -45,7 +53,8 @@ class Growth:
 @dataclass(frozen=True)
 class Coefficients:
     """`a1`, `a2`, `b1` of the series at K* = 0 (PDLT 5.83-5.88; None in other classes, and where a kink at 0 makes it a series in
-    sqrt(K)); `leading` (a, r, b) of that series; `slope` = C_W g''(K*)/2 at a half-stable point, the book's a_1 there (5.104)."""
+    sqrt(K)); `leading` (a, r, b) of that series; `slope` = C_W g''(K*)/2 at a half-stable point, the book's a_1 there (5.104).
+    `missing` says why one is None."""
 
     a1: float | None = None
     a2: float | None = None
@@ -56,6 +65,13 @@ class Coefficients:
     def __iter__(self) -> Any:
         return iter((self.a1, self.a2, self.b1))
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        series = "a coefficient of the series in K at K* = 0, which this point has not"
+        reasons = dict.fromkeys(("a1", "a2", "b1", "leading"), series) | {"slope": "a coefficient of half-stable points"}
+        return {name: why for name, why in reasons.items() if getattr(self, name) is None}
+
 
 @dataclass(frozen=True)
 class CriticalPoint:
@@ -65,7 +81,8 @@ class CriticalPoint:
     `exponents`: p of observable ~ l^-p (PDLT table of 5.4): "K" (of K - K* at half-stable points: "K - K*"), "parallel",
     "perpendicular", "V", "K1". `growth`: the same with coefficients, a `Growth` each; "V/(n K^2)" is per l/n. `coefficients`.
     `onset`: the depth beyond which these powers hold, 1/(r |a|) layers from K^(1) = 1 at K* = 0, 1/(|s| K*) at half-stable points
-    (before it, K stays where the first layer puts it).
+    (before it, K stays where the first layer puts it). `neighbour`: the size at which those settle that start on the side of a
+    half-stable K* that it does not attract, 0 or infinity if nothing holds them; None at other points. `missing` says why a field is None.
     """
 
     universality: str
@@ -77,6 +94,14 @@ class CriticalPoint:
     coefficients: Coefficients
     growth: dict[str, Growth]
     onset: float
+    neighbour: float | None = None
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        side = "sizes flee it on both sides" if self.K_star == 0 else "every size stays where it is"
+        reasons = {"K_star": "a line of fixed points: every size is kept", "stable_from": side, "neighbour": "not half-stable"}
+        return {name: why for name, why in reasons.items() if getattr(self, name) is None}
 
 
 @dataclass(frozen=True)
@@ -85,7 +110,7 @@ class Critical:
 
     `universality`: "scale-invariant", "K*=0", "half-stable" or "none". Fields of the point as in `candidates[0]`, a `CriticalPoint`.
     `candidates`: all critical points, in the order scale-invariant, K*=0 stable, half-stable, K*=0 unstable. `reason`: why this
-    one, or why none. `searched`: the variances K that were searched for half-stable points.
+    one, or why none. `searched`: the variances K that were searched for half-stable points. `missing` says why a field is None.
     """
 
     activation: Activation
@@ -100,6 +125,14 @@ class Critical:
     reason: str
     candidates: tuple[CriticalPoint, ...]
     searched: tuple[float, float]
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        if not self.candidates:
+            names = ("C_b", "C_W", "K_star", "stable_from", "exponents", "coefficients", "growth")
+            return dict.fromkeys(names, f"no critical point: {self.reason}")
+        return {name: why for name, why in self.candidates[0].missing.items() if name != "neighbour"}
 
     def __repr__(self) -> str:
         if self.C_W is None:
@@ -234,7 +267,27 @@ def _half_stable(known: Statistics, K: float) -> CriticalPoint:
         "V/(n K^2)": Growth(1.0, source / K**2),
     }
     side = "above" if s < 0 else "below"
-    return CriticalPoint("half-stable", C_b, C_W, K, side, exponents, Coefficients(slope=s), growth, 1 / (abs(s) * K))
+    place = _neighbour(known, C_W, C_b, K, above=side == "below")
+    return CriticalPoint("half-stable", C_b, C_W, K, side, exponents, Coefficients(slope=s), growth, 1 / (abs(s) * K), place)
+
+
+def _neighbour(known: Statistics, C_W: float, C_b: float, K: float, above: bool) -> float:
+    """The next fixed point above or below a half-stable K*, infinity or 0 if there is none."""
+    near = np.geomspace(NEAR, 1, SEARCH // 8)
+    sizes = np.concatenate([K * (1 + near), np.geomspace(2.1 * K, max(known.K_max, 2.2 * K), SEARCH // 8)]) if above else K * (1 - near)
+    sizes = sizes[(sizes > K_MIN) & (sizes <= known.K_max)]
+    if not len(sizes):
+        return math.inf if above else 0.0
+    off = _excess(known, C_W, C_b, sizes)
+    turns = np.nonzero(off[:-1] * off[1:] < 0)[0]
+    if not len(turns):
+        return math.inf if above else 0.0
+    return root(lambda q: _excess(known, C_W, C_b, q), sizes[turns[0]], sizes[turns[0] + 1])
+
+
+def _excess(known: Statistics, C_W: float, C_b: float, K: Any) -> np.ndarray:
+    """By how much a layer changes a size K."""
+    return C_b + C_W * known.moments(K).g - K
 
 
 def _condition(known: Statistics, K: Any) -> np.ndarray:
@@ -268,16 +321,40 @@ def _why(point: CriticalPoint, known: Statistics) -> str:
     if point.universality == "scale-invariant":
         return f"{name} is homogeneous: with C_W = 1/<phi'^2> every size is kept, whatever it is."
     if point.universality == "half-stable":
-        away = "below" if point.stable_from == "above" else "above"
-        return (
-            f"Sizes are kept at K* = {point.K_star:.4g}: set the first layer so that K^(1) = K*. They are drawn to it from "
-            f"{point.stable_from} and drift off {away} it, but slowly: 10 % off, it takes about {10 * point.onset:,.0f} layers."
-        )
+        return _half_stable_words(point, known)
     if point.stable_from and not point.growth:
         return "Sizes fall more slowly than any power of depth: near 0 the activation is linear."
     if point.stable_from:
-        return f"Sizes fall as {point.growth['K']}, a power of depth instead of an exponential, and angles are kept as well as can be."
+        return f"Sizes fall as {point.growth['K']}, a power of the layer number l instead of an exponential{_angles(point)}."
     return "The only critical point is K* = 0 and it is unstable: sizes grow away from it as a power of depth and then explode."
+
+
+def _half_stable_words(point: CriticalPoint, known: Statistics) -> str:
+    """Which side is attracted, where the other goes, and how slowly."""
+    K, above = float(point.K_star or 0.0), point.stable_from == "above"
+    fates = {0.0: "fall towards 0", math.inf: "grow without end"}
+    fate = fates.get(point.neighbour or 0.0, f"settle at K = {point.neighbour:.4g}")
+    end = _neighbour(known, point.C_W, point.C_b, K, above)
+    held = f"{'Larger' if above else 'Smaller'} sizes" + (
+        "" if end in fates else f", up to K = {end:.4g}," if above else f", down to K = {end:.4g},"
+    )
+    start = K * (1 + OFF if above else 1 - OFF)
+    layers = 0.1 * OFF * K / abs(float(_excess(known, point.C_W, point.C_b, start)))
+    return (
+        f"Sizes are kept at K* = {K:.4g}: set the first layer so that K^(1) = K*. {held} {'come down' if above else 'rise'} to it; "
+        f"{'smaller' if above else 'larger'} ones do not reach it but {fate}. All that is slow: {100 * OFF:.0f} % {point.stable_from} K*, a size "
+        f"needs some {float(f'{layers:.2g}'):,.0f} layers to move by {10 * OFF:.0f} % of it."
+    )
+
+
+def _angles(point: CriticalPoint) -> str:
+    """What becomes of small angles between inputs: squared distances over sizes."""
+    if "perpendicular" not in point.exponents:
+        return ""
+    power = (point.exponents["perpendicular"] - point.exponents["K"]) / 2
+    if abs(power) < SMALL:
+        return ", and small angles between inputs are kept"
+    return f", and small angles between inputs {'close' if power > 0 else 'open'} as l^{-power:.3g}"
 
 
 def _why_none(known: Statistics) -> str:
@@ -290,11 +367,13 @@ def _why_none(known: Statistics) -> str:
     value = _condition(known, K)
     seen = value[np.isfinite(value)]
     if not len(seen):
-        rest = "sizes never grow with K (d<phi^2>/dK <= 0), so chi_par = 1 cannot be met"
+        rest = "chi_par is never above 0: sizes do not grow with K"
     elif (seen > 0).all() or (seen < 0).all():
-        low, high = (f"{r:.3g}" for r in np.exp([seen.min(), seen.max()]))
-        ratio = f"is {low}" if low == high else f"stays between {low} and {high}"
-        rest = f"chi_perp/chi_par {ratio}, never 1, up to K = {known.K_max:.3g}"
+        ratio = np.exp([seen.min(), seen.max()])
+        one = (
+            f"chi_perp/chi_par is {ratio[0]:.3g}" if np.ptp(ratio) < 1e-6 else f"chi_perp is {'above' if ratio[0] > 1 else 'below'} chi_par"
+        )
+        rest = f"{one} for every K up to {known.K_max:.3g}"
     else:
-        rest = "chi_perp = chi_par only where it would take C_b < 0"
-    return f"{zero}; for K > 0, {rest} (PDLT 5.73)."
+        rest = "that holds only where it would take C_b < 0"
+    return f"{zero}; K* > 0 needs chi_perp = chi_par, but {rest} (PDLT 5.73)."

@@ -135,7 +135,8 @@ def claim(
         verdict=verdict,
         sentence=f"{head} (z = {tests[0].z:.1f}); {why}: {verdict}.",
         needed=needed,
-        missing={"exponent": law.missing} if law.missing else {},
+        missing=(dict.fromkeys(("exponent", "interval"), law.missing) if law.missing else {})
+        | ({"needed": "it is decided, or no number of networks would"} if needed is None else {}),
         theory=by.value,
     )
 

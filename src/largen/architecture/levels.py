@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from largen import door
 from largen.architecture.attention import Attention
 from largen.architecture.branches import Branching, Concat, Dropout, Product, Sum
 from largen.architecture.nodes import Act, Affine, Dense, Node, Parametric, Serial, network
@@ -52,6 +53,13 @@ def levels(net: Any) -> tuple[tuple[str, tuple[Node, ...]], ...]:
             found.append((path, tuple(stage)))
             stage = []
     return tuple(found)
+
+
+def a_shape(n_in: Any) -> tuple[int, ...]:
+    """The shape of one input, given it or the number of its features."""
+    if isinstance(n_in, (tuple, list)) and n_in:
+        return tuple(door.count(n, "n_in") for n in n_in)
+    return (door.count(n_in, "n_in"),)
 
 
 def affine(net: Serial, n_in: int | tuple[int, ...] | None = None) -> Iterator[tuple[str, Parametric, int | None]]:

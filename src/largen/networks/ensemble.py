@@ -14,11 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits
+from largen.architecture.levels import a_shape
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.networks.empirical import tangent_kernel
 from largen.networks.outputs import in_order, layers, outputs
-from largen.networks.parameters import a_dtype, a_key, a_shape, draw_parameters, dtype_of, fitting, pair
+from largen.networks.parameters import a_dtype, a_key, draw_parameters, dtype_of, fitting, pair
 from largen.networks.training import History, descend, finite, prepare
 from largen.scaling.rates import resolve
 from largen.types import Array, Params, hand_back, island

@@ -12,6 +12,7 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Branching, Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
+from largen.architecture.levels import a_shape
 from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
 from largen.architecture.spatial import (
     Aggregate,
@@ -164,13 +165,6 @@ def init(net: Any, key: Any, n_in: int | tuple[int, ...], dtype: Any = None) -> 
     shape = a_shape(n_in)
     with island(np.empty(0, kind)):
         return draw_parameters(whole, one, shape, kind)
-
-
-def a_shape(n_in: Any) -> tuple[int, ...]:
-    """The shape of one input, given it or the number of its features."""
-    if isinstance(n_in, (tuple, list)) and n_in:
-        return tuple(door.count(n, "n_in") for n in n_in)
-    return (door.count(n_in, "n_in"),)
 
 
 def a_key(key: Any) -> Any:

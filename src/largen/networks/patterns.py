@@ -20,7 +20,7 @@ one other row of W being integrated out in B, P and Q. Averages over both rows w
 is of the order that the network has anyway, 1/sqrt(n) of the mean (products of two outputs would have noise of order 1).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import combinations_with_replacement, permutations
 from typing import Any
 
@@ -45,7 +45,7 @@ ROWS = 2  # rows of signs for a network: ordered pairs of two different ones are
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Tensors:
-    """What `lg.tensor_ensemble` returns: one entry a network, None for what was not asked for.
+    """What `lg.tensor_ensemble` returns: one entry a network, None for what was not asked for (`missing`).
 
     `K`, `Theta` (networks, n, n): the metric and the NTK averaged over the last weights; their means over networks are K + K1/n and
     Theta + Theta1/n. All others (networks, n, n, n, n), index order as in `lg.corrections`: means over networks are n times the
@@ -64,6 +64,11 @@ class Tensors:
     S: Any = None
     T: Any = None
     U: Any = None
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        return {part.name: "not asked for" for part in fields(self) if getattr(self, part.name) is None}
 
 
 def tensors(net: Serial, params: Params, X: Any, rates: Any, wanted: tuple[str, ...]) -> Tensors:

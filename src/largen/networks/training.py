@@ -25,12 +25,18 @@ class History:
 
     `loss` (steps + 1,): the loss before each step, last the final one. `time` (steps + 1,): eta x steps, the time of
     gradient flow; None with an optimizer. `outputs` (k, m, out): the outputs on the m recorded points after each of the
-    k recorded numbers of steps; None if nothing was recorded.
+    k recorded numbers of steps; None if nothing was recorded. `missing` says so.
     """
 
     loss: Array
     time: Array | None
     outputs: Array | None
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        reasons = {"time": "an optimizer has no time eta x steps", "outputs": "no points were given to be recorded: record=(points, steps)"}
+        return {name: why for name, why in reasons.items() if getattr(self, name) is None}
 
 
 def mse(z: Any, y: Any) -> Any:

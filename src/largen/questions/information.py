@@ -38,7 +38,8 @@ DEAD = "the signal is exactly 0 in some networks, so that there is no density"
 @dataclass(frozen=True)
 class Amounts:
     """Entropies and information of groups of units, in nats. `entropy`: of each group, then of all together; `mutual`: between the
-    first two groups; `tripartite`: of three, None for fewer; each with a standard error `_se`, None where it is no sample."""
+    first two groups; `tripartite`: of three, None for fewer; each with a standard error `_se`, None where it is no sample. `missing`
+    says which."""
 
     entropy: np.ndarray
     mutual: float
@@ -46,6 +47,12 @@ class Amounts:
     entropy_se: np.ndarray | None = None
     mutual_se: float | None = None
     tripartite_se: float | None = None
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        out = dict.fromkeys(("entropy_se", "mutual_se", "tripartite_se"), "it is no sample") if self.entropy_se is None else {}
+        return out | (dict.fromkeys(("tripartite", "tripartite_se"), "there are two groups") if self.tripartite is None else {})
 
 
 @dataclass(frozen=True)

@@ -17,9 +17,8 @@ from largen.architecture.chain import Layer
 from largen.architecture.levels import affine
 from largen.architecture.nodes import network
 from largen.questions.contributions import Contributions, Rates, chain_or_none, contributions
+from largen.questions.criticality import critical_point_of
 from largen.scaling.rates import resolve
-
-SAME = 1e-6  # relative difference of hyperparameters that counts as critical
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
     base = tuple(float(door.number(v, name, low=0.0)) for v, name in ((bias, "bias"), (weight, "weight")))
     layers = chain_or_none(whole)
     missing = {"universality": "only chains have a class, and this network is none"} if layers is None else {}
-    point = None if layers is None else critical_point_of(layers[1:])
+    point = None if layers is None else critical_point_of(layers)
     L = len(resolve(whole))
     powers, p = _powers(point)
     scale = 1.0 / L if p is None else float(L) ** (p - 1)
@@ -86,28 +85,12 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
     sgd = {path: (b, None if fan is None else w / fan) for (path, fan), b, w in zip(fans.items(), *rates, strict=True)}
     if any(fan is None for fan in fans.values()):
         missing["sgd"] = "the fan-in of the first layer is not known: give n_in, the number of input features, or X"
+    if layers is not None and point is None:
+        missing["universality"] = "the hidden layers are at no critical point"
     if p is None:
         missing["p_perp"] = "the hidden layers are at no critical point with a power law"
     words = (*_why(layers, point, powers, p), _balance(found))
     return RatePlan(rates, sgd, None if point is None else point.universality, powers, p, found, words, missing)
-
-
-def critical_point_of(layers: Sequence[Layer]) -> CriticalPoint | None:
-    """The critical point that all these layers are at, None if there is none or activations differ. A skip weight gamma
-    multiplies critical C_W and C_b by 1 - gamma^2 (PDLT app. B)."""
-    kinds = {layer.activation for layer in layers}
-    if len(kinds) != 1:
-        return None
-    phi = next(iter(kinds))
-    assert phi is not None
-    for point in critical(phi).candidates:
-        targets = [(point.C_W * (1 - layer.skip**2), point.C_b * (1 - layer.skip**2)) for layer in layers]
-        if all(
-            w > 0 and abs(layer.C_W - w) <= SAME * w and abs(layer.C_b - b) <= SAME * max(b, SAME)
-            for layer, (w, b) in zip(layers, targets, strict=True)
-        ):
-            return point
-    return None
 
 
 def _powers(point: CriticalPoint | None) -> tuple[tuple[float, float], float | None]:

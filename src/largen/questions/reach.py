@@ -1,7 +1,7 @@
 r"""Is this network critical, how deep does it reach at this width, what to change: from signal propagation, in numbers and words.
 
-Three lengths limit depth: xi_q, over which sizes settle; 6 xi_c, over which correlations between points do (Schoenholz et al.: deeper
-networks do not train); and 1/10 of n/nu, where the sizes of single networks scatter by 10 % in variance, V/(n K^2) = nu l/n (PDLT 5.4).
+How deep at this width is for `lg.how_deep` to say; here are the lengths behind it, xi_q, over which sizes settle, and xi_c, over which
+correlations do, and where this network stands.
 """
 
 import math
@@ -14,22 +14,21 @@ from largen.activations.activation import Activation
 from largen.activations.critical import Critical, critical
 from largen.architecture.branches import LayerNorm, Sum
 from largen.architecture.chain import chain
-from largen.architecture.nodes import Dense, network
+from largen.architecture.nodes import network
 from largen.architecture.walk import everything
-from largen.questions.rates import critical_point_of
+from largen.errors import InputError
+from largen.questions.criticality import is_critical
+from largen.questions.depth import TOLERANCE, TRAINABLE, how_deep, own_scatter
 from largen.theory.signal.fixed_points import fixed_points
 from largen.theory.signal.signal import signal
-
-TRAINABLE = 6.0  # depth over xi_c that still trains
-SCATTER = 0.1  # variance of the size of single networks, relative to its square
 
 
 @dataclass(frozen=True)
 class Reach:
     """What a report says about depth. `layers`: affine layers, or levels; `chi_par`, `chi_perp`: per level, mean over the points;
     `gradient`: of the first level; `phase`, `xi_q`, `xi_c`: where deep layers of the last hyperparameters settle (None: not a plain
-    chain, or infinite); `trainable`: 6 xi_c; `scatter`: nu (L - 1)/n at the network's width, and `width` at which that is a tenth;
-    `critical`: whether hidden and output layers are at a critical point, None where there is none; `recommended` (C_b, C_W);
+    chain, or infinite); `trainable`: 6 xi_c; `scatter`: V/(n K^2) of the outputs, and the `width` of the first hidden layer at
+    which that is a tenth; `critical`: whether the hidden layers are at a critical point, None where there is none; `recommended` (C_b, C_W);
     `sentences`: all of it in words, the advice last."""
 
     layers: int
@@ -71,33 +70,33 @@ def reach(net: Any, X: Any) -> Reach:
     hidden = layers[1:-1] or layers[1:]
     settled = fixed_points(phi, hidden[-1].C_W, hidden[-1].C_b)
     uniform = all((layer.C_W, layer.C_b) == (hidden[-1].C_W, hidden[-1].C_b) for layer in hidden)
-    at = critical_point_of(hidden) is not None if point.C_W is not None else None
+    at = is_critical(layers)
     xi_q, xi_c = (_finite(v) for v in (settled.xi_q, settled.xi_c)) if uniform and not at else (None, None)
-    widths = [part.width for part in parts if isinstance(part, Dense)][:-1]
-    nu = _scatter(point) if at else None
-    inverse = sum(1 / n for n in widths)
-    scatter = None if nu is None else nu * inverse
-    width = None if nu is None else math.ceil(nu * len(widths) / SCATTER)
     trainable = None if xi_c is None else TRAINABLE * xi_c
     phase = "critical" if at else settled.phase if uniform else None
     recommended = None if point.C_W is None or point.C_b is None else (point.C_b, point.C_W)
-    words = [_travel(levels, par, perp, gradient), _where(phi.name, phase, len(layers), xi_q, xi_c)]
-    if scatter is not None and width is not None:
-        words.append(
-            f"At this width the size of single networks scatters by {100 * scatter:.2g} % of its square by the last layer; "
-            f"{width} units a layer would make it {100 * SCATTER:.0f} %."
-        )
-    words.append(_advice(point, at, trainable, len(layers)))
+    words = [_travel(levels, par, perp, gradient), _where(phi.name, phase, xi_q, xi_c)]
+    scatter, width, deep = None, None, None
+    try:
+        deep = how_deep(whole, X=X)
+        scatter = own_scatter(layers, X)
+        width = max(1, math.ceil(scatter * layers[0].width / TOLERANCE * (1 - 1e-9)))
+        within = deep.depth is None or len(layers) <= deep.depth
+        stands = "is within that reach" if within else "is beyond it"
+        words += [
+            *deep.sentences,
+            f"This network, {len(layers)} layers deep, {stands}: its sizes scatter by {100 * scatter:.2g} %; "
+            f"{width:,} units a layer would make it {100 * TOLERANCE:.0f} %.",
+        ]
+    except InputError as error:  # sizes beyond what moments resolve
+        words.append(f"How deep at this width is not known: {error}")
+    deeper = deep is not None and deep.depth is not None and len(layers) <= deep.depth
+    words.append(_advice(point, at, deeper))
     return Reach(levels, par, perp, gradient, phase, xi_q, xi_c, trainable, scatter, width, at, recommended, tuple(w for w in words if w))
 
 
 def _finite(values: np.ndarray) -> float | None:
     return float(values[0]) if len(values) and np.isfinite(values[0]) else None
-
-
-def _scatter(point: Critical) -> float | None:
-    growth = (point.growth or {}).get("V/(n K^2)")
-    return None if growth is None else growth.coefficient
 
 
 def _travel(levels: int, par: tuple[float, ...], perp: tuple[float, ...], gradient: float) -> str:
@@ -115,7 +114,7 @@ def _span(values: tuple[float, ...]) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _where(name: str, phase: str | None, depth: int, xi_q: float | None, xi_c: float | None) -> str:
+def _where(name: str, phase: str | None, xi_q: float | None, xi_c: float | None) -> str:
     if phase == "critical":
         return f"The hidden layers are at a critical point of {name}: no length limits depth at infinite width, only powers of it."
     if phase == "divergent":
@@ -123,15 +122,11 @@ def _where(name: str, phase: str | None, depth: int, xi_q: float | None, xi_c: f
     if phase is None or xi_c is None:
         return ""
     fate = "all inputs become one" if phase == "ordered" else "close inputs are torn apart"
-    verdict = "This network is within that reach." if depth <= TRAINABLE * xi_c else f"This network, {depth} layers deep, is beyond it."
     scales = f"correlations within ξ_c = {xi_c:.3g} layers" + (f", sizes within ξ_q = {xi_q:.3g}" if xi_q is not None else "")
-    return (
-        f"These hyperparameters of {name} are in the {phase} phase: {fate}; {scales}. Networks train to about "
-        f"6 ξ_c = {TRAINABLE * xi_c:.0f} layers. {verdict}"
-    )
+    return f"These hyperparameters of {name} are in the {phase} phase: {fate}; {scales}."
 
 
-def _advice(point: Critical, at: bool | None, trainable: float | None, depth: int) -> str:
+def _advice(point: Critical, at: bool | None, within: bool) -> str:
     name = point.activation.name
     if at is None:
         return f"{name} has no critical point: {point.reason}"
@@ -140,5 +135,5 @@ def _advice(point: Critical, at: bool | None, trainable: float | None, depth: in
     target = f"C_W = {point.C_W:.6g}, C_b = {point.C_b:.6g}" + (
         f" and a first layer that starts at K = {point.K_star:.4g}" if point.K_star else ""
     )
-    urge = "Change it to go deeper" if trainable is not None and depth <= trainable else "Change it"
+    urge = "Change it to go deeper" if within else "Change it"
     return f'{urge}: the critical point of {name} is {target}, which C = "critical" sets.'

@@ -69,7 +69,7 @@ def width(net: Any, X: Any, tolerance: float = 0.05, rates: Any = "ntk") -> Widt
     found = corrections(whole, np.asarray(x, float), rates, tensors=ASKED)
     hidden = [layer.width for layer in layers[:-1]]
     sizes = _relative(found)
-    needed = {name: math.ceil(hidden[0] * c / tolerance) for name, c in sizes.items()}
+    needed = {name: max(1, math.ceil(hidden[0] * c / tolerance * (1 - 1e-9))) for name, c in sizes.items()}  # 300.0000001 is 300
     scatter = sizes["variance of the NTK"]
     single = math.ceil(hidden[0] * scatter / tolerance**2)
     depth = sum(1 / n for n in hidden) + 1 / hidden[-1]

@@ -11,13 +11,15 @@ from rich.table import Table
 from rich.text import Text
 
 from largen.activations.activation import Activation, activation
-from largen.activations.critical import Critical
+from largen.activations.critical import Critical, critical
 from largen.activations.gain import gain
 from largen.activations.statistics import statistics
 from largen.architecture.presets import mlp
 from largen.errors import InputError
+from largen.questions.depth import how_deep
 from largen.theory.signal.signal import signal
 
+WIDTH = 512  # of the lines to paste
 LAYERS = (1, 2, 3, 5, 10, 20, 50, 100)
 BAR, DECADES = 24, 3.0  # length of a bar, for so many powers of ten around its middle
 
@@ -38,8 +40,8 @@ def from_module(place: str, kinks: tuple[float, ...] = ()) -> Activation:
     return activation(found, kinks=kinks)
 
 
-def page(point: Critical, console: Console) -> None:
-    """Print the page."""
+def page(point: Critical, console: Console, width: int = WIDTH) -> None:
+    """Print the page, its last sentence for hidden layers of that width."""
     name = point.activation.name
     console.print()
     console.print(Text(f"{name}: {_headline(point)}", style="bold"))
@@ -52,6 +54,8 @@ def page(point: Critical, console: Console) -> None:
     if point.universality != "K*=0" or point.stable_from:  # else it explodes within layers
         _picture(point, console)
     _growth(point, console)
+    for sentence in how_deep(point.activation, width).sentences:
+        console.print(sentence)
     _paste(point, console)
 
 
@@ -101,23 +105,18 @@ def _bar(K: float, unit: float) -> str:
 
 
 def _growth(point: Critical, console: Console) -> None:
+    """What becomes of sizes and angles in deep layers."""
     growth = point.growth or {}
-    shown = [
-        f"{label} {growth[key]}"
-        for key, label in (("K", "sizes K ~"), ("perpendicular", "distances^2 ~"))
-        if key in growth and growth[key].power
-    ]
-    spread = growth.get("V/(n K^2)")
     console.print()
     if point.universality == "half-stable":
-        console.print(f"From some {point.candidates[0].onset:,.0f} layers on sizes would leave K*; before, nothing moves.")
-    elif shown:
-        console.print("Deep down: " + "; ".join(shown) + ".")
-    if spread is not None and spread.coefficient is not None:
         console.print(
-            f"At finite width n the size of single networks scatters: variance/K^2 = {spread.coefficient:.3g} l/n. "
-            f"Depth {max(1, round(0.1 * 1024 / spread.coefficient))} is 10 % at width 1024."
+            f"No layer is unlike another for some {float(f'{point.candidates[0].onset:.2g}'):,.0f} layers; only then do powers of l show."
         )
+    elif point.universality == "K*=0" and "K" in growth:
+        console.print(f"Deep down: sizes K ~ {growth['K']}.")
+    elif "perpendicular" in growth and growth["perpendicular"].coefficient is not None and growth["perpendicular"].power:
+        bend = 2 * growth["perpendicular"].coefficient ** 0.5  # K_[2] = K sin^2(angle/2)
+        console.print(f"Deep down: all angles between inputs close, as {bend:.3g}/l (in radians).")
 
 
 def _paste(point: Critical, console: Console) -> None:
@@ -141,7 +140,11 @@ def _none(point: Critical, console: Console) -> None:
     at = float(known.taylor[:, 0].mean())
     console.print()
     if abs(at) > 1e-9 and (known.taylor[:, 1] ** 2).mean() > 0:
-        console.print(f"Shifting it, phi(z) - {at:.4g}, gives K* = 0 a chance: ask again for the shifted function.")
+        phi = point.activation
+        shifted = critical(Activation(phi.name, lambda z: phi(z) - at, phi.kinks, registered=False))
+        if shifted.C_W is not None and shifted.C_b is not None:
+            named = f"phi(z) {'-' if at > 0 else '+'} {abs(at):.4g}"
+            console.print(f"Shifted by its value at 0, {named} is {_headline(shifted)}: C_W = {shifted.C_W:.6g}, C_b = {shifted.C_b:.6g}.")
     console.print(
         f"C_W = gain^2 = {gain(point.activation) ** 2:.4g} with C_b = 0 keeps sizes at 1 from layer to layer, but not small differences: "
         "keep such a network shallow, or normalise."

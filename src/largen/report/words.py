@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from largen.activations.critical import critical
 from largen.agreement.study import Study
 from largen.agreement.study.records import AGREES, DISAGREES, Comparison, Errors, FallOff, Judgement
-from largen.architecture.chain import Layer, chain
+from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
 from largen.architecture.text import as_code, dumps
+from largen.questions.criticality import is_critical
 from largen.report.schema import Network
 
 
@@ -52,7 +52,7 @@ def network(net: Serial, n_in: int) -> Network:
         str(hidden[0]) if len(set(hidden)) == 1 else " - ".join(map(str, hidden))
     )
     outputs = f"{layers[-1].width} output{'s' * (layers[-1].width > 1)}"
-    critical = _critical(layers)
+    critical = is_critical(layers)
     starts = {
         True: "This is the critical initialisation of this activation: signals and gradients neither explode nor fade with depth.",
         False: "This is not the critical initialisation of this activation: with depth, signals or gradients grow or fade.",
@@ -71,17 +71,6 @@ def network(net: Serial, n_in: int) -> Network:
 
 def _listed(values: list[float]) -> str:
     return number(values[0]) if len(set(values)) == 1 else ", ".join(number(v) for v in values)
-
-
-def _critical(layers: tuple[Layer, ...]) -> bool | None:
-    activations = {layer.activation for layer in layers[1:]}
-    phi = next(iter(activations))
-    if len(activations) > 1 or phi is None:
-        return None
-    point = critical(phi)
-    if point.C_W is None or point.C_b is None:
-        return None
-    return all(abs(layer.C_W - point.C_W) < 1e-9 and abs(layer.C_b - point.C_b) < 1e-9 for layer in layers[1:])
 
 
 def _opening(judgement: Judgement) -> str:

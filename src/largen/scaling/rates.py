@@ -3,7 +3,7 @@
 from typing import Any
 
 from largen import door, exits
-from largen.architecture.levels import affine
+from largen.architecture.levels import a_shape, affine
 from largen.architecture.nodes import network
 from largen.errors import InputError
 
@@ -27,19 +27,29 @@ def resolve(net: Any, rates: Any = "ntk") -> dict[str, tuple[Any, Any]]:
 
 
 @exits.finite()
-def rates_of_sgd(net: Any, lr: float, n_in: int | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def rates_of_sgd(net: Any, lr: float, n_in: int | tuple[int, ...] | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The rates of plain SGD with learning rate `lr` on every parameter: lambda_b = lr, lambda_W = lr x fan_in (PDLT 8.6).
 
-    With these rates `time` counts steps (eta = 1), for the loss (1/2) sum over samples and outputs. `n_in` is the number
-    of input features, the first layer's fan-in, which a network does not know. Returns (lambda_b, lambda_W), each one
-    per affine layer. Raises `InputError` for lr <= 0 and a missing `n_in`.
+    With these rates `time` counts steps (eta = 1), for the loss (1/2) sum over samples and outputs. `n_in` is the number of input
+    features, or the shape of one input, (height, width, channels), which a network does not know; the fan-in of a convolution is
+    window positions x channels. Returns (lambda_b, lambda_W), each one per affine layer, those of branches too, branch after branch.
+    Raises `InputError` for lr <= 0, a missing `n_in`, and one that does not fit the network.
 
     >>> import largen as lg
     >>> lg.rates_of_sgd(lg.mlp(widths=[512], out=10), lr=0.5, n_in=64)
     ((0.5, 0.5), (32.0, 256.0))
+    >>> lg.rates_of_sgd(lg.Conv(8, 3) >> lg.Act("relu") >> lg.Flatten() >> lg.Dense(1), lr=1.0, n_in=(5, 4, 2))
+    ((1.0, 1.0), (18.0, 160.0))
     """
-    rate = door.number(lr, "lr", low=0.0, strict=True)
+    rate = float(door.number(lr, "lr", low=0.0, strict=True))
     if n_in is None:
-        raise InputError("n_in", "nothing", "the number of input features", "Call lg.rates_of_sgd(net, lr, n_in=X.shape[1]).")
-    fan_in = [fan for _, _, fan in affine(network(net), door.count(n_in, "n_in")) if fan is not None]
-    return tuple(float(rate) for _ in fan_in), tuple(float(rate) * n for n in fan_in)
+        need = "the number of input features, or the shape of one input"
+        raise InputError("n_in", "nothing", need, "Call lg.rates_of_sgd(net, lr, n_in=X.shape[1:]).")
+    whole, shape = network(net), a_shape(n_in)
+    try:
+        fans = [fan for _, _, fan in affine(whole, shape) if fan is not None]  # none is, where the shape is known
+    except InputError as error:  # of a node that the shape does not fit
+        raise InputError(
+            "n_in", repr(n_in), "the shape of one input of this network", f"{error.got[:1].upper()}{error.got[1:]}."
+        ) from error
+    return tuple(rate for _ in fans), tuple(rate * fan for fan in fans)

@@ -35,6 +35,11 @@ class EvidenceScan:
     phase: tuple[str, ...]
     caution: str
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        return {"critical": "the activation has no critical point: lg.critical says why"} if self.critical is None else {}
+
 
 @exits.finite("log")
 def evidence_scan(

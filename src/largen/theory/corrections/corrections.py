@@ -157,6 +157,8 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
     n_before = np.array([widths[l] for l in picked])
     fluctuation = _fluctuation(named["K"], named["V"], n_before) if {"K", "V"} <= wanted else None
     missing |= {name: "not asked for" for name in NAMES if name not in wanted and name not in missing}
+    if fluctuation is None:
+        missing["fluctuation"] = 'it takes both K and V: tensors=("K", "V")'
     if not any(layers[l].skip for l in picked):
         named.pop("M", None)
         missing["M"] = "zero without a skip connection into the layer"

@@ -5,8 +5,8 @@ r"""Where the kernel and the correlation settle with depth, and how fast (Poole 
 A fixed point K* attracts as chi_par^l = exp(-l/xi_q), the correlation as chi_c^l = exp(-l/xi_c), chi_c = C_W <phi'(z1) phi'(z2)> at c*.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -25,22 +25,25 @@ from largen.types import float64
 SEARCH = 1000
 TOUCH = 1e-12  # a double root: |C_b + C_W g - K| below this part of K where the slope is 0
 MARGINAL = 1e-9  # |chi - 1| below which a scale is infinite
+LINE = "every size is a fixed point: {} is homogeneous, C_b = 0 and C_W is critical, so that each keeps the size it has"
 
 
 @dataclass(frozen=True)
 class FixedPoints:
     """What `lg.fixed_points` returns, arrays of shape (m,), one entry a fixed point of the kernel, stable ones first, then by size.
 
-    `K` = K*; `stable`: attracts kernels from both sides (|chi_par| < 1; at a critical point False, see `lg.critical`); `chi_par`,
-    `chi_perp` there; `c`: the correlation that attracts those of distinct points, 1 where chi_perp <= 1 (order), below 1 (chaos);
-    `xi_q`, `xi_c`: the depth scales of K and c in layers, infinite at criticality. `phase` of the first: "ordered", "chaotic", "critical",
-    or "divergent" (none that attracts or is marginal). `searched`: the range of K looked at; a fixed point beyond is not found.
+    `K` = K*; None on a line of fixed points (a scale-invariant activation at its critical point: every size is kept), where the other
+    arrays have one entry for the line, and `missing` says so. `stable`: attracts kernels from both sides (|chi_par| < 1; at a critical
+    point False, see `lg.critical`); `chi_par`, `chi_perp` there; `c`: the correlation that attracts those of distinct points, 1 where
+    chi_perp <= 1 (order), below 1 (chaos); where `xi_c` is infinite more slowly than any exponential (linear: never). `xi_q`, `xi_c`:
+    the depth scales of K and c in layers, infinite at criticality. `phase` of the first: "ordered", "chaotic", "critical", or
+    "divergent" (none that attracts or is marginal). `searched`: the range of K looked at; a fixed point beyond is not found.
     """
 
     activation: Activation
     C_W: float
     C_b: float
-    K: np.ndarray
+    K: Any
     stable: np.ndarray
     chi_par: np.ndarray
     chi_perp: np.ndarray
@@ -49,6 +52,7 @@ class FixedPoints:
     xi_c: np.ndarray
     phase: str
     searched: tuple[float, float]
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @exits.finite("xi_q", "xi_c")
@@ -58,9 +62,9 @@ def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float
     xi_q = -1/log |chi_par|, xi_c = -1/log chi_c: deviations of K and of c from their fixed points fall as exp(-l/xi). A network is
     trainable to a depth of about 6 xi_c (Schoenholz et al.); `gradient` grows or falls as chi_perp^l.
 
-    Returns a `FixedPoints`. Raises
-    `InputError` for negative or non-finite C_W, C_b and for the activations that `lg.critical` refuses. K* is searched in
-    [0, `searched[1]`]; none found gives empty arrays and the phase "divergent".
+    Returns a `FixedPoints`; where every size is fixed (ReLU at C_W = 2, C_b = 0) `.K` is None. Raises `InputError` for negative or
+    non-finite C_W, C_b and for the activations that `lg.critical` refuses. K* is searched in [0, `searched[1]`]; none found gives
+    empty arrays and the phase "divergent".
 
     Source: Poole et al. eqs. 3-8; Schoenholz et al. eqs. 7, 9; PDLT 5.50-5.56.
 
@@ -70,16 +74,31 @@ def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float
     (array([0.31531648]), 'ordered', array([7.834]))
     >>> lg.fixed_points("tanh", C_W=2.0, C_b=0.0).c.round(6)  # chaos: the stable K* first, then K* = 0
     array([0., 1.])
+    >>> line = lg.fixed_points("relu", C_W=2.0, C_b=0.0)
+    >>> line.K, line.c, line.xi_c, line.missing["K"].partition(":")[0]
+    (None, array([1.]), array([inf]), 'every size is a fixed point')
     """
     phi = as_activation(activation)
     known = statistics(phi)
     w, b = float(door.number(C_W, "C_W", low=0.0)), float(door.number(C_b, "C_b", low=0.0))
-    entries = sorted((_describe(known, w, b, K) for K in kernels(known, w, b)), key=lambda e: (not e["stable"], e["K"]))
-    columns = {name: np.array([e[name] for e in entries]) for name in ("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c")}
+    line = on_a_line(known, w, b)
+    found = [1.0] if line else kernels(known, w, b)  # chi and c are the same all along a line
+    entries = sorted((_describe(known, w, b, K) for K in found), key=lambda e: (not e["stable"], e["K"]))
+    columns: dict[str, Any] = {name: np.array([e[name] for e in entries]) for name in ("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c")}
     stable = np.array([e["stable"] for e in entries], dtype=bool)
     settles = bool(entries) and abs(entries[0]["chi_par"]) < 1 + MARGINAL
     phase = phase_of(entries[0]["chi_perp"]) if settles else "divergent"
-    return FixedPoints(phi, w, b, stable=stable, phase=phase, searched=(0.0, known.K_max), **columns)
+    missing = {"K": LINE.format(phi.name)} if line else {}
+    columns |= dict.fromkeys(missing)
+    return FixedPoints(phi, w, b, stable=stable, phase=phase, searched=(0.0, known.K_max), missing=missing, **columns)
+
+
+def on_a_line(known: Statistics, C_W: Any, C_b: Any) -> Any:
+    """Whether every K is a fixed point: phi homogeneous, C_b = 0 and C_W <phi^2>_K = K, to rounding; for arrays too."""
+    if known.homogeneous is None:
+        return np.zeros(np.broadcast_shapes(np.shape(C_W), np.shape(C_b)), dtype=bool)
+    A2 = (known.homogeneous[0] ** 2 + known.homogeneous[1] ** 2) / 2
+    return (np.asarray(C_b) == 0) & (np.abs(np.asarray(C_W) * A2 - 1) < MARGINAL)
 
 
 def phase_of(chi_perp: float) -> str:
@@ -88,7 +107,7 @@ def phase_of(chi_perp: float) -> str:
 
 
 def kernels(known: Statistics, C_W: float, C_b: float) -> list[float]:
-    """Every K* of K = C_b + C_W <phi^2>_K on [0, K_max]: simple roots by sign, double ones where the slope is 0."""
+    """Every K* of K = C_b + C_W <phi^2>_K on [0, K_max], where they are no line: simple roots by sign, double ones where the slope is 0."""
     if known.homogeneous is not None:
         chi = C_W * (known.homogeneous[0] ** 2 + known.homogeneous[1] ** 2) / 2
         return [C_b / (1 - chi)] if chi < 1 else [0.0] if C_b == 0 else []

@@ -16,7 +16,7 @@ from largen.activations.activation import Activation, activation as as_activatio
 from largen.activations.statistics import Statistics, statistics
 from largen.errors import InputError
 from largen.gaussian.line import K_MIN
-from largen.theory.signal.fixed_points import MARGINAL, cosine_map
+from largen.theory.signal.fixed_points import MARGINAL, cosine_map, on_a_line
 
 GRID = 1000  # variances between K_MIN and the largest
 BISECTIONS = 50
@@ -27,10 +27,10 @@ TABLE, KINKED = (96, 64), (64, 48)  # size of the table of Psi, in log K and sqr
 class PhaseDiagram:
     """What `lg.phase_diagram` returns. Arrays of shape (a, b), entry [i, j] at `C_W[i]`, `C_b[j]`.
 
-    `K`: the kernel that deep layers settle at from K = 1 (infinite in the divergent phase); `chi_par`, `chi_perp` there; `c`: the
-    correlation that distinct points settle at; `xi_q`, `xi_c`: depth scales in layers, infinite at criticality; all these are NaN in the
-    divergent phase. `phase`: "ordered", "chaotic",
-    "critical", "divergent". `edge` (2, m): (C_W, C_b) along the line chi_perp = 1 between order and chaos, one point per K* in `edge_K`.
+    `K`: the kernel that deep layers settle at from K = 1 (infinite in the divergent phase; 1 where every size is fixed); `chi_par`,
+    `chi_perp` there; `c`: the correlation that distinct points settle at; `xi_q`, `xi_c`: depth scales in layers, infinite at
+    criticality; all but `K` are NaN in the divergent phase. `phase`: "ordered", "chaotic", "critical", "divergent". `edge` (2, m):
+    (C_W, C_b) along the line chi_perp = 1 between order and chaos, one point per K* in `edge_K`.
     Order n^0; relative error of K, chi and xi_q below 1e-7, of c and xi_c below 1e-4 (K* above `searched[1]` counts as divergent).
     """
 
@@ -74,7 +74,7 @@ def phase_diagram(activation: str | Callable[[Any], Any] | Activation, C_W: Any,
     w, b = _axis(C_W, "C_W"), _axis(C_b, "C_b")
     cells_w, cells_b = (v.ravel() for v in np.meshgrid(w, b, indexing="ij"))
     table = _Table(known)
-    K = table.settled(cells_w, cells_b)
+    K = np.where(on_a_line(known, cells_w, cells_b), 1.0, table.settled(cells_w, cells_b))
     finite = np.isfinite(K)
     inside = np.where(finite, K, 1.0)
     par, perp = cells_w * table.dg(inside), cells_w * table.slope(inside)
