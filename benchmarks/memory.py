@@ -5,6 +5,8 @@
 Every network runs in a process of its own, on Linux (the peak is that of /proc/self/status, set back before the call).
 """
 
+# ruff: noqa: E501
+
 import json
 import subprocess
 import sys
@@ -45,6 +47,8 @@ before = held("VmRSS")
 out = lg.gram(net, X)
 print(held("VmHWM") - before)
 """
+
+# ruff: noqa: E501
 
 
 def taken(name: str) -> float:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, memory
 from largen.errors import InputError
 from largen.types import Array, hand_back, is_traced, island
 
@@ -40,6 +40,7 @@ def one_hot(y: Any, classes: int | None = None) -> np.ndarray:
     array([[ 0.5, -0.5],
            [-0.5,  0.5]])
     """
+    memory.require_copy(y, "y")
     labels = np.asarray(y)
     need = "integer labels 0, 1, ..., k-1 of shape (n,)"
     if labels.ndim != 1 or labels.size == 0:
@@ -50,7 +51,10 @@ def one_hot(y: Any, classes: int | None = None) -> np.ndarray:
     k = int(labels.max()) + 1 if classes is None else door.count(classes, "classes")
     if labels.min() < 0 or labels.max() >= k:
         raise InputError("y", f"labels from {labels.min()} to {labels.max()}", f"labels from 0 to {k - 1}")
-    return np.eye(k)[labels] - 1 / k
+    memory.require(8.0 * len(labels) * k, "classes", f"{k:,} classes of {len(labels):,} labels", "Number the classes that there are.")
+    out = np.full((len(labels), k), -1 / k)
+    out[np.arange(len(labels)), labels] = 1 - 1 / k
+    return out
 
 
 _warned = False

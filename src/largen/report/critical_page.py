@@ -48,7 +48,10 @@ def from_module(place: str, kinks: tuple[float, ...] = ()) -> Activation:
         except (Exception, SystemExit) as error:  # and the function, at whatever array
             raise _failed(place, error) from error
 
-    return activation(guarded, kinks=kinks)
+    try:
+        return activation(guarded, kinks=kinks)
+    except InputError as error:
+        raise (error.__cause__ if isinstance(error.__cause__, InputError) else error) from None
 
 
 def _failed(place: str, error: BaseException) -> InputError:
