@@ -2,13 +2,16 @@
 
 import os
 import sys
-from typing import Annotated, Any
+import traceback
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from largen.errors import InputError, LargenError
+from largen.report.output import Lost, Output, abandon
 
-INTERRUPTED = 130
+BAD, FAULT, INTERRUPTED, LEFT = 2, 70, 130, 141
+LONG = 600  # characters of a sentence; what is longer loses its middle
 
 app = typer.Typer(
     name="largen", add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None, no_args_is_help=True,
@@ -80,7 +83,7 @@ def width(
     config: Annotated[str | None, typer.Option(help="TOML file with the network, as for `largen report`.", metavar="FILE")] = None,
     data: Annotated[str | None, typer.Option(help='"digits", or an .npz or .csv file.  [digits]')] = None,
     target: Annotated[str | None, typer.Option(help="Target column of a CSV file.  [the last]")] = None,
-    points: Annotated[int, typer.Option(help="Train points looked at.")] = 6,
+    points: Annotated[int, typer.Option(help="Train points looked at.", min=1)] = 6,
 ) -> None:
     """The smallest width at which the infinite-width theory of a network is good to a tolerance on your data."""
     from rich.console import Console
@@ -92,7 +95,9 @@ def width(
 
     asked = settings(config, data=data, target=target)
     task = make(load(asked.data, asked.target), asked.train, asked.test, asked.seed)
-    found = find(asked.network(task.y.shape[1]), task.X[: max(points, 1)], tolerance)
+    if points > len(task.X):
+        raise InputError("points", str(points), f"at most the {len(task.X)} train points")
+    found = find(asked.network(task.y.shape[1]), task.X[:points], tolerance)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{found.width}\n")
     for name, size in found.relative.items():
@@ -115,6 +120,7 @@ def critical(
 
     from largen.activations.critical import critical as find
     from largen.report.critical_page import from_module, page
+    from largen.report.write import check_file, write
 
     if (activation is None) == (callable is None):
         raise InputError(
@@ -126,42 +132,64 @@ def critical(
         places = tuple(float(part) for part in kinks.split(",")) if kinks else ()
     except ValueError as error:
         raise InputError("kinks", repr(kinks), "numbers separated by commas, such as 0,0.5") from error
-    if figure is not None and not os.path.isdir(os.path.dirname(os.path.abspath(figure))):
-        raise InputError("figure", repr(figure), "a file in a folder that exists")
+    picture = None if figure is None else check_file(figure, "figure")
     point = find(from_module(callable, places) if callable is not None else activation or "")
     page(point, Console(highlight=False, soft_wrap=True), width)
-    if figure is not None:
+    if picture is not None:
         from largen.report.figure import figure as draw
 
-        draw(point).write_html(figure, include_plotlyjs=True)
+        write(picture.parent, {picture.name: draw(point).to_html(include_plotlyjs=True)}, "figure")
         print(f"\n{figure}")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Entry point. Exit codes: 0 done, 2 bad input (one sentence on stderr), 130 interrupted."""
+    """Ends in an exit code: 0 done; 2 bad input, or an output or file that cannot be written (one sentence on stderr); 70 a fault of
+    largen itself (one sentence, where it is); 130 interrupted; 141 whoever read the output has left."""
+    out, sys.stdout = sys.stdout, Output.of(sys.stdout)
     try:
         code: Any = app(arguments, standalone_mode=False)  # typer turns Ctrl-C into the exit code 130, or raises
-        if code != INTERRUPTED:
-            sys.exit(code if isinstance(code, int) else 0)
-        _interrupted()
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except (KeyboardInterrupt, typer.Abort):
         _interrupted()
+    except Lost as error:
+        abandon(out)
+        if error.left:
+            sys.exit(LEFT)
+        _stop(f"the output cannot be written ({error})", BAD)
     except LargenError as error:
-        _stop(str(error), 2)
+        _stop(str(error), BAD)
+    except RecursionError:
+        _stop("what was given is nested too deeply, or a function of it calls itself without end", BAD)
     except Exception as error:
-        if not hasattr(error, "format_message"):  # not one of the command line's own complaints
-            raise
-        _stop(error.format_message(), 2)  # type: ignore[attr-defined]
+        if hasattr(error, "format_message"):  # one of the command line's own complaints
+            _stop(error.format_message(), BAD)  # type: ignore[attr-defined]
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            _stop("the memory of this machine does not suffice: take fewer points, or narrower networks", BAD)
+        at = traceback.extract_tb(error.__traceback__)[-1]
+        said = str(error).strip() or "no message"
+        _stop(f"a fault of largen itself, please report it: {type(error).__name__}: {said} ({at.filename}, line {at.lineno})", FAULT)
+    finally:
+        sys.stdout = out
+    sys.exit(code if isinstance(code, int) else 0)
 
 
-def _interrupted() -> None:
+def _interrupted() -> NoReturn:
     """Leave at once: an orderly shutdown of Python can crash on computations that still run in other threads."""
-    print("largen: interrupted; nothing was written", file=sys.stderr)
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _say("interrupted; nothing was written")
     os._exit(INTERRUPTED)
 
 
-def _stop(message: str, code: int) -> None:
-    print("largen: " + " ".join(message.split()), file=sys.stderr)
+def _stop(message: str, code: int) -> NoReturn:
+    words = " ".join(message.split())
+    _say(words if len(words) <= LONG else f"{words[: LONG * 2 // 3]} ... {words[-LONG // 3 :]}")
     sys.exit(code)
+
+
+def _say(words: str) -> None:
+    try:
+        print(f"largen: {words}", file=sys.stderr or None, flush=True)
+    except OSError:
+        abandon(sys.stderr)

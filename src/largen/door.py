@@ -10,12 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from largen import memory
 from largen.errors import InputError
 from largen.types import Array, is_traced
 
 
 def array(value: Any, name: str, need: str = "an array of finite real numbers") -> Array:
     """A floating array of finite real numbers: numpy stays numpy, JAX stays JAX, integers become the default float."""
+    memory.require_copy(value, name)
     if isinstance(value, jax.Array):
         out: Array = value
     else:

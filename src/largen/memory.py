@@ -1,9 +1,16 @@
-"""Memory: what the machine has free, and a refusal before computing what does not fit."""
+"""Sizes before work: what the machine has free, and a refusal, before computing, of what does not fit or would not end."""
 
 import os
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from largen.errors import InputError
+
+SMALL = 2.0**24  # bytes that are not asked for
+MOST = 100_000  # nodes of one network, layers of one recursion
+NORMAL = 5  # arrays of the size of the result at work while normal numbers are drawn
 
 
 def available() -> float:
@@ -32,7 +39,22 @@ def _limit() -> float | None:
 
 def require(needed: float, argument: str, got: str, fix: str) -> None:
     """Raise `InputError` when `needed` bytes exceed what is available."""
+    if needed <= SMALL:
+        return
     free = available()
     if needed > free:
         got = f"{got}, which takes about {needed / 2**30:.3g} GiB"
         raise InputError(argument, got, f"at most the {free / 2**30:.3g} GiB that are free", fix)
+
+
+def require_few(count: int, argument: str, what: str) -> None:
+    """Raise `InputError` for more steps of one kind, nodes or layers, than are gone through one by one in seconds."""
+    if count > MOST:
+        raise InputError(argument, f"{count:,} {what}", f"at most {MOST:,}")
+
+
+def require_copy(value: Any, argument: str) -> None:
+    """Raise `InputError` for an array that fits as a view, of one row broadcast say, but would not once it is copied."""
+    shape, strides = getattr(value, "shape", None), getattr(value, "strides", None)
+    if isinstance(value, np.ndarray) and strides and 0 in strides:
+        require(2.0 * value.size * max(value.itemsize, 4), argument, f"a view of shape {shape}", "Take fewer points.")

@@ -14,7 +14,7 @@ from largen.agreement import measure
 from largen.agreement.claims import KINKED, SMOOTH, Claim, claim
 from largen.agreement.forecast import Question, forecast
 from largen.agreement.table import Judged, verdict_of
-from largen.agreement.widths import widened
+from largen.agreement.widths import require_room, widened
 from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
@@ -120,6 +120,7 @@ def check(
     question = _question(whole, asked, X, y, X_test, rates)
     many = door.count(networks, "networks", low=20)
     time = _time(time, len(question.X))
+    require_room(real, question.X.shape[1:], len(real) * INITIAL * many, 8.0 * (len(chain(whole)) + 2))
     root = a_key(jax.random.key(0) if key is None else key)
     keys = [jax.random.split(jax.random.fold_in(root, i)) for i in range(len(real))]
     largest = max(measure.largest_eigenvalue(w, k[1], question, many) for w, k in zip(real.values(), keys, strict=True))

@@ -12,6 +12,7 @@ import numpy as np
 from largen import door, exits
 from largen.agreement.claims import ROUNDING
 from largen.agreement.statistics import Power, extrapolate, mean_and_error, power
+from largen.agreement.widths import require_room
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
 from largen.architecture.presets import widen
@@ -108,17 +109,19 @@ def check_corrections(
     for name in names:
         door.choice(name, "tensors", MEASURED)
     means = ("K", "Theta") if "Theta1" in names else ("K",)
-    theory = corrections(whole, np.asarray(x, np.float64), rates, tensors=(*means, *names))
     many = (networks,) * len(factors) if isinstance(networks, int) else tuple(networks)
     if len(factors) < 3 or len(many) != len(factors):
         raise InputError("factors, networks", f"{len(factors)} and {len(many)} of them", "at least three factors, and networks for each")
+    wides = {i: widen(whole, factor) for i, factor in enumerate(factors)}
+    counts = [door.count(count, "networks", 2) for count in many]
+    require_room(wides, x.shape[1:], max(counts), 3.0 * len(names) * len(x) ** (4 if set(names) - {"K1"} else 2))
+    theory = corrections(whole, np.asarray(x, np.float64), rates, tensors=(*means, *names))
     size, widths = max(np.abs(np.asarray(getattr(theory, mean))).max() for mean in means), []
     found: dict[str, list[Any]] = {name: [] for name in names}
     along: dict[str, list[Any]] = {name: [] for name in names}
-    for factor, count, k in zip(factors, many, jax.random.split(one, len(factors)), strict=True):
-        wide = widen(whole, factor)
+    for wide, count, k in zip(wides.values(), counts, jax.random.split(one, len(factors)), strict=True):
         n = chain(wide)[-2].width
-        samples = _samples(*_measured(wide, x, k, door.count(count, "networks", 2), rates, names), theory, n, names)
+        samples = _samples(*_measured(wide, x, k, count, rates, names), theory, n, names)
         widths.append(n)
         for name in names:
             mean, error = mean_and_error(samples[name])

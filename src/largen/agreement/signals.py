@@ -19,7 +19,7 @@ from largen.agreement.contrasts import Contrast, contrast
 from largen.agreement.forecast import HEAVIER, heavier, with_outputs
 from largen.agreement.statistics import jackknife
 from largen.agreement.table import Judged, verdict_of
-from largen.agreement.widths import widened
+from largen.agreement.widths import require_room, widened
 from largen.architecture.levels import last_affine, levels
 from largen.architecture.nodes import Dense, Serial, network
 from largen.errors import InputError
@@ -100,6 +100,7 @@ def check_signal(net: Any, X: Any, widths: Sequence[int] = (8, 16, 32, 64), netw
             "X", "points that are 0, or with one feature", "points with a size that can change, and a direction orthogonal to it"
         )
     real = widened(whole, widths)
+    require_room(real, x.shape[1:], len(real) * many, 3.0 * len(real) * len(x) ** 2)
     theory = signal(whole, x)
     by, missing = _forecast(whole, theory, signal(heavier(whole, 1.1), x))
     found = [_series(_measured(w, x, jax.random.fold_in(root, n), many), by) for n, w in real.items()]

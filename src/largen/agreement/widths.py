@@ -1,15 +1,17 @@
 """The widths at which real networks are measured."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, memory
 from largen.architecture.levels import affine
 from largen.architecture.nodes import Affine, Serial
 from largen.architecture.presets import widen
 from largen.errors import InputError
+from largen.networks import parameters
 
 
 def widened(net: Serial, widths: Any) -> dict[int, Serial]:
@@ -34,6 +36,13 @@ def widened(net: Serial, widths: Any) -> dict[int, Serial]:
             hidden = [layer.fan_out for layer in layers[:-1]]
             raise InputError("widths", f"{n}", f"whole numbers for all hidden widths, which are as {hidden}") from error
     return found
+
+
+def require_room(nets: Mapping[int, Serial], shape: tuple[int, ...], networks: int, kept: float) -> None:
+    """Refuse widths of which not even one network fits, and more networks than there is room for what is `kept` of each, in numbers."""
+    for net in nets.values():
+        parameters.require_room(net, shape, np.float32)
+    memory.require(8.0 * networks * kept, "networks", f"{networks:,} networks", "Ask for fewer networks.")
 
 
 def _first(net: Serial) -> int:

@@ -6,7 +6,7 @@ from typing import Any, ClassVar, Self
 
 from jax.core import Tracer
 
-from largen import door
+from largen import door, memory
 from largen.architecture.nodes import Node, Serial, network, node
 from largen.errors import InputError
 
@@ -228,7 +228,9 @@ def Repeat(block: Node, times: int) -> Serial:
     >>> len(lg.Repeat(lg.Act("relu") >> lg.Dense(64), 3).nodes)
     6
     """
-    return Serial((network(block, "block"),) * door.count(times, "times"))
+    many = door.count(times, "times")
+    memory.require_few(many, "times", "blocks")
+    return Serial((network(block, "block"),) * many)
 
 
 def _weight(value: Any) -> Any:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, memory
 from largen.activations.activation import activation as as_activation
 from largen.architecture.branches import Identity, Sum
 from largen.architecture.nodes import Act, Dense, Node, Serial
@@ -42,6 +42,7 @@ def cnn(
     """
     if isinstance(channels, (int, str)) or not np.iterable(channels) or not len(channels):
         raise InputError("channels", repr(channels), "the channels of every convolution as a list, such as [64, 64]")
+    memory.require_few(2 * len(channels), "channels", "nodes of one network")
     phi, L = Act(as_activation(activation)), len(channels) + 1
     weights, biases = door.per_layer(C_W, L, "C_W"), door.per_layer(C_b, L, "C_b")
     nodes: list[Node] = []
@@ -83,10 +84,12 @@ def resnet(channels: Sequence[int], blocks: int, out: int = 10, activation: Any 
     """
     if isinstance(channels, (int, str)) or not np.iterable(channels) or not len(channels):
         raise InputError("channels", repr(channels), "the channels of every group as a list, such as [16, 32, 64]")
+    many = door.count(blocks, "blocks")
+    memory.require_few(6 * many * len(channels), "blocks", "nodes of one network")
     phi = Act(as_activation(activation))
     made: list[Node] = [Conv(channels[0], 3, C_W=C_W, C_b=C_b)]
     for group, size in enumerate(channels):
-        for block in range(door.count(blocks, "blocks")):
+        for block in range(many):
             stride = 2 if group and not block else 1
             inner = phi >> Conv(size, 3, stride, C_W=C_W, C_b=C_b) >> phi >> Conv(size, 3, C_W=C_W, C_b=C_b)
             made.append(Sum(Identity() if block else Conv(size, 1, stride, C_W=C_W, C_b=C_b), inner))

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from jax.core import Tracer
 
-from largen import door
+from largen import door, memory
 from largen.activations.activation import activation
 from largen.errors import InputError
 
@@ -168,6 +168,7 @@ class Serial(Node):
             flat.extend(part.nodes if isinstance(part, Serial) else (part,))
         if not flat:
             raise InputError("nodes", "no node", "at least one node")
+        memory.require_few(sum(map(count, flat)), "nodes", "nodes of one network, those of branches counted")
         object.__setattr__(self, "nodes", tuple(flat))
         self.units(None)  # refuses branches of different widths
 
@@ -180,6 +181,11 @@ class Serial(Node):
         for part in self.nodes:
             before = part.shape(before)
         return before
+
+
+def count(part: Node) -> int:
+    """How many nodes there are in a node, itself and those of its branches."""
+    return 1 + sum(count(inner) for branch in getattr(part, "branches", ()) for inner in branch.nodes)
 
 
 def network(net: Any, name: str = "net") -> Serial:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, memory
 from largen.activations.activation import activation as as_activation
 from largen.activations.critical import critical
 from largen.architecture.attention import Attention, PositionalEmbedding
@@ -43,6 +43,8 @@ def mlp(
     """
     if isinstance(widths, (int, str)) or not np.iterable(widths):
         raise InputError("widths", repr(widths), "the hidden widths as a list, such as [512, 512]")
+    if hasattr(widths, "__len__"):
+        memory.require_few(2 * len(widths), "widths", "nodes of one network")
     sizes = [door.count(w, "widths") for w in widths] + [door.count(out, "out")]
     phi = as_activation(activation)
     L = len(sizes)
@@ -95,6 +97,7 @@ def resnet_mlp(
       >> lg.Dense(1, C_W=1.5))
     """
     size, many, phi = door.count(width, "width"), door.count(blocks, "blocks"), Act(as_activation(activation))
+    memory.require_few(3 * many, "blocks", "nodes of one network")
     weights, biases = door.per_layer(C_W, many + 2, "C_W"), door.per_layer(C_b, many + 2, "C_b")
     door.number(skip, "skip")
     layers = [Dense(n, w, b) for n, w, b in zip([size] * (many + 1) + [door.count(out, "out")], weights, biases, strict=True)]

@@ -1,15 +1,20 @@
 """Tables from files: digits, npz and CSV, read as they are. What is made of them is in `task`."""
 
 import csv
+import os
+import warnings
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from largen import memory
 from largen.errors import InputError
 
+CELL = 25.0  # bytes held for each of a CSV file: its cells as strings, then as numbers
 NPZ = "arrays (X, y), or (x_train, y_train) with optional (x_test, y_test)"
 
 
@@ -41,7 +46,7 @@ def load(source: str, target: str | None = None) -> Table:
         return _digits()
     if path.suffix.lower() not in (".npz", ".csv"):
         raise InputError("data", repr(source), '"digits", or the path of an .npz or .csv file')
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise InputError("data", repr(source), "a file that exists")
     try:
         return _npz(path) if path.suffix.lower() == ".npz" else _csv(path, target)
@@ -57,11 +62,18 @@ def _digits() -> Table:
 
 
 def _npz(path: Path) -> Table:
+    arrays, need = {}, f"an .npz archive with {NPZ}"
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, zipfile.BadZipFile, EOFError, TypeError, AttributeError) as error:
-        raise InputError("data", f"{str(path)!r}, which is no .npz archive of plain arrays", f"an .npz archive with {NPZ}") from error
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        memory.require(3.0 * size, "data", f"{str(path)!r}", "Take fewer rows.")
+        with warnings.catch_warnings(action="ignore"), np.load(path, allow_pickle=False) as archive:
+            arrays = {name: np.asarray(archive[name]) for name in archive.files}
+    except (InputError, OSError):
+        raise
+    except Exception as error:  # whatever the bytes make the readers of archives, compressions and headers raise
+        got = f"{str(path)!r}, which is no .npz archive of plain arrays ({type(error).__name__}: {first_line(error)})"
+        raise InputError("data", got, need) from error
     pairs = [("X", "y", None, None), ("x_train", "y_train", "x_test", "y_test")]
     for x, y, x2, y2 in pairs:
         if x in arrays and y in arrays:
@@ -73,7 +85,12 @@ def _npz(path: Path) -> Table:
                 raise InputError(str(x2), f"{X_test.shape[1]} columns", f"{X.shape[1]} columns, as in {x}")
             y_test = targets(arrays[y2], len(X_test), str(y2)) if X_test is not None else None
             return Table(path.name, X, targets(arrays[y], len(X), y), X_test, y_test, tuple(notes))
-    raise InputError("data", f"{str(path)!r} with {', '.join(sorted(arrays)) or 'no arrays'}", f"an .npz archive with {NPZ}")
+    raise InputError("data", f"{str(path)!r} with {', '.join(sorted(arrays)) or 'no arrays'}", need)
+
+
+def first_line(error: BaseException) -> str:
+    """The beginning of what an exception says."""
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:200]
 
 
 def inputs(X: np.ndarray, name: str, notes: list[str]) -> np.ndarray:
@@ -115,27 +132,37 @@ def _finite(values: np.ndarray, name: str, need: str) -> None:
 
 
 def _csv(path: Path, target: str | None) -> Table:
+    memory.require(CELL * path.stat().st_size, "data", f"{str(path)!r}", "Take fewer rows, or an .npz file.")
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [row for row in csv.reader(file) if any(cell.strip() for cell in row)]
+            rows = list(_numbered(csv.reader(file)))
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError("data", f"{str(path)!r}, which is no CSV text ({error})", "a CSV file in UTF-8 with a header") from error
     if len(rows) < 2:
         raise InputError("data", f"{str(path)!r} with {len(rows)} lines", "a header and at least one row")
-    header = [cell.strip() for cell in rows[0]]
+    header, rows = [cell.strip() for cell in rows[0][1]], rows[1:]
     if len(header) < 2:
         raise InputError("data", f"{str(path)!r} with {len(header)} column", "at least one feature and a target, separated by commas")
     if all(_is_number(cell) for cell in header):
         raise InputError("data", f"{str(path)!r} whose first line is numbers", "a header with the names of the columns")
     column = _target(header, target)
-    for line, row in enumerate(rows[1:], 2):
+    for line, row in rows:
         if len(row) != len(header):
             raise InputError("data", f"row {line} of {str(path)!r} with {len(row)} columns", f"{len(header)} columns, as in the header")
     features = [i for i in range(len(header)) if i != column]
-    X = np.array([[_number(row[i], header[i], line) for i in features] for line, row in enumerate(rows[1:], 2)])
-    cells = [row[column].strip() for row in rows[1:]]
+    X = np.array([[_number(row[i], header[i], line) for i in features] for line, row in rows])
+    cells = [(line, row[column].strip()) for line, row in rows]
     note = f"target: column {header[column]!r}; {len(features)} features"
     return Table(path.name, X, _column(cells, header[column]), notes=(note,))
+
+
+def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """The rows that are not blank, each with the number of the line of the file on which it begins."""
+    line = 1
+    for row in reader:
+        if any(cell.strip() for cell in row):
+            yield line, row
+        line = reader.line_num + 1
 
 
 def _target(header: list[str], target: str | None) -> int:
@@ -162,17 +189,18 @@ def _number(cell: str, column: str, line: int) -> float:
     return float(cell)
 
 
-def _column(cells: list[str], name: str) -> Any:
-    """A target column: integers, or real numbers, or else strings."""
+def _column(rows: list[tuple[int, str]], name: str) -> Any:
+    """A target column of cells and their lines: integers, or real numbers, or else strings."""
+    cells = [cell for _, cell in rows]
     if "" in cells:
-        raise InputError("data", f"an empty cell in the target {name!r}, row {cells.index('') + 2}", "a target in every row")
+        raise InputError("data", f"an empty cell in the target {name!r}, row {rows[cells.index('')][0]}", "a target in every row")
     try:
-        return np.array([int(cell) for cell in cells])
-    except ValueError:
+        return np.array([int(cell) for cell in cells], np.int64)
+    except (ValueError, OverflowError):  # no integers, or longer ones than there are
         pass
     if not all(_is_number(cell) for cell in cells):
         if sum(_is_number(cell) for cell in cells) > len(cells) / 2:
-            line, cell = next((i, c) for i, c in enumerate(cells, 2) if not _is_number(c))
+            line, cell = next((i, c) for i, c in rows if not _is_number(c))
             raise InputError("data", f"{cell!r} among numbers in the target {name!r}, row {line}", "all numbers, or all class names")
         return np.array(cells)
     values = np.array([float(cell) for cell in cells])

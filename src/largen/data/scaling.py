@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door, exits
+from largen import door, exits, memory
 from largen.errors import InputError, warn
 from largen.types import Array, is_traced
 
@@ -76,6 +76,7 @@ def one_hot(y: Any, classes: int | None = None) -> np.ndarray:
     array([[ 0.5, -0.5],
            [-0.5,  0.5]])
     """
+    memory.require_copy(y, "y")
     labels = np.asarray(y)
     need = "integer labels 0, 1, ..., k-1 of shape (n,)"
     if labels.ndim != 1 or labels.size == 0:
@@ -86,7 +87,10 @@ def one_hot(y: Any, classes: int | None = None) -> np.ndarray:
     k = int(labels.max()) + 1 if classes is None else door.count(classes, "classes")
     if labels.min() < 0 or labels.max() >= k:
         raise InputError("y", f"labels from {labels.min()} to {labels.max()}", f"labels from 0 to {k - 1}")
-    return np.eye(k)[labels] - 1 / k
+    memory.require(8.0 * len(labels) * k, "classes", f"{k:,} classes of {len(labels):,} labels", "Number the classes that there are.")
+    out = np.full((len(labels), k), -1 / k)
+    out[np.arange(len(labels)), labels] = 1 - 1 / k
+    return out
 
 
 _warned = False

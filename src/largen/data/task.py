@@ -39,16 +39,18 @@ def make(table: Table, train: int | None = None, test: int | None = None, seed: 
     X, y, X_test, y_test = _split(table, train, test, np.random.default_rng(seed))
     scale = Scale.of(X)
     if float(scale.size) == 0:
-        raise InputError("data", f"{len(X)} train rows that are all equal", "at least two different rows")
+        fix = "More rows, or another seed, may differ." if np.ptp(table.X, axis=0).any() else ""
+        raise InputError("data", f"{len(X)} train rows that are all equal", "at least two different rows", fix)
     scaled = "inputs standardised by the train points: centred per column, one scale, |x|^2/n_0 = 1 on average"
     order = "" if table.X_test is None else "the file's own test rows; "
-    note = f"{order}{len(X)} train and {len(X_test)} test points drawn by seed {seed}"
+    note = f"{order}{len(X)} train and {len(X_test)} test points drawn by seed {seed}{', class by class' * (y.dtype.kind != 'f')}"
     inputs = _in_units(scale, X, X_test)
     if y.dtype.kind == "f":
         aim = Scale.of(y, each=True)
         mean, unit = aim.unit * aim.centre, aim.unit * aim.size
         if not np.all(unit > 0):
-            raise InputError("y", "targets that are all equal", "targets that vary")
+            fix = "More train rows, or another seed, may have others." if np.ptp(table.y, axis=0).any() else ""
+            raise InputError("y", f"targets of the {len(y)} train rows that are all equal", "targets that vary", fix)
         words = f"targets standardised by the train points: mean {_number(mean)}, standard deviation {_number(unit)}"
         aims = _in_units(aim, y, y_test)
         notes = (*table.notes, note, scaled, words)
@@ -76,24 +78,52 @@ def _number(values: np.ndarray) -> str:
 
 
 def _split(table: Table, train: int | None, test: int | None, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+    """Train and test rows, drawn class by class in proportion, every class at least once among the train rows."""
     y = table.y if table.y.dtype.kind != "f" or table.y.ndim == 2 else table.y[:, None]
     _check_labels(table.y)
-    order = rng.permutation(len(table.X))
+    rows, classes = len(table.X), 0 if y.dtype.kind == "f" else len(np.unique(y))
     if table.X_test is not None and table.y_test is not None:
         y_held = table.y_test if table.y_test.dtype.kind != "f" or table.y_test.ndim == 2 else table.y_test[:, None]
         if y_held.dtype.kind != y.dtype.kind or y_held.shape[1:] != y.shape[1:]:
             need = f"the kind of y_train ({y.dtype}, shape {y.shape})"
             raise InputError("y_test", f"entries of type {y_held.dtype}, shape {y_held.shape}", need)
-        held = rng.permutation(len(table.X_test))
-        n = _size(train, "train", len(order), DEFAULT_TRAIN)
-        m = _size(test, "test", len(held), DEFAULT_TEST)
-        return table.X[order[:n]], y[order[:n]], table.X_test[held[:m]], y_held[held[:m]]
-    rows = len(order)
+        unknown = [] if y.dtype.kind == "f" else np.setdiff1d(y_held, y).tolist()
+        if unknown:
+            raise InputError("y_test", f"the class {str(unknown[0])!r}, which no train row has", "classes of y_train only")
+        n = _size(train, "train", rows, max(DEFAULT_TRAIN, classes))
+        m = _size(test, "test", len(y_held), DEFAULT_TEST)
+        first, second = _drawn(y, n, rng, 1), _drawn(y_held, m, rng, 0)
+        return table.X[first], y[first], table.X_test[second], y_held[second]
     if rows < 4:
         raise InputError("data", f"{rows} rows", "at least 4 rows, to train and to test on")
-    n = _size(train, "train", rows - 2, min(DEFAULT_TRAIN, (2 * rows) // 3))
+    n = _size(train, "train", rows - 2, max(min(DEFAULT_TRAIN, (2 * rows) // 3), classes))
     m = _size(test, "test", rows - n, min(DEFAULT_TEST, rows - n))
-    return table.X[order[:n]], y[order[:n]], table.X[order[n : n + m]], y[order[n : n + m]]
+    first = _drawn(y, n, rng, 1)
+    left = np.setdiff1d(np.arange(rows), first)
+    second = left[_drawn(y[left], m, rng, 0)]
+    return table.X[first], y[first], table.X[second], y[second]
+
+
+def _drawn(y: np.ndarray, many: int, rng: np.random.Generator, least: int) -> np.ndarray:
+    """So many rows, at random; of labels, every class in proportion to its rows, with at least `least` rows of each."""
+    order = rng.permutation(len(y))
+    if y.dtype.kind == "f":
+        return order[:many]
+    classes, numbered, counts = np.unique(y[order], return_inverse=True, return_counts=True)
+    if many < least * len(classes):
+        raise InputError("train", str(many), f"at least {len(classes)} points, one of each class")
+    share = many * counts / len(y)
+    take = np.clip(np.floor(share).astype(int), least, counts)
+    while take.sum() != many:  # the class furthest from its share gives or gets a row
+        short = take.sum() < many
+        free = take < counts if short else take > least
+        away = np.where(free, share - take if short else take - share, -np.inf)
+        take[np.argmax(away)] += 1 if short else -1
+    rank = np.empty(len(y), int)  # of a row among those of its class, in the order drawn
+    for k in range(len(classes)):
+        mine = numbered == k
+        rank[mine] = np.arange(counts[k])
+    return order[rank < take[numbered]]
 
 
 def _size(asked: int | None, name: str, most: int, default: int) -> int:

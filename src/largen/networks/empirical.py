@@ -22,6 +22,7 @@ from largen.architecture.spatial import (
     SumPool,
 )
 from largen.architecture.walk import Theory, walk
+from largen.networks import room
 from largen.networks.outputs import carriers, patches
 from largen.networks.parameters import dtype_of, fitting, pair
 from largen.scaling.rates import resolve
@@ -173,6 +174,7 @@ def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any 
     """
     whole, (x1, x2) = network(net), pair(X1, X2)
     fit = fitting(whole, params, x1)
+    room.working(whole, fit, x1, room.tangents(len(x1 if x2 is None else x2), bool(full)))
     with island(fit):
         kind = dtype_of(fit)
         second = None if x2 is None else jnp.asarray(x2, kind)

@@ -17,9 +17,10 @@ from largen import door, exits
 from largen.architecture.levels import a_shape
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
+from largen.networks import room
 from largen.networks.empirical import tangent_kernel
 from largen.networks.outputs import in_order, layers, outputs
-from largen.networks.parameters import a_dtype, a_key, draw_parameters, dtype_of, fitting, pair
+from largen.networks.parameters import a_dtype, a_key, draw_parameters, dtype_of, fitting, pair, require_room
 from largen.networks.training import History, descend, finite, prepare
 from largen.scaling.rates import resolve
 from largen.types import Array, Params, hand_back, island
@@ -43,6 +44,12 @@ def _stacked(net: Serial, params: Any, X: Array) -> Params:
     return fitting(net, params, X, lead=(np.shape(leaves[0])[0],))
 
 
+def _many(params: Params, chunk: int) -> tuple[int, int]:
+    """How many networks there are, and are worked on at once."""
+    networks = len(jax.tree_util.tree_leaves(params)[0])
+    return networks, min(chunk, networks)
+
+
 @exits.finite()
 def init_ensemble(net: Any, key: Any, n_in: int | tuple[int, ...], networks: int, dtype: Any = None) -> Params:
     """Parameters of `networks` independent networks: network k is `lg.init(net, jax.random.split(key, networks)[k], n_in)`.
@@ -56,6 +63,7 @@ def init_ensemble(net: Any, key: Any, n_in: int | tuple[int, ...], networks: int
     """
     whole, one, kind = network(net), a_key(key), a_dtype(dtype)
     shape, many = a_shape(n_in), door.count(networks, "networks")
+    require_room(whole, shape, kind, many)
     with island(np.empty(0, kind)):
         return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind))(jax.random.split(one, many))
 
@@ -82,15 +90,16 @@ def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) ->
     >>> z["dense1"].shape
     (5, 3, 64)
     """
-    return in_order(network(net), over(layers, net, params, X, chunk))
+    return in_order(network(net), over(layers, net, params, X, chunk, needed=room.everything))
 
 
-def over(core: Callable[..., Any], net: Any, params: Params, X: Any, chunk: int, *more: Any) -> Any:
-    """`core(net, params, X, *more)` of every network of an ensemble: what `apply_ensemble` and its like share."""
+def over(core: Callable[..., Any], net: Any, params: Params, X: Any, chunk: int, *more: Any, needed: Any = room.forward) -> Any:
+    """`core(net, params, X, *more)` of every network of an ensemble: what `apply_ensemble` and its like share. `needed`: see `room`."""
     whole, x = network(net), door.inputs(X)
-    fit = _stacked(whole, params, x)
+    fit, chunk = _stacked(whole, params, x), door.count(chunk, "chunk")
+    room.working(whole, fit, x, needed, *_many(fit, chunk))
     with island(fit):
-        return hand_back(each(core, whole, fit, (jnp.asarray(x, dtype_of(fit)), *more), chunk=door.count(chunk, "chunk")), X)
+        return hand_back(each(core, whole, fit, (jnp.asarray(x, dtype_of(fit)), *more), chunk=chunk), X)
 
 
 @exits.finite()
@@ -122,7 +131,7 @@ def train_ensemble(
     whole, x = network(net), door.inputs(X)
     fit = _stacked(whole, params, x)
     with island(fit):
-        job = prepare(whole, fit, x, y, eta, steps, rates, loss, optimizer, record)
+        job = prepare(whole, fit, x, y, eta, steps, rates, loss, optimizer, record, _many(fit, door.count(chunk, "chunk")))
         static = tuple(job.static.items())
         final, losses, seen = each(descend, whole, fit, job.operands, chunk=door.count(chunk, "chunk"), static=static)
         history = History(losses, job.time, seen)
@@ -144,6 +153,7 @@ def empirical_ntk_ensemble(
     """
     whole, (x1, x2) = network(net), pair(X1, X2)
     fit = _stacked(whole, params, x1)
+    room.working(whole, fit, x1, room.tangents(len(x1 if x2 is None else x2), bool(full)), *_many(fit, door.count(chunk, "chunk")))
     with island(fit):
         kind = dtype_of(fit)
         second = None if x2 is None else jnp.asarray(x2, kind)

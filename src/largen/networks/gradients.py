@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
+from largen.networks import room
 from largen.networks.empirical import backward_factors
 from largen.networks.ensemble import over
 from largen.networks.parameters import dtype_of, fitting
@@ -36,6 +37,7 @@ def gradient_norms(net: Any, params: Params, X: Any) -> dict[str, Array]:
     """
     whole, x = network(net), door.points(X)
     fit = fitting(whole, params, x)
+    room.working(whole, fit, x, room.backward)
     with island(fit):
         return hand_back(_norms(whole, fit, jnp.asarray(x, dtype_of(fit))), X)
 
@@ -50,4 +52,4 @@ def gradient_norms_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) ->
     >>> lg.gradient_norms_ensemble(net, params, np.ones((5, 3)))["dense1"].shape
     (7, 5, 2)
     """
-    return over(norms, net, params, X, chunk)
+    return over(norms, net, params, X, chunk, needed=room.backward)

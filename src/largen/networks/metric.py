@@ -72,6 +72,11 @@ def _metric(level: Layer, z: Any) -> Any:
     return level.C_b + (level.C_W * (s @ s.T) + level.skip**2 * (z @ z.T)) / z.shape[1]
 
 
+def _needed(n: int, largest: int, total: int, o: int) -> tuple[float, float]:
+    """Numbers of one network, and held besides."""
+    return 3.0 * n**4, 8.0 * n**4 + 2.0 * n * total + 2.0 * n * n * largest
+
+
 @exits.finite()
 def metric_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Metric:
     """The metric of the last layer of every network of an ensemble, and the moments of two of its units, all given the layers before.
@@ -88,4 +93,4 @@ def metric_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Metric:
     >>> G.metric.shape, G.quartic.shape
     ((7, 2, 2), (7, 2, 2, 2, 2))
     """
-    return over(metric, net, params, X, chunk)
+    return over(metric, net, params, X, chunk, needed=_needed)

@@ -27,6 +27,7 @@ from largen.architecture.spatial import (
     SumPool,
 )
 from largen.architecture.walk import Theory, everything, walk
+from largen.networks import room
 from largen.networks.parameters import a_key, dtype_of, fitting
 from largen.types import Array, Params, hand_back, island
 
@@ -234,6 +235,7 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Array:
     """
     whole, x = network(net), door.inputs(X)
     fit = fitting(whole, params, x)
+    room.working(whole, fit, x, room.forward)
     with island(fit):
         return hand_back(_outputs(whole, fit, jnp.asarray(x, dtype_of(fit)), None if key is None else a_key(key)), X)
 
@@ -253,5 +255,6 @@ def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
     """
     whole, x = network(net), door.inputs(X)
     fit = fitting(whole, params, x)
+    room.working(whole, fit, x, room.everything)
     with island(fit):
         return in_order(whole, hand_back(_layers(whole, fit, jnp.asarray(x, dtype_of(fit))), X))

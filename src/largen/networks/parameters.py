@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door, exits
+from largen import door, exits, memory
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Branching, Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.levels import a_shape
@@ -124,8 +124,7 @@ def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any) -
     All layers are cut from one vector of standard normals whose length is a power of two: compiling a generator is what
     takes time in a first call, and networks of similar size then share one.
     """
-    total = sum(math.prod(blank.shape) for entry in blanks(net, shape)[1].values() for blank in entry.values())
-    return _cut(net, jax.random.normal(key, (1 << max(total - 1, 0).bit_length(),), dtype), shape)
+    return _cut(net, jax.random.normal(key, (1 << max(size(net, shape) - 1, 0).bit_length(),), dtype), shape)
 
 
 @partial(jax.jit, static_argnames=("shape",))
@@ -135,10 +134,10 @@ def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
     for path, entry in blanks(net, shape)[1].items():
         drawn[path] = {}
         for name, blank in entry.items():
-            size = math.prod(blank.shape)
+            many = math.prod(blank.shape)
             scale = jnp.sqrt(jnp.asarray(blank.C, normals.dtype) / blank.fan_in)
-            drawn[path][name] = scale * normals[at : at + size].reshape(blank.shape)
-            at += size
+            drawn[path][name] = scale * normals[at : at + many].reshape(blank.shape)
+            at += many
     return drawn
 
 
@@ -163,8 +162,22 @@ def init(net: Any, key: Any, n_in: int | tuple[int, ...], dtype: Any = None) -> 
     """
     whole, one, kind = network(net), a_key(key), a_dtype(dtype)
     shape = a_shape(n_in)
+    require_room(whole, shape, kind)
     with island(np.empty(0, kind)):
         return draw_parameters(whole, one, shape, kind)
+
+
+def size(net: Serial, shape: tuple[int, ...]) -> int:
+    """The number of parameters of one network."""
+    return sum(math.prod(blank.shape) for entry in blanks(net, shape)[1].values() for blank in entry.values())
+
+
+def require_room(net: Serial, shape: tuple[int, ...], kind: Any, networks: int = 1) -> None:
+    """Refuse parameters that do not fit: those of all networks, drawn in vectors of a power of two."""
+    many = size(net, shape)
+    needed = float(np.dtype(kind).itemsize) * networks * (memory.NORMAL * (1 << max(many - 1, 0).bit_length()) + many)
+    got = f"{f'{networks:,} networks' if networks > 1 else 'a network'} of {many:,} parameters"
+    memory.require(needed, "networks" if networks > 1 else "net", got, "Take fewer networks, or narrower ones.")
 
 
 def a_key(key: Any) -> Any:

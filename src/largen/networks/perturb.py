@@ -52,6 +52,11 @@ def perturbations(net: Serial, params: Params, X: Any, across: Any) -> Perturbat
     return Perturbations(*map(jnp.stack, zip(*rows, strict=True)))
 
 
+def _needed(n: int, largest: int, total: int, o: int) -> tuple[float, float]:
+    """Numbers of one network, and held besides: values and two tangents of every level."""
+    return 3.0 * n, 6.0 * n * total
+
+
 @exits.finite()
 def perturbations_ensemble(net: Any, params: Params, X: Any, key: Any, chunk: int = 1) -> Perturbations:
     """How infinitesimal perturbations of the inputs grow from level to level, in every network of an ensemble.
@@ -77,4 +82,4 @@ def perturbations_ensemble(net: Any, params: Params, X: Any, key: Any, chunk: in
         raise InputError("X", "1 column", "at least two columns: no direction is orthogonal to the only one")
     with island(x):
         across = orthogonal(one, jnp.asarray(x))
-    return over(perturbations, net, params, X, chunk, hand_back(across, x))
+    return over(perturbations, net, params, X, chunk, hand_back(across, x), needed=_needed)

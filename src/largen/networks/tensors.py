@@ -82,11 +82,16 @@ def tensor_ensemble(net: Any, params: Params, X: Any, rates: Any = "ntk", tensor
     """
     whole, x = network(net), door.inputs(X)
     names, n = named(whole, tensors), fan_in(whole, x.shape[1:])
-    found = over(core(names), whole, params, x, chunk, resolve(whole, rates))
+    found = over(core(names), whole, params, x, chunk, resolve(whole, rates), needed=_needed)
     if len(found.K) < 2:
         raise InputError("params", "one network", "the parameters of at least two, as lg.init_ensemble returns")
     made = {name: n * value for name, value in deviations(found, names).items()}
     return replace(found, **(made if isinstance(found.K, np.ndarray) else {k: jnp.asarray(v) for k, v in made.items()}))
+
+
+def _needed(n: int, largest: int, total: int, o: int) -> tuple[float, float]:
+    """Numbers of one network, every tensor and its deviation from the mean, and held besides."""
+    return 20.0 * n**4, 20.0 * n**4 + 8.0 * n * n * total * largest
 
 
 @cache

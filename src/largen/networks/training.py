@@ -12,8 +12,9 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
+from largen.networks import room
 from largen.networks.outputs import outputs
-from largen.networks.parameters import blanks, dtype_of, fitting, rate_tensor
+from largen.networks.parameters import blanks, dtype_of, fitting, rate_tensor, size
 from largen.scaling.rates import resolve
 from largen.types import Array, Params, hand_back, is_traced, island
 
@@ -145,10 +146,26 @@ class Job:
     time: Any
 
 
-def prepare(net: Serial, params: Params, X: Array, y: Any, eta: Any, steps: int, rates: Any, loss: str, optimizer: Any, record: Any) -> Job:
-    """Check the arguments of a training run (door of `train` and of ensembles); `params` fits one network, or one per row."""
+def prepare(
+    net: Serial,
+    params: Params,
+    X: Array,
+    y: Any,
+    eta: Any,
+    steps: int,
+    rates: Any,
+    loss: str,
+    optimizer: Any,
+    record: Any,
+    many: tuple[int, int] = (1, 1),
+) -> Job:
+    """Check the arguments of a training run (door of `train` and of ensembles); `params` fits one network, or one per row. `many`: how
+    many networks, and how many at once."""
     kind, (out, _) = dtype_of(params), blanks(net, X.shape[1:])
     steps = door.count(steps, "steps", low=0)
+    seen = _record(record, steps, X.shape[1:], kind)
+    recorded = 0.0 if seen is None else float(len(seen[0])) * len(seen[1]) * out
+    room.working(net, params, X, room.training(size(net, X.shape[1:]), steps, recorded), *many)
     aims = _aims(y, X.shape[0], out, door.choice(loss, "loss", tuple(LOSSES)))
     pace = time = None
     if optimizer is None:
@@ -166,7 +183,7 @@ def prepare(net: Serial, params: Params, X: Array, y: Any, eta: Any, steps: int,
             raise InputError("eta", f"{eta!r} together with an optimizer", "None: the optimizer has a learning rate of its own")
         if not (isinstance(rates, str) and rates == "ntk"):
             raise InputError("rates", f"{rates!r} together with an optimizer", "the default: the optimizer gets plain gradients")
-    operands = (jnp.asarray(X, kind), jnp.asarray(aims, kind), pace, _record(record, steps, X.shape[1:], kind))
+    operands = (jnp.asarray(X, kind), jnp.asarray(aims, kind), pace, seen)
     return Job(operands, {"steps": steps, "loss": loss, "optimizer": optimizer}, time)
 
 

@@ -1,15 +1,17 @@
 """Memory said before computing: what a prediction needs."""
 
-from largen.memory import available as available, require as require
+from largen.memory import NORMAL as NORMAL, available as available, require as require
+from largen.theory.held import ARRAYS
 
 
 def kernel_prediction(train: int, test: int, times: int, itemsize: int) -> int:
     """Bytes at the peak of a prediction with mean and covariance: joint kernels, one eigendecomposition, one covariance a time.
 
-    The kernels of all points and what their recursion holds count as 8 square arrays, the eigendecomposition and the
-    rotated train block as 5, and each time as four (test, train) and three (test, test) arrays.
+    The recursion of the kernels of all points holds `held.ARRAYS` square arrays. Afterwards the kernels and what is cut from them
+    count as 8, the eigendecomposition and the rotated train block as 5, each time as four (test, train) and three (test, test) arrays.
     """
-    return itemsize * (8 * (train + test) ** 2 + 5 * train**2 + times * (4 * test * train + 3 * test**2))
+    later = 8 * (train + test) ** 2 + 5 * train**2 + times * (4 * test * train + 3 * test**2 + 4 * train)
+    return itemsize * max(ARRAYS * (train + test) ** 2, later)
 
 
 def network_prediction(train: int, test: int, outputs: int, times: int, itemsize: int) -> int:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door, exits
+from largen import door, exits, memory
 from largen.errors import InputError, SingularKernelError
 from largen.types import Array, is_traced, island
 
@@ -73,6 +73,7 @@ def square(theta: Any, name: str = "theta") -> Array:
         raise InputError(name, f"shape {np.shape(theta)}", need, "The train block alone: rows and columns are the same points.")
     if not is_traced(out):
         host = np.asarray(out)
+        memory.require(4.0 * host.nbytes, name, f"a kernel of shape {host.shape}", "Take fewer points, or float32.")
         gap, scale = float(np.abs(host - host.T).max()), float(np.abs(host).max())
         if gap > float(jnp.finfo(out.dtype).eps) ** 0.5 * scale:
             raise InputError(name, f"entries that differ from their mirror images by up to {gap:.3g}", need)

@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door, exits
+from largen import door, exits, memory
 from largen.activations.activation import Activation
 from largen.activations.dual import moment
 from largen.architecture.branches import settled
@@ -29,7 +29,7 @@ from largen.architecture.walk import needed, walk
 from largen.data import warn_if_unscaled
 from largen.errors import InputError, UnsupportedError
 from largen.scaling.rates import resolve
-from largen.theory import positions
+from largen.theory import held, positions
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.kernels import KERNELS
 from largen.theory.signal.signal import SIGNAL
@@ -104,6 +104,9 @@ def contributions(net: Any, X: Any = None, rates: Any = "ntk") -> Contributions:
     extras = resolve(whole, rates)
     check_gaussian(whole)
     outputs_of(whole, x.shape[1:], "X")
+    paired = needed(whole, KERNELS) == positions.PAIRS
+    each = held.numbers(whole, x.shape[1:], 1, 1, paired)
+    memory.require(16.0 * len(x) * len(extras) * each, "X", f"{len(x):,} points of shape {x.shape[1:]}", "Take fewer points.")
     warn_if_unscaled(x)
     lambdas = np.array([[float(v) for v in pair] for pair in extras.values()]).T[..., None]  # (2, layers, 1)
     with island():

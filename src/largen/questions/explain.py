@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import os
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -203,8 +202,6 @@ def _explained(rows: tuple[Tracked, ...], how: Plan, shape: tuple[int, ...] | No
     """Totals for n points, or for one pair of many."""
     pairs, whole = (1, 1) if n is None else (n * (n + 1) // 2, n * n)
     held = max(before.bytes + after.bytes for before, after in itertools.pairwise(rows))
-    if n is not None:
-        held = how.held if how.held is not None else held * min(n, how.tile) ** 2 * (os.cpu_count() or 1)
     words = how.otherwise + (f"; by {how.engine} where all have equal norms" if how.otherwise != how.engine else "")
     return Explanation(
         rows=rows,
@@ -214,7 +211,7 @@ def _explained(rows: tuple[Tracked, ...], how: Plan, shape: tuple[int, ...] | No
         pairs=pairs,
         operations=pairs * sum(row.operations for row in rows),
         result=2.0 * np.dtype(dtype).itemsize * whole,
-        work=held,
+        work=held if n is None else how.held,
         seconds=pairs * _pair_seconds(rows, how.otherwise, DTYPES.index(dtype)) + (0 if n is None else START),
         engine=words,
         cosine=how.cosine,

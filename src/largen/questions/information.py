@@ -123,6 +123,8 @@ def information(
         if key is None:
             missing |= {"sampled": "no key was given"}
         else:
+            nodes = (NATS / min(groups) + math.log(2 * NATS)) / STEP  # at least, in `of_mixture`
+            memory.require(24.0 * door.count(draws, "draws") * nodes, "draws", f"{draws:,} draws of the metric", "Ask for fewer draws.")
             G = np.asarray(metric_chain(whole, x, key, draws))[:, at, 0, 0]
             alive = bool((G > 0).all())
             sampled = of_mixture(G, groups) if alive else None

@@ -12,7 +12,10 @@ from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
 from largen.architecture.presets import mlp
 from largen.architecture.text import from_table
+from largen.data.files import first_line
 from largen.errors import InputError
+
+LARGEST = 2**20  # bytes of a config
 
 
 class Mlp(BaseModel):
@@ -85,11 +88,17 @@ def settings(config: str | None = None, **given: Any) -> Settings:
 def _read(config: str) -> dict[str, Any]:
     need = "a TOML file, such as docs/report.md shows"
     try:
-        return tomllib.loads(Path(config).read_text("utf-8"))
+        with Path(config).open("rb") as file:
+            text = file.read(LARGEST + 1)
+        if len(text) > LARGEST:
+            raise InputError("config", f"{config!r}, of more than {LARGEST // 2**20} MiB", need)
+        return tomllib.loads(text.decode("utf-8"))
     except OSError as error:
         raise InputError("config", f"{config!r}, which cannot be read ({error.strerror or error})", need) from error
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError("config", f"{config!r}, which is malformed ({error})", need) from error
+    except InputError:
+        raise
+    except (ValueError, RecursionError) as error:  # text that is none, TOML that is none, integers of thousands of digits, deep nesting
+        raise InputError("config", f"{config!r}, which is malformed ({first_line(error)})", need) from error
 
 
 def _in_one_sentence(error: ValidationError) -> InputError:
@@ -101,4 +110,4 @@ def _in_one_sentence(error: ValidationError) -> InputError:
         known = ", ".join(model.model_fields)
         return InputError(place, "an option that does not exist", f"one of {known}", f"Did you mean {near[0]!r}?" if near else "")
     message = first["msg"][0].lower() + first["msg"][1:]
-    return InputError(place, repr(first["input"]), message.removeprefix("input should be "))
+    return InputError(place, repr(first["input"])[:200], message.removeprefix("input should be "))

@@ -1,9 +1,11 @@
 """The page of `largen critical`: recipe, class, picture and lines to paste, on the terminal."""
 
+import functools
 import importlib
 import math
 import os
 import sys
+from typing import Any
 
 import numpy as np
 from rich.console import Console
@@ -15,29 +17,47 @@ from largen.activations.critical import Critical, critical
 from largen.activations.gain import gain
 from largen.activations.statistics import statistics
 from largen.architecture.presets import mlp
+from largen.data.files import first_line
 from largen.errors import InputError
 from largen.questions.depth import how_deep
 from largen.theory.signal.signal import signal
 
 WIDTH = 512  # of the lines to paste
+FUNCTION = "module:function, a function of jax.numpy arrays, such as mymodel:my_activation"
 LAYERS = (1, 2, 3, 5, 10, 20, 50, 100)
 BAR, DECADES = 24, 3.0  # length of a bar, for so many powers of ten around its middle
 
 
 def from_module(place: str, kinks: tuple[float, ...] = ()) -> Activation:
     """The activation `module:function`, the module looked for in the current folder first. Raises `InputError`."""
-    need = "module:function, a function of jax.numpy arrays, such as mymodel:my_activation"
     module, colon, name = place.partition(":")
     if not (module and colon and name):
-        raise InputError("callable", repr(place), need)
+        raise InputError("callable", repr(place), FUNCTION)
     sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), name)
-    except Exception as error:  # whatever the user's module does on import
-        raise InputError("callable", f"{place!r} ({type(error).__name__}: {error})", need) from error
+        if not callable(found):
+            raise TypeError(f"a {type(found).__name__}, which is no function")
+    except (Exception, SystemExit) as error:  # whatever the user's module does on import
+        raise _failed(place, error) from error
     finally:
         sys.path.pop(0)
-    return activation(found, kinks=kinks)
+
+    @functools.wraps(found)
+    def guarded(z: Any) -> Any:
+        try:
+            return found(z)
+        except (Exception, SystemExit) as error:  # and the function, at whatever array
+            raise _failed(place, error) from error
+
+    try:
+        return activation(guarded, kinks=kinks)
+    except InputError as error:
+        raise (error.__cause__ if isinstance(error.__cause__, InputError) else error) from None
+
+
+def _failed(place: str, error: BaseException) -> InputError:
+    return InputError("callable", f"{place!r}, which raised {type(error).__name__}: {first_line(error)}", FUNCTION)
 
 
 def page(point: Critical, console: Console, width: int = WIDTH) -> None:

@@ -9,6 +9,7 @@ from largen.agreement.statistics import LEVEL
 from largen.agreement.study import Plan, Study, study
 from largen.agreement.study.finite import Finite, finite
 from largen.agreement.study.limit import NOTICE
+from largen.agreement.study.plan import require_room
 from largen.data.files import load
 from largen.data.task import Task, make
 from largen.questions.reach import reach
@@ -36,7 +37,9 @@ def prepare(settings: Settings) -> Job:
     folder = check_folder(settings.out)
     settings.network()
     task = make(load(settings.data, settings.target), settings.train, settings.test, settings.seed)
-    return Job(settings, folder, task, settings.plan(task.y.shape[1], len(task.X)))
+    plan = settings.plan(task.y.shape[1], len(task.X))
+    require_room(plan, task)
+    return Job(settings, folder, task, plan)
 
 
 def report(job: Job, version: str, tell: Tell = lambda stage, share: None) -> Report:

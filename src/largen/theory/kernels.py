@@ -52,7 +52,7 @@ from largen.data import warn_if_unscaled
 from largen.errors import AccuracyWarning, InputError, warn
 from largen.gaussian import pair as pairs
 from largen.scaling.rates import resolve
-from largen.theory import positions
+from largen.theory import held, positions
 from largen.theory.attention import attended
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.positions import Carrier
@@ -243,10 +243,13 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     check_gaussian(whole)
     outputs_of(whole, X1.shape[1:], "X1")
     chosen = chosen_layer(layer, [path for path, _ in levels(whole)])
-    warn_if_unscaled(X1)
+    n2, depth = len(X1 if X2 is None else X2), len(extras) if chosen == "all" else 1
     dtype = X1.dtype if X2 is None else jnp.promote_types(X1.dtype, X2.dtype)
+    work = jnp.promote_types(dtype, jnp.float32)
+    paired = needed(whole, KERNELS) == positions.PAIRS
+    held.require(whole, X1.shape[1:], len(X1), n2, work.itemsize, paired, depth)
+    warn_if_unscaled(X1)
     with island(X1, X2):
-        work = jnp.promote_types(dtype, jnp.float32)
         arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
         whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, X1.shape[1:]), extras))
         out = _kernel(whole, arrays[0], arrays[1], extras, chosen)

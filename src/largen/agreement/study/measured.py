@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 import numpy as np
 
-from largen.agreement.study.plan import Plan
+from largen.agreement.study.plan import GROUP, Plan
 from largen.architecture.nodes import Serial
 from largen.data.task import Task
 from largen.errors import InputError
@@ -18,7 +18,6 @@ from largen.networks.training import train as fit
 from largen.types import Array, Params
 
 Tell = Callable[[str, float], None]  # what is being done, and its share of the whole work that is now done
-GROUP = 16  # untrained networks looked at together
 CONTROL_TEST = 64  # test points of the linearised control
 CONTROL_BYTES = 2**30  # no control above this size of one network's NTK
 

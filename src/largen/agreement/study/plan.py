@@ -5,11 +5,18 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from largen import door
+import numpy as np
+
+from largen import door, memory
 from largen.architecture.chain import plain
 from largen.architecture.nodes import Serial
 from largen.architecture.presets import widen
+from largen.data.task import Task
 from largen.errors import InputError
+from largen.networks import parameters
+
+GROUP = 16  # untrained networks looked at together
+RECORDED = 64  # steps at which networks are looked at, at most about
 
 
 @dataclass(frozen=True)
@@ -55,6 +62,7 @@ def plan(
         raise InputError("widths", str(list(chosen)), "four or more increasing widths, best over a factor of 8")
     many, looked = door.count(networks, "networks", low=2), door.count(draws, "draws", low=2)
     last = None if steps is None else door.count(steps, "steps", low=8)
+    memory.require_few(last or 0, "steps", "steps")
     factors = [min(4, chosen[-1] // w) for w in chosen]
     nets = tuple(_at_width(net, own, w) for w in chosen)
     pace = door.number(pace, "pace", low=0.0, strict=True)
@@ -75,6 +83,17 @@ def plan(
         door.count(points, "points", low=2),
         seed,
     )
+
+
+def require_room(plan: Plan, task: Task) -> None:
+    """Refuse a study that does not fit into memory: the widest networks, and what is kept of all."""
+    shape, outputs = task.X.shape[1:], task.y.shape[1]
+    for net, draws in zip(plan.nets, plan.draws, strict=True):
+        parameters.require_room(net, shape, np.float32, min(GROUP, draws))
+    trained = RECORDED * (len(task.X) + 2) + len(task.X_test) * outputs
+    kept = 8.0 * (sum(plan.networks) * trained + sum(plan.draws) * 4 * len(plan.widths))
+    got = f"{max(plan.networks):,} trained and {max(plan.draws):,} untrained networks of a width"
+    memory.require(kept, "networks, draws", got, "Ask for fewer networks.")
 
 
 def _at_width(net: Any, own: int, width: int) -> Serial:

@@ -5,7 +5,6 @@ are for any norms, up to powers of them, without biases and with homogeneous act
 tabulated once, and evaluated behind one matrix product, so that the cost does not grow with depth.
 """
 
-import math
 import threading
 from functools import partial
 from typing import Any
@@ -25,7 +24,7 @@ from largen.prediction.gram.angles import Rows
 from largen.prediction.gram.blocks import Engine
 from largen.prediction.gram.images import images
 from largen.prediction.gram.one_variable import one_variable
-from largen.prediction.gram.plan import COSINE, HELD, IMAGES, NORMS, TILE, check_recursion, plan
+from largen.prediction.gram.plan import COSINE, IMAGES, NORMS, plan
 from largen.prediction.gram.separable import separable
 from largen.prediction.gram.store import identity
 from largen.prediction.gram.tiles import Once, Stretch, Values, fill, symmetric
@@ -111,7 +110,8 @@ def gram(
     work = np.promote_types(kind, np.float32)
     spatial = points.ndim > 2
     results = 2.0 * n1 * n2 * kind.itemsize if store is None else memory(n1, n2, kind.itemsize, spatial)
-    _fits(n1, n2, math.prod(points.shape[1:]), results, kind.itemsize, work.itemsize)
+    held = plan(whole, extras, points.shape[1:], n1, n2, work.name).held
+    _fits(n1, n2, results + held, kind.itemsize)
     warn_if_unscaled(points)
     given = np.asarray(points), None if others is None else np.asarray(others)
     build = partial(_engine, whole, extras, rates, *given, work.name)
@@ -148,9 +148,8 @@ def _dtype(dtype: Any, X: Array, X2: Array | None, jaxed: bool) -> np.dtype:
     return out
 
 
-def _fits(n1: int, n2: int, features: int, results: float, itemsize: int, work: int) -> None:
+def _fits(n1: int, n2: int, need: float, itemsize: int) -> None:
     """Refuse what does not fit: results, tiles in work, copies of the points."""
-    need = results + work * (HELD * min(TILE, n1) * min(TILE, n2) + 3 * (n1 + n2) * features)
     fix = f"Take fewer points{' or dtype=' + repr('float32') if itemsize > 4 else ''}, or write the result to a disk: store=PATH."
     require(need, "X", f"{n1} x {n2} pairs of points", fix)
 
@@ -170,8 +169,6 @@ def _engine(net: Serial, extras: Any, rates: Any, X: np.ndarray, X2: np.ndarray 
                 return found, how.tile
     if how.engine == IMAGES and (swept := images(net, extras, X, X2)) is not None:
         return swept, swept.size()
-    if X.ndim > 2:
-        check_recursion(net, X.shape[1:], how.tile, work)
     return _Plain(net, rates, X, X2, work), how.tile
 
 

@@ -163,12 +163,11 @@ def images(net: Serial, rates: Mapping[str, Any], X: np.ndarray, X2: np.ndarray 
     plan = program(net, X.shape[1:-1])
     if plan is None or not all(layer.phi is None or supported(layer.phi) for stage in plan.stages for layer in stage.layers):
         return None
-    require(_held(plan, X.shape[-1]), "X", f"pairs of images of shape {X.shape[1:]}", "Take smaller images.")
     made = Images(net, rates, plan, X, X2)
     return made if made.enough else None
 
 
-def _held(plan: Program, channels: int) -> float:
+def sweeping(plan: Program, channels: int) -> float:
     """Bytes in work: the images that a stage collects from all offsets and those it starts from, and a few more; one set a thread."""
     grids = [math.prod(stage.grid) for stage in plan.stages]
     gathered = [0, *(2 * math.prod(map(len, needs)) * n for needs, n in zip(plan.needs[1:], grids[1:], strict=True)), 0]

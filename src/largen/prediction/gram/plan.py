@@ -2,7 +2,7 @@
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,11 +10,12 @@ import numpy as np
 from largen.architecture.nodes import Act, Serial
 from largen.architecture.walk import everything, needed
 from largen.gaussian.hermite import MOST
-from largen.memory import require
 from largen.prediction.gram.features import FEATURES
+from largen.prediction.gram.images import sweeping
 from largen.prediction.gram.maps import supported
 from largen.prediction.gram.powers import POWERS, powers
 from largen.prediction.gram.stages import program
+from largen.theory.held import COMPILED, numbers
 from largen.theory.kernels import KERNELS
 from largen.theory.positions import PAIRS
 
@@ -24,23 +25,22 @@ SMALL = 128**2  # pairs that the recursion does sooner than a table is made
 LARGE = 700**2  # pairs from which a table in two norms and a cosine pays
 DEEP = {"float32": 3, "float64": 10}  # and so many activations in closed form
 TILE, PARTS = 500, 4  # rows of a tile; a matrix with fewer rows than a few tiles is cut in so many
-HELD = 64  # arrays of the size of a tile in work at the peak
+HELD = 8  # arrays of the size of a tile in work by every thread, where tables are evaluated
 NUMBERS = 2**22  # in one array of a tile of the recursion, where a pair of points has many
-ARRAYS = 48  # of that size in work
+SHARE = 48  # of as many as that, where a series holds all its coefficients
 
 
 @dataclass(frozen=True)
 class Plan:
     """`engines` in the order in which they are tried: the first whose tables reach their accuracy on the points computes. `cosine`:
     whether kernels are functions of one number, the cosine of two rows: "always" (up to powers of norms), "at equal norms" or "never";
-    `why`. `tile`: rows of a tile (sweeps choose their own); `held`: bytes in work beside the results, None for tiles of points with
-    positions."""
+    `why`. `tile`: rows of a tile (sweeps choose their own); `held`: bytes in work beside the results, what is compiled included."""
 
     engines: tuple[str, ...]
     cosine: str
     why: str
     tile: int
-    held: float | None
+    held: float
 
     @property
     def engine(self) -> str:
@@ -56,22 +56,31 @@ class Plan:
 def plan(net: Serial, rates: dict[str, Any], shape: tuple[int, ...], n1: int, n2: int, work: str) -> Plan:
     """The plan for n1 x n2 pairs of points of a shape in the dtype `work`."""
     cosine, why = one_cosine(net, rates)
+    size, copies = np.dtype(work).itemsize, 3.0 * (n1 + n2) * math.prod(shape)
     if len(shape) > 1:
-        engines = (IMAGES, RECURSION) if work == "float32" and swept(net, shape[:-1]) else (RECURSION,)
         rows = max(1, min(TILE, math.isqrt(int(NUMBERS / _numbers(net, shape[:-1])))))
-        return Plan(engines, cosine, why, rows, None)
-    held = np.dtype(work).itemsize * float(HELD * min(TILE, n1) * min(TILE, n2) + 3 * (n1 + n2) * math.prod(shape))
-    if n1 * n2 <= SMALL:
-        return Plan((RECURSION,), cosine, why, max(n1, n2), held)
+        held = size * copies + COMPILED
+        stages = program(net, shape[:-1]) if work == "float32" and swept(net, shape[:-1]) else None
+        if stages is not None:
+            return Plan((IMAGES, RECURSION), cosine, why, rows, held + sweeping(stages, shape[-1]))
+        return Plan((RECURSION,), cosine, why, rows, held + _in_recursion(net, shape, rows, n1, n2, size))
     tables = {COSINE: cosine != "never", NORMS: n1 * n2 >= LARGE and _costly(net, work) and smooth(net)}
-    engines = (*(name for name, possible in tables.items() if possible), RECURSION)
-    return Plan(engines, cosine, why, min(TILE, -(-max(n1, n2) // PARTS)), held)
+    engines = (*(name for name, possible in tables.items() if possible and n1 * n2 > SMALL), RECURSION)
+    tile = max(n1, n2) if n1 * n2 <= SMALL else min(TILE, -(-max(n1, n2) // PARTS))
+    made = Plan(engines, cosine, why, tile, size * copies + COMPILED)
+    if made.otherwise == RECURSION:
+        return replace(made, held=made.held + _in_recursion(net, shape, tile, n1, n2, size))
+    return replace(made, held=made.held + size * float(HELD * _threads(tile, n1, n2) * tile**2))
 
 
-def check_recursion(net: Serial, shape: tuple[int, ...], tile: int, work: str) -> None:
-    """Refuse tiles of the recursion that do not fit, where points have positions."""
-    need = (os.cpu_count() or 1) * ARRAYS * np.dtype(work).itemsize * _numbers(net, shape[:-1]) * tile**2
-    require(need, "X", f"pairs of images of shape {shape}", "Take smaller images, or activations with closed forms.")
+def _in_recursion(net: Serial, shape: tuple[int, ...], tile: int, n1: int, n2: int, itemsize: int) -> float:
+    """Bytes of the tiles that threads have in work."""
+    paired = needed(net, KERNELS) == PAIRS
+    return itemsize * _threads(tile, n1, n2) * numbers(net, shape, min(tile, n1), min(tile, n2), paired)
+
+
+def _threads(tile: int, n1: int, n2: int) -> int:
+    return min(os.cpu_count() or 1, -(-n1 // tile) * -(-n2 // tile))
 
 
 def one_cosine(net: Serial, rates: dict[str, Any]) -> tuple[str, str]:
@@ -100,7 +109,7 @@ def _numbers(net: Serial, space: tuple[int, ...]) -> float:
     """Numbers in one array for a pair of points, times more where a Hermite series holds all its coefficients for each."""
     acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
     series = any(phi.closed is None and not phi.kinks for phi in acts)
-    return math.prod(space) ** (2 if needed(net, KERNELS) == PAIRS else 1) * (8 * MOST / ARRAYS if series else 1)
+    return math.prod(space) ** (2 if needed(net, KERNELS) == PAIRS else 1) * (8 * MOST / SHARE if series else 1)
 
 
 def _costly(net: Serial, work: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door, exits
+from largen import door, exits, memory
 from largen.activations.critical import critical
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.errors import InputError, SingularKernelError, UnsupportedError
@@ -70,6 +70,7 @@ def evidence_scan(
     hidden, phi = _uniform(net)
     asked = [len(hidden) + 1] if depths is None else np.atleast_1d(np.asarray(depths)).tolist()
     sizes = tuple(door.count(L, "depths", 2) for L in asked)
+    memory.require_few(2 * max(sizes, default=2), "depths", "nodes of one network")
     log = np.array([_log(_network(net, L, phi, w, b), X, y, ridge, order) for L, b, w in product(sizes, biases, weights)])
     log = log.reshape(len(sizes), len(biases), len(weights))
     if not np.isfinite(log).any():

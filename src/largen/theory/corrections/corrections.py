@@ -130,6 +130,7 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
     if is_traced(x, whole):
         raise InputError("net, X", "traced values", "concrete ones: grids are chosen by value", "Call it outside jit, grad and vmap.")
     warn_if_unscaled(x)
+    _fits(len(x), 1, 1, {"K"})
     unique, back = np.unique(np.asarray(x, np.float64) + 0.0, axis=0, return_inverse=True)  # -0 and 0 are one input
     L, many = len(layers), len(layers) if chosen == "all" else 1
     picked = [*range(L)] if isinstance(chosen, str) else [chosen % L]
@@ -197,7 +198,7 @@ def _named(level: Level, name: str) -> np.ndarray:
 def _fits(n: int, different: int, layers: int, wanted: set[str]) -> None:
     """Refuse what does not fit into memory."""
     if wanted == {"K"}:
-        return
+        return memory.require(8.0 * n * n * (ARRAYS + layers), "X", f"{n} inputs", "Take fewer inputs.")
     four = sum(NAMES[name] == 4 for name in wanted)
     needed = 8.0 * ((MORE_ARRAYS if wanted & set(NTK) else ARRAYS) * different**4 + 2 * four * layers * n**4)
     got = f"{n} inputs, {different} of them different, with {n}^4 entries of a tensor a layer"

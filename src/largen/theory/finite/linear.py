@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from largen import door, exits, memory
-from largen.errors import UnsupportedError
+from largen.errors import InputError, UnsupportedError
 from largen.theory.finite.factors import LINEAR, concrete_chain
 from largen.types import Array
 
+MOST = 7  # order: 135,135 pairings
 NAME = "the exact deep linear correlators"
 Pairing = tuple[tuple[int, int], ...]
 
@@ -63,6 +64,8 @@ def deep_linear(net: Any, X: Any, order: int = 2) -> DeepLinear:
             raise UnsupportedError(repr(layer.activation), f"before {layer.path}", NAME, "it is not linear", ["linear"])
         if layer.C_b:
             raise UnsupportedError("a bias", layer.path, NAME, f"C_b = {layer.C_b:g}; the recursion closes only without biases")
+    if order > MOST:
+        raise InputError("order", str(order), f"at most {MOST}", "The work grows as (2 order - 1)!!.")
     N, L = x.shape[0], len(layers)
     numbers = L * sum(float(N) ** (2 * m) for m in range(1, order + 1))
     memory.require(24 * numbers, "X, order", f"{N} inputs at order {order}", "Fewer inputs or a lower order.")

@@ -30,7 +30,7 @@ def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
     exact in law at the network's own widths, per-layer C_W and C_b. So E[z_i z_j] = delta_ij E[Ghat], and every correlator of
     the network at initialisation is a moment of Ghat (4.71); V = n_{l-1} Cov[Ghat, Ghat] (4.76). Equal points stay equal to
     about 1e-8. `key`, a JAX random key, and `draws` fix the numbers. Computed in float64; beside the result (8 x draws x L x N^2
-    bytes, twice) about 50 MB are at work, or 40 bytes for each of the N sum_l n_l normal numbers of one draw if that is more.
+    bytes, up to four times) about 50 MB are at work, or 40 bytes for each of the N sum_l n_l normal numbers of one draw if that is more.
 
     Raises `InputError` for points, keys and counts that cannot be used or do not fit, `UnsupportedError` for networks that are no chain.
 
@@ -51,7 +51,7 @@ def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
             stretch = [layer for _, layer in run]
             kinds.append((*kind, len(stretch)))
             values.append((jnp.asarray([layer.C_W for layer in stretch], float), jnp.asarray([layer.C_b for layer in stretch], float)))
-        bytes_ = 16.0 * count * len(layers) * N * N
+        bytes_ = 32.0 * count * len(layers) * N * N
         memory.require(bytes_, "X, draws", f"{N} points and {count} draws of {len(layers)} layers", "Ask for fewer points or draws.")
         start = pairs.affine(pairs.from_points(jnp.asarray(x, float), None), layers[0].C_W, layers[0].C_b).k
         needed = sum(n * times for _, n, times in kinds) * N

@@ -17,6 +17,7 @@ from largen.errors import InputError, UnsupportedError
 from largen.theory.finite.factors import DIGITS, concrete_chain, excess, factor, powers, second_moment, slopes_of
 
 OFF = 0.10  # how wrong the first order may be before it counts as no good
+MOST = 100  # order
 NAME = "the exact law of sizes"
 
 
@@ -68,6 +69,8 @@ def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     array([ inf, 0.532, 0.177, 0.089])
     """
     layers, x, order = concrete_chain(net, NAME), door.points(X), door.count(order, "order", 2)
+    if order > MOST:
+        raise InputError("order", str(order), f"at most {MOST}", "The work grows as order^2.")
     pairs = slopes_of(layers, NAME)
     biased = next((layer for layer in layers if layer.C_b), None)
     if biased is not None:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from scipy.interpolate import BPoly, CubicHermiteSpline, RectBivariateSpline
 
-from largen import door, exits
+from largen import door, exits, memory
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.statistics import Statistics, statistics
 from largen.errors import InputError
@@ -20,6 +20,7 @@ from largen.theory.signal.fixed_points import MARGINAL, cosine_map, on_a_line
 
 GRID = 1000  # variances between K_MIN and the largest
 BISECTIONS = 50
+CELL = 400.0  # bytes for every (C_W, C_b)
 TABLE, KINKED = (96, 64), (64, 48)  # size of the table of Psi, in log K and sqrt(1 - c); kinks cost more a pair
 
 
@@ -72,6 +73,7 @@ def phase_diagram(activation: str | Callable[[Any], Any] | Activation, C_W: Any,
     phi = as_activation(activation)
     known = statistics(phi)
     w, b = _axis(C_W, "C_W"), _axis(C_b, "C_b")
+    memory.require(CELL * len(w) * len(b), "C_W, C_b", f"{len(w):,} x {len(b):,} values", "Take fewer.")
     cells_w, cells_b = (v.ravel() for v in np.meshgrid(w, b, indexing="ij"))
     table = _Table(known)
     K = np.where(on_a_line(known, cells_w, cells_b), 1.0, table.settled(cells_w, cells_b))

@@ -21,7 +21,7 @@ from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, like, marks, walk
 from largen.data import warn_if_unscaled
 from largen.scaling.rates import resolve
-from largen.theory import positions
+from largen.theory import held, positions
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.kernels import KERNELS
 from largen.theory.positions import Carrier
@@ -70,6 +70,7 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
     whole, x = network(net), door.points(X)
     extras = resolve(whole, rates)
     check_gaussian(whole)
+    held.require(whole, x.shape[1:], len(x), len(x), x.dtype.itemsize, False, 5 * len(extras))
     warn_if_unscaled(x)
     with island(x):
         work = jnp.promote_types(x.dtype, jnp.float32)

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door, exits
+from largen import door, exits, memory
 from largen.activations.activation import activation as as_activation
 from largen.activations.statistics import statistics
 from largen.architecture.nodes import Act, network
@@ -122,8 +122,11 @@ def angles(activation: Any, psi: Any, layers: int) -> Angles:
         raise InputError("psi", f"angles from {start.min():.3g} to {start.max():.3g}", "angles from 0 to pi")
     up, down = slope
     rho = (up - down) ** 2 / (np.pi * (up**2 + down**2))
+    many = door.count(layers, "layers")
+    memory.require_few(many, "layers", "layers")
+    memory.require(24.0 * many * start.size, "psi, layers", f"{start.size:,} angles in {many:,} layers", "Take fewer.")
     found = [start]
-    for _ in range(door.count(layers, "layers") - 1):
+    for _ in range(many - 1):
         found.append(_next(found[-1], rho))
     with np.errstate(divide="ignore"):
         return Angles(np.stack(found), float(rho), 3 / (rho * start) if rho > 0 else np.full_like(start, np.inf))

@@ -1,0 +1,117 @@
+"""What is asked for more than the machine has is refused before it begins, in a sentence that says how much and what to do."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+import largen as lg
+from largen import memory
+from largen.errors import InputError
+
+KEY = jax.random.key(0)
+X = np.array([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.7]])
+Y = np.array([1.0, -1.0, 0.5])
+LONG = np.broadcast_to(X[:1], (10**9, 2))
+IMAGES = np.broadcast_to(np.float32(0.1), (10_000, 32, 32, 3))
+NET = lg.mlp(widths=[4], out=2, activation="tanh")
+CHAIN = lg.mlp(widths=[4, 4], activation="relu", C_W=2.0)
+LINEAR = lg.mlp(widths=[4], activation="linear")
+WIDE = lg.mlp(widths=[10**9] * 2)
+CNN = lg.cnn([8], pool=True)
+
+
+PARAMS = lg.init(NET, KEY, 2)
+MANY = lg.init_ensemble(NET, KEY, 2, 2)
+ONE = lg.init_ensemble(CHAIN, KEY, 2, 2)
+
+CALLS: dict[str, Callable[[], Any]] = {
+    "kernel of images": lambda: lg.kernel(lg.cnn([8], pool=True), IMAGES),
+    "kernel of more images": lambda: lg.kernel(lg.cnn([8]), np.broadcast_to(np.float32(0.1), (60_000, 32, 32, 1))),
+    "kernel of tanh images": lambda: lg.kernel(lg.cnn([8], activation="tanh", pool=True), np.ones((64, 8, 8, 2))),
+    "kernel of many points": lambda: lg.kernel(NET, np.ones((200_000, 1))),
+    "kernel of two sets": lambda: lg.kernel(NET, np.ones((10**6, 1)), np.ones((10**6, 1))),
+    "kernel of all layers": lambda: lg.kernel(lg.mlp(widths=[2] * 4000), np.ones((2000, 1)), layer="all"),
+    "kernel of a view": lambda: lg.kernel(NET, LONG),
+    "gram of many points": lambda: lg.gram(NET, np.ones((10**6, 1))),
+    "gram of a view": lambda: lg.gram(NET, LONG),
+    "standardize a view": lambda: lg.standardize(LONG),
+    "signal of a view": lambda: lg.signal(NET, LONG),
+    "signal of many points": lambda: lg.signal(NET, np.ones((10**5, 1))),
+    "predict at many points": lambda: lg.predict(NET, X, Y, np.ones((200_000, 2))),
+    "predict at many times": lambda: lg.predict(NET, X, Y, X, time=np.broadcast_to(1.0, 10**8)),
+    "predict from many points": lambda: lg.predict(NET, np.ones((10**5, 2)), np.ones(10**5), X),
+    "predict to first order": lambda: lg.predict(CHAIN, np.ones((2000, 2)), np.ones(2000), X, order=1),
+    "posterior to first order": lambda: lg.predict(CHAIN, np.ones((2000, 2)), np.ones(2000), X, how="bayes", order=1),
+    "sample": lambda: lg.sample(lg.mlp(widths=[4], out=20), KEY, np.ones((60, 2)), draws=20_000_000),
+    "init": lambda: lg.init(WIDE, KEY, 2),
+    "init of a large input": lambda: lg.init(NET, KEY, 10**12),
+    "init_ensemble": lambda: lg.init_ensemble(lg.mlp(widths=[512]), KEY, 10, 20_000_000),
+    "init_ensemble of many": lambda: lg.init_ensemble(NET, KEY, 2, 10**11),
+    "apply": lambda: lg.apply(NET, PARAMS, LONG),
+    "preactivations": lambda: lg.preactivations(lg.Dense(4), lg.init(lg.Dense(4), KEY, 2), LONG),
+    "gradient_norms": lambda: lg.gradient_norms(NET, PARAMS, LONG),
+    "empirical_ntk": lambda: lg.empirical_ntk(NET, PARAMS, np.ones((50_000, 2))),
+    "empirical_ntk, mean": lambda: lg.empirical_ntk(NET, PARAMS, np.ones((10**6, 2)), full=False),
+    "empirical_ntk_ensemble": lambda: lg.empirical_ntk_ensemble(NET, MANY, np.ones((50_000, 2))),
+    "empirical_dntk": lambda: lg.empirical_dntk(NET, PARAMS, np.ones((2000, 2))),
+    "empirical_ddntk": lambda: lg.empirical_ddntk(NET, PARAMS, np.ones((400, 2))),
+    "train for many steps": lambda: lg.train(NET, PARAMS, X, np.ones((3, 2)), 0.1, 10**12),
+    "train and record": lambda: lg.train(NET, PARAMS, X, np.ones((3, 2)), 0.1, 10, record=(np.broadcast_to(X[:1], (10**9, 2)), [1])),
+    "train_ensemble": lambda: lg.train_ensemble(NET, MANY, X, np.ones((3, 2)), 0.1, 10**11),
+    "metric_chain": lambda: lg.metric_chain(CHAIN, X, KEY, draws=100_000_000),
+    "metric_ensemble": lambda: lg.metric_ensemble(CHAIN, ONE, np.ones((2000, 2))),
+    "tensor_ensemble": lambda: lg.tensor_ensemble(CHAIN, ONE, np.ones((1000, 2)), tensors=("V",)),
+    "perturbations_ensemble": lambda: lg.perturbations_ensemble(CHAIN, ONE, LONG, KEY),
+    "corrections": lambda: lg.corrections(CHAIN, np.random.default_rng(0).normal(size=(500, 2))),
+    "corrections, K": lambda: lg.corrections(CHAIN, np.ones((200_000, 2)), tensors=("K",)),
+    "width": lambda: lg.width(CHAIN, np.random.default_rng(0).normal(size=(500, 2))),
+    "evidence": lambda: lg.evidence(NET, np.ones((10**5, 2)), np.ones(10**5), 0.1),
+    "evidence to first order": lambda: lg.evidence(CHAIN, np.random.default_rng(0).normal(size=(500, 2)), np.ones(500), 0.1, order=1),
+    "evidence_scan": lambda: lg.evidence_scan(CHAIN, X, Y, 1.0, depths=30_000_000),
+    "representation_update": lambda: lg.representation_update(CHAIN, np.random.default_rng(0).normal(size=(500, 2)), np.ones(500), 0.1),
+    "generalization": lambda: lg.generalization(NET, X, Y, np.ones((200_000, 2)), np.ones(200_000)),
+    "information": lambda: lg.information(CHAIN, X[:1], key=KEY, draws=10**9),
+    "contributions": lambda: lg.contributions(CNN, np.ones((40, 32, 32, 3))),
+    "phase_diagram": lambda: lg.phase_diagram("tanh", np.ones(10**5), np.ones(10**5)),
+    "deep_linear": lambda: lg.deep_linear(LINEAR, np.ones((100, 2)), order=5),
+    "deep_linear of high order": lambda: lg.deep_linear(LINEAR, X[:1], order=20),
+    "size_moments": lambda: lg.size_moments(CHAIN, X[:1], order=100_000),
+    "max_learning_rate": lambda: lg.max_learning_rate(np.broadcast_to(1.0, (10**5, 10**5))),
+    "couplings": lambda: lg.couplings(np.broadcast_to(1.0, (10**5, 10**5)), np.ones((1, 1, 1, 1)), np.ones((1, 1)), 5),
+    "one_hot": lambda: lg.one_hot(np.zeros(1000, int), classes=30_000_000),
+    "one_hot of a view": lambda: lg.one_hot(np.broadcast_to(1, 10**11)),
+    "angles": lambda: lg.angles("relu", 1.0, layers=30_000_000),
+    "angles of many": lambda: lg.angles("relu", np.ones(10**6), layers=50_000),
+    "Repeat": lambda: lg.Repeat(lg.Dense(4) >> lg.Act("relu"), 20_000_000),
+    "Repeat of repeats": lambda: lg.Repeat(lg.Sum(lg.Identity(), lg.Repeat(lg.Dense(4), 1000)), 1000),
+    "resnet": lambda: lg.resnet([8], blocks=10_000_000),
+    "resnet_mlp": lambda: lg.resnet_mlp(8, blocks=10_000_000),
+    "transformer": lambda: lg.transformer(8, blocks=10_000_000),
+    "mlp": lambda: lg.mlp(widths=[1] * 1_000_000),
+    "cnn": lambda: lg.cnn([1] * 1_000_000),
+    "check": lambda: lg.check(CHAIN, X, Y, widths=(10**6, 2 * 10**6, 4 * 10**6, 8 * 10**6)),
+    "check of many": lambda: lg.check(CHAIN, X, Y, networks=10**12),
+    "check_signal": lambda: lg.check_signal(CHAIN, X, widths=(10**6, 2 * 10**6, 4 * 10**6, 8 * 10**6)),
+    "check_signal of many": lambda: lg.check_signal(CHAIN, X, networks=10**12),
+    "check_corrections": lambda: lg.check_corrections(CHAIN, X, KEY, factors=(10**6, 2 * 10**6, 4 * 10**6)),
+    "check_corrections of many": lambda: lg.check_corrections(CHAIN, X, KEY, networks=10**12),
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def a_machine_of_eight_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "available", lambda: 8.0 * 2**30)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_it_is_said_before_it_begins(name: str) -> None:
+    began = time.perf_counter()
+    with pytest.raises(InputError) as error:
+        CALLS[name]()
+    said = str(error.value)
+    assert len(said) < 600 and ("GiB" in said or "at most" in said), said
+    assert time.perf_counter() - began < 10
