@@ -155,8 +155,8 @@ def _powers(name: str, bent: bool) -> tuple[float, float]:
 
 def _question(net: Serial, asked: Serial, X: Any, y: Any, X_test: Any, rates: Any) -> Question:
     """Checked data in float64, and the test points; without steps yet."""
-    X = np.asarray(door.points(X), dtype=float)
-    aims = np.asarray(door.targets(y, len(X)), dtype=float)
+    X = door.host(door.points(X), "X")
+    aims = door.host(door.targets(y, len(X)), "y")
     out = chain(net)[-1].width
     columns = aims[:, None] if aims.ndim == 1 else aims
     if columns.shape[1] != out:
@@ -170,7 +170,7 @@ def _question(net: Serial, asked: Serial, X: Any, y: Any, X_test: Any, rates: An
         held = len(X) // 4
         X, points, columns = (X[:-held], X[-held:], columns[:-held]) if held else (X, X, columns)
     else:
-        points = np.asarray(door.points(X_test, "X_test", X.shape[1], "X"), dtype=float)
+        points = door.host(door.points(X_test, "X_test", X.shape[1], "X"), "X_test")
     return Question(asked, X, columns, points, rates, 0.0, 0)
 
 

@@ -108,7 +108,9 @@ def check_corrections(
         door.choice(name, "tensors", MEASURED)
     means = ("K", "Theta") if "Theta1" in names else ("K",)
     theory = corrections(whole, np.asarray(x, np.float64), rates, tensors=(*means, *names))
-    many = (networks,) * len(factors) if isinstance(networks, int) else tuple(networks)
+    factors = door.counts(factors, "factors", "whole numbers, such as (1, 2, 4, 8)")
+    need = "an integer >= 2, or one per factor"
+    many = door.counts([networks] * len(factors) if isinstance(networks, int) else networks, "networks", need, 2)
     if len(factors) < 3 or len(many) != len(factors):
         raise InputError("factors, networks", f"{len(factors)} and {len(many)} of them", "at least three factors, and networks for each")
     size, widths = max(np.abs(np.asarray(getattr(theory, mean))).max() for mean in means), []
@@ -117,7 +119,7 @@ def check_corrections(
     for factor, count, k in zip(factors, many, jax.random.split(one, len(factors)), strict=True):
         wide = widen(whole, factor)
         n = chain(wide)[-2].width
-        samples = _samples(*_measured(wide, x, k, door.count(count, "networks", 2), rates, names), theory, n, names)
+        samples = _samples(*_measured(wide, x, k, count, rates, names), theory, n, names)
         widths.append(n)
         for name in names:
             mean, error = mean_and_error(samples[name])

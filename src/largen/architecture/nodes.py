@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import jax
-import numpy as np
 from jax.core import Tracer
 
 from largen import door
@@ -114,9 +113,7 @@ class Dense(Affine):
     C_b: Any = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.width, (bool, str)) or not isinstance(self.width, (int, np.integer)) or self.width < 1:
-            raise InputError("width", repr(self.width), "an integer >= 1")
-        object.__setattr__(self, "width", int(self.width))
+        object.__setattr__(self, "width", door.count(self.width, "width"))
         object.__setattr__(self, "C_W", variance(self.C_W, "C_W"))
         object.__setattr__(self, "C_b", variance(self.C_b, "C_b"))
 
@@ -162,7 +159,7 @@ class Serial(Node):
 
     def __post_init__(self) -> None:
         flat: list[Node] = []
-        for part in self.nodes:
+        for part in door.sequence(self.nodes, "nodes", "nodes, such as (lg.Dense(10), lg.Act('relu'))"):
             if not isinstance(part, Node):
                 raise InputError("nodes", f"a {type(part).__name__}", "nodes, such as lg.Dense(10) or lg.Act('relu')")
             flat.extend(part.nodes if isinstance(part, Serial) else (part,))

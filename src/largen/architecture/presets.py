@@ -5,8 +5,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from largen import door
 from largen.activations.activation import activation as as_activation
 from largen.activations.critical import critical
@@ -41,9 +39,7 @@ def mlp(
     >>> lg.mlp(widths=[512], out=10, C_W=[1.0, 2.0]).nodes[0].C_W
     1.0
     """
-    if isinstance(widths, (int, str)) or not np.iterable(widths):
-        raise InputError("widths", repr(widths), "the hidden widths as a list, such as [512, 512]")
-    sizes = [door.count(w, "widths") for w in widths] + [door.count(out, "out")]
+    sizes = [*door.counts(widths, "widths", "the hidden widths as a list, such as [512, 512]"), door.count(out, "out")]
     phi = as_activation(activation)
     L = len(sizes)
     if C is None:
@@ -98,7 +94,7 @@ def resnet_mlp(
     weights, biases = door.per_layer(C_W, many + 2, "C_W"), door.per_layer(C_b, many + 2, "C_b")
     door.number(skip, "skip")
     layers = [Dense(n, w, b) for n, w, b in zip([size] * (many + 1) + [door.count(out, "out")], weights, biases, strict=True)]
-    bend = LayerNorm() >> phi if norm else phi
+    bend = LayerNorm() >> phi if door.flag(norm, "norm") else phi
     middle = [Sum(Identity(), bend >> layer, weights=(skip, 1.0)) for layer in layers[1:-1]]
     return Serial((layers[0], *middle, bend, layers[-1]))
 
@@ -147,7 +143,9 @@ def widen(net: Any, factor: float | Fraction) -> Serial:
     >>> lg.widen(lg.mlp(widths=[64, 32], out=1), 2).nodes[0].width
     128
     """
-    return _widened(network(net), Fraction(factor), True)[0]
+    door.concrete(net, "net")
+    exact = Fraction(factor) if isinstance(factor, Fraction) else Fraction(door.number(factor, "factor"))
+    return _widened(network(net), exact, True)[0]
 
 
 def _widened(net: Serial, factor: Fraction, stays: bool) -> tuple[Serial, bool]:

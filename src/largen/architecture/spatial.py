@@ -259,7 +259,7 @@ class Aggregate(Node):
 
     def __post_init__(self) -> None:
         need = "a matrix of finite real numbers (positions out, positions in)"
-        A = np.asarray(door.array(self.adjacency, "adjacency", need), dtype=float)
+        A = door.values(self.adjacency, "adjacency", need)
         if A.ndim != 2 or 0 in A.shape:
             raise InputError("adjacency", f"an array of shape {A.shape}", need)
         object.__setattr__(self, "adjacency", tuple(map(tuple, A.tolist())))
