@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from largen.errors import InputError, LargenError
+from largen.errors import InputError, LargenError, shown
 
 INTERRUPTED = 130
 
@@ -27,7 +27,7 @@ def _widths(text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise InputError("widths", repr(text), "whole numbers separated by commas, such as 64,128,256,512") from error
+        raise InputError("widths", shown(text), "whole numbers separated by commas, such as 64,128,256,512") from error
 
 
 @app.command()
@@ -122,9 +122,9 @@ def critical(
     try:
         places = tuple(float(part) for part in kinks.split(",")) if kinks else ()
     except ValueError as error:
-        raise InputError("kinks", repr(kinks), "numbers separated by commas, such as 0,0.5") from error
+        raise InputError("kinks", shown(kinks), "numbers separated by commas, such as 0,0.5") from error
     if figure is not None and not os.path.isdir(os.path.dirname(os.path.abspath(figure))):
-        raise InputError("figure", repr(figure), "a file in a folder that exists")
+        raise InputError("figure", shown(figure), "a file in a folder that exists")
     point = find(from_module(callable, places) if callable is not None else activation or "")
     page(point, Console(highlight=False, soft_wrap=True))
     if figure is not None:

@@ -41,7 +41,8 @@ def plain(value: Any, name: str, need: str = REALS) -> Array:
     if jnp.issubdtype(out.dtype, jnp.complexfloating):
         raise InputError(name, f"complex entries ({out.dtype})", need)
     if not (jnp.issubdtype(out.dtype, jnp.floating) or jnp.issubdtype(out.dtype, jnp.integer) or out.dtype == np.bool_):
-        raise InputError(name, f"entries of type {_kind(out)} (not numbers)", need)
+        got = shown(value) if out.ndim == 0 and not hasattr(value, "dtype") else f"entries of type {_kind(out)} (not numbers)"
+        raise InputError(name, got, need)
     if jnp.issubdtype(out.dtype, jnp.floating) and out.dtype.itemsize < 2:
         raise InputError(name, f"entries of type {out.dtype}", f"{need}, float16 at least", f"Convert them: {name}.astype('float32').")
     return out
@@ -65,16 +66,9 @@ def _array(value: Any, name: str, need: str) -> Array:
     try:
         return np.asarray(value)
     except Exception as error:  # ragged or endless lists, and whatever the conversions of other libraries raise
-        if isinstance(value, (list, tuple)) and _holds_tracers(value):
+        if isinstance(value, (list, tuple)) and is_traced(value):
             return jnp.asarray(value)
         raise InputError(name, f"a {type(value).__name__} that is no rectangular array", need) from error
-
-
-def _holds_tracers(value: Any) -> bool:
-    try:
-        return is_traced(value)
-    except RecursionError:
-        return False
 
 
 def _tensor(value: Any, torch: Any, name: str, need: str) -> np.ndarray:
@@ -180,7 +174,7 @@ def targets(y: Any, n: int, name: str = "y") -> Array:
     """Real targets for n points: shape (n,) or (n, outputs). Labels, in whatever container, are refused, naming `lg.one_hot`."""
     need = f"real targets of shape ({n},) or ({n}, outputs), one row a point of X"
     found = _array(y, name, need)
-    if found.dtype.kind in "USOT" and found.size:
+    if isinstance(found, np.ndarray) and found.dtype.kind in "USOT" and found.size:
         entries = list(islice(found.flat, 1000))
         if all(isinstance(v, (str, bytes)) for v in entries):
             fix = f"Number the classes: `lg.one_hot(np.unique({name}, return_inverse=True)[1])`."
@@ -218,13 +212,18 @@ def number(value: Any, name: str, low: float = -np.inf, strict: bool = False, fi
     return out
 
 
+def real(value: Any, name: str, low: float = -np.inf, strict: bool = False, finite: bool = True) -> float:
+    """As `number`, concrete."""
+    out = number(value, name, low, strict, finite)
+    concrete(out, name)
+    return out
+
+
 def count(value: Any, name: str, low: int = 1) -> int:
     """An integer >= low."""
     need = f"an integer >= {low}"
-    if isinstance(value, Tracer):
-        concrete(value, name)
     try:
-        out = number(value, name)
+        out = real(value, name)
     except InputError as error:
         raise InputError(name, error.got, need, error.fix) from error
     if out != int(out) or not low <= out <= MOST:

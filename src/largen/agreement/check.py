@@ -17,7 +17,7 @@ from largen.agreement.table import Judged, verdict_of
 from largen.agreement.widths import widened
 from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Serial, network
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.networks.parameters import a_key
 from largen.scaling.rates import resolve
 from largen.theory.kernels import kernel
@@ -112,7 +112,7 @@ def check(
     >>> [f"{claim.name} {claim.layer or ''}".strip() for claim in result.claims]
     ['kernel 1', 'kernel 2', 'NTK', 'trained mean', 'trained covariance']
     """
-    began = clock.perf_counter()
+    began, progress = clock.perf_counter(), door.flag(progress, "progress")
     whole, asked = network(net), network(net if theory is None else theory, "theory")
     plain(whole, "lg.check")
     real = widened(whole, widths)
@@ -162,7 +162,7 @@ def _question(net: Serial, asked: Serial, X: Any, y: Any, X_test: Any, rates: An
     if columns.shape[1] != out:
         raise InputError("y", f"shape {aims.shape}", f"one column per output of the network ({out})")
     if plain(asked, "lg.check")[-1].width != out or len(chain(asked)) != len(chain(net)):
-        raise InputError("theory", repr(asked), "a network of the same depth and outputs as `net`")
+        raise InputError("theory", shown(asked), "a network of the same depth and outputs as `net`")
     resolve(net, rates)
     if rates == "ntk":  # the real networks' rates are those of `net`, whatever theory is asked about
         rates = tuple(map(list, zip(*resolve(net, rates).values(), strict=True)))

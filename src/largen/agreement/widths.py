@@ -17,7 +17,7 @@ def widened(net: Serial, widths: Any) -> dict[int, Serial]:
     and for a network without a hidden layer."""
     layers = [layer for _, layer, _ in affine(net) if isinstance(layer, Affine)]
     if len(layers) < 2 or _first(widen(net, 2)) == _first(net):
-        raise InputError("net", repr(net), "a network with at least one hidden layer")
+        raise InputError("net", shown(net), "a network with at least one hidden layer")
     need = "at least four widths over a factor of 8 or more, such as (8, 16, 32, 64)"
     sizes = tuple(sorted(set(door.counts(widths, "widths", need))))
     if len(sizes) < 4 or sizes[-1] < 8 * sizes[0]:

@@ -5,6 +5,7 @@ Values are checked when they are concrete. `>>` composes and is associative.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
@@ -182,5 +183,9 @@ class Serial(Node):
 def network(net: Any, name: str = "net") -> Serial:
     """The argument as a `Serial`, or `InputError` if it is no network."""
     if not isinstance(net, Node):
-        raise InputError(name, f"a {type(net).__name__}", "a network, such as lg.mlp(widths=[512], out=1)")
+        got = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
+        raise InputError(name, got, "a network, such as lg.mlp(widths=[512], out=1)")
+    for leaf in jax.tree_util.tree_leaves(net):  # nodes check what they are given; tree_map can put anything in its place
+        if not (isinstance(leaf, float) and math.isfinite(leaf) or isinstance(leaf, Node)) and getattr(leaf, "ndim", 0) == 0:
+            door.number(leaf, f"{name} (its variances and weights)")
     return net if isinstance(net, Serial) else Serial((net,))

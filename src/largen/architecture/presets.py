@@ -12,7 +12,7 @@ from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Branching, Identity, LayerNorm, Repeat, Sum
 from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
 from largen.architecture.spatial import GlobalAvgPool
-from largen.errors import InputError, UnsupportedError
+from largen.errors import InputError, UnsupportedError, shown
 
 
 def mlp(
@@ -126,7 +126,7 @@ def transformer(
     """
     size, many, phi = door.count(width, "width"), door.count(heads, "heads"), Act(as_activation(activation))
     if size % many:
-        raise InputError("heads", repr(heads), f"a divisor of the width {size}")
+        raise InputError("heads", shown(heads), f"a divisor of the width {size}")
     layer = Dense(size, C_W, C_b)
     mix = Attention(mechanism, scaling, None, C_W, C_W, C_W, C_W, C_b, many, size // many)
     block = Sum(Identity(), LayerNorm() >> mix) >> Sum(Identity(), LayerNorm() >> layer >> phi >> layer)

@@ -114,7 +114,7 @@ def _encode(part: Node) -> dict[str, Any]:
             if not value.registered:
                 need = "a registered activation (a callable cannot be written as text)"
                 name = value.name if value.name.isidentifier() and value.name not in FAMILIES else "my_activation"
-                raise InputError("net", repr(value), need, f"Register it: lg.activation(fn, name={name!r}, kinks=...).")
+                raise InputError("net", shown(value), need, f"Register it: lg.activation(fn, name={name!r}, kinks=...).")
             value = value.name
         if isinstance(value, tuple):
             value = [list(v) if isinstance(v, tuple) else v for v in value]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from largen import door
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.prediction.finite.projectors import projectors
 from largen.prediction.spectrum import Factorization, factor, refuse_singular
 from largen.types import Array
@@ -88,7 +88,7 @@ def _projectors(k: np.ndarray, optimum: str, eta: Any) -> tuple[Factorization, n
     """The factored train kernel, and Z_A, Z_B in its eigenbasis."""
     door.choice(optimum, "optimum", OPTIMA)
     if eta is not None and optimum != "descent":
-        raise InputError("eta", repr(eta), f'no eta with optimum="{optimum}"')
+        raise InputError("eta", shown(eta), f'no eta with optimum="{optimum}"')
     f = factor(k, name="k")
     refuse_singular(f, np.inf)
     Z = projectors(f.values, optimum if optimum in ("flow", "descent") else "newton", eta)

@@ -50,7 +50,7 @@ def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: An
     (0.60491, 0.467863)
     """
     found = predict(net, X, y, X_test, **how)
-    mean = np.asarray(found.mean, float)
+    mean = door.host(found.mean, "net, X, y, X_test")
     if np.ndim(found.time):
         raise InputError("time", f"{np.size(found.time)} times", "one time", "Call it for each time.")
     truth = door.host(door.targets(y_test, len(mean), "y_test"), "y_test")

@@ -97,7 +97,7 @@ def information(
     groups = _groups(units)
     at = chosen_layer(layer, [path for path, _ in levels(whole)])
     if isinstance(at, str):
-        raise InputError("layer", repr(layer), "one layer: None, a number or a path")
+        raise InputError("layer", shown(layer), "one layer: None, a number or a path")
     at %= len(layers)
     if sum(groups) > layers[at].width:
         raise InputError("units", f"{sum(groups)} units", f"at most the {layers[at].width} units of the layer")

@@ -15,7 +15,7 @@ from largen.activations.critical import Critical
 from largen.activations.gain import gain
 from largen.activations.statistics import statistics
 from largen.architecture.presets import mlp
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.theory.signal.signal import signal
 
 LAYERS = (1, 2, 3, 5, 10, 20, 50, 100)
@@ -27,7 +27,7 @@ def from_module(place: str, kinks: tuple[float, ...] = ()) -> Activation:
     need = "module:function, a function of jax.numpy arrays, such as mymodel:my_activation"
     module, colon, name = place.partition(":")
     if not (module and colon and name):
-        raise InputError("callable", repr(place), need)
+        raise InputError("callable", shown(place), need)
     sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), name)

@@ -97,7 +97,7 @@ def gram(
         fix = "lg.kernel(net, X, X2) works under jit, grad and vmap."
         raise InputError("X", "traced values (under jit, grad or vmap)", "concrete arrays and hyperparameters", fix)
     whole = network(net)
-    points = door.inputs(X, "X")
+    points, progress = door.inputs(X, "X"), door.flag(progress, "progress")
     others = None if X2 is None else door.inputs(X2, "X2", points.shape[1:], "X")
     extras = resolve(whole, rates)
     check_gaussian(whole)

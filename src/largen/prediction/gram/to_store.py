@@ -17,7 +17,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.prediction.gram import store as on_disk
 from largen.prediction.gram.blocks import Layout, Place
 from largen.prediction.gram.store import Log, Store
@@ -41,7 +41,7 @@ def to_store(path: Any, about: dict[str, Any], build: Build, n: tuple[int, int],
     """The record whose arrays are those of the store, after every block is there and whole. `about` says what the kernel is of, `n`
     how many points there are."""
     if not isinstance(path, (str, os.PathLike)) or "://" in str(path):
-        raise InputError("store", repr(path), "a path of a file system")
+        raise InputError("store", shown(path), "a path of a file system")
     if about["dtype"] not in DTYPES:
         raise InputError("dtype", about["dtype"], f"one that a store can hold: {', '.join(DTYPES)}")
     path, process = Path(path).expanduser(), jax.process_index()

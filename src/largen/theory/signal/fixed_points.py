@@ -72,7 +72,7 @@ def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float
     """
     phi = as_activation(activation)
     known = statistics(phi)
-    w, b = float(door.number(C_W, "C_W", low=0.0)), float(door.number(C_b, "C_b", low=0.0))
+    w, b = door.real(C_W, "C_W", low=0.0), door.real(C_b, "C_b", low=0.0)
     entries = sorted((_describe(known, w, b, K) for K in kernels(known, w, b)), key=lambda e: (not e["stable"], e["K"]))
     columns = {name: np.array([e[name] for e in entries]) for name in ("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c")}
     stable = np.array([e["stable"] for e in entries], dtype=bool)
