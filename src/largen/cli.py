@@ -7,7 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from largen.errors import InputError, LargenError
+from largen.errors import InputError, LargenError, shown
 from largen.report.output import Lost, Output, abandon
 
 BAD, FAULT, INTERRUPTED, LEFT = 2, 70, 130, 141
@@ -30,7 +30,7 @@ def _widths(text: str | None) -> list[int] | None:
     try:
         return [int(part) for part in text.split(",")]
     except ValueError as error:
-        raise InputError("widths", repr(text), "whole numbers separated by commas, such as 64,128,256,512") from error
+        raise InputError("widths", shown(text), "whole numbers separated by commas, such as 64,128,256,512") from error
 
 
 @app.command()
@@ -131,7 +131,7 @@ def critical(
     try:
         places = tuple(float(part) for part in kinks.split(",")) if kinks else ()
     except ValueError as error:
-        raise InputError("kinks", repr(kinks), "numbers separated by commas, such as 0,0.5") from error
+        raise InputError("kinks", shown(kinks), "numbers separated by commas, such as 0,0.5") from error
     picture = None if figure is None else check_file(figure, "figure")
     point = find(from_module(callable, places) if callable is not None else activation or "")
     page(point, Console(highlight=False, soft_wrap=True), width)

@@ -1,7 +1,33 @@
 """Exceptions. Every message says what came, what was needed and, where one exists, the call that fixes it."""
 
+import reprlib
 import sys
 import warnings
+from typing import Any
+
+ECHO = 200  # characters of what the user gave that a message repeats at most
+_echo = reprlib.Repr()
+_echo.maxlevel, _echo.maxstring, _echo.maxother, _echo.maxlong = 4, ECHO, ECHO, ECHO
+_echo.maxtuple = _echo.maxlist = _echo.maxdict = _echo.maxset = _echo.maxfrozenset = 12
+
+
+def shown(value: Any) -> str:
+    """A value as messages show it: short whatever its size, and without failing for what has no text.
+
+    >>> shown(list(range(100)))[:30], shown(10**10000)
+    ('[0, 1, 2, 3, 4, 5, 6, 7, 8, 9,', 'an int too large to print')
+    """
+    try:
+        return cut(" ".join(_echo.repr(value).split("\n")))
+    except ValueError:  # more digits than Python turns into text
+        return f"an {type(value).__name__} too large to print"
+    except Exception:  # a text of the user's own that fails
+        return f"a {type(value).__name__} that cannot be printed"
+
+
+def cut(text: str) -> str:
+    """At most `ECHO` characters of a text, its beginning and its end."""
+    return text if len(text) <= ECHO else f"{text[: ECHO * 3 // 4]} ... {text[-ECHO // 5 :]}"
 
 
 def warn(message: str, category: type[Warning]) -> None:
@@ -26,6 +52,7 @@ class InputError(LargenError, ValueError):
     """
 
     def __init__(self, argument: str, got: str, need: str, fix: str = ""):
+        argument, got = cut(argument), cut(got)
         super().__init__(argument, got, need, fix)
         self.argument, self.got, self.need, self.fix = argument, got, need, fix
 
@@ -41,6 +68,7 @@ class UnsupportedError(LargenError, NotImplementedError):
     """
 
     def __init__(self, node: str, path: str, theory: str, reason: str, supported: list[str] | tuple[str, ...] = ()):
+        node = cut(node)
         super().__init__(node, path, theory, reason, supported)
         self.node, self.path, self.theory, self.reason, self.supported = node, path, theory, reason, tuple(supported)
 

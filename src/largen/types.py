@@ -20,14 +20,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+def leaves(values: Any) -> list[Any]:
+    """The leaves of a pytree; none of what has no end, such as a list that holds itself."""
+    try:
+        return jax.tree_util.tree_leaves(values)
+    except (RecursionError, SystemError):  # JAX's flattening reports it as either
+        return []
+
+
 def is_traced(*values: Any) -> bool:
     """Whether any leaf of the values is a JAX tracer (so that its entries cannot be looked at)."""
-    return any(isinstance(leaf, Tracer) for leaf in jax.tree_util.tree_leaves(values))
+    return any(isinstance(leaf, Tracer) for leaf in leaves(values))
 
 
 def wants_float64(*values: Any) -> bool:
     """Whether any leaf of the values is an array of dtype float64."""
-    return any(getattr(leaf, "dtype", None) == np.float64 for leaf in jax.tree_util.tree_leaves(values))
+    return any(getattr(leaf, "dtype", None) == np.float64 for leaf in leaves(values))
 
 
 def island(*values: Any) -> AbstractContextManager[Any]:

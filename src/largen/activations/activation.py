@@ -2,18 +2,20 @@
 
 import ast
 import difflib
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from largen import door
 from largen.activations.closed import ClosedForm
-from largen.errors import InputError
-from largen.types import float64
+from largen.errors import InputError, shown
+from largen.types import float64, island
 
 Elementwise = Callable[[Any], Any]
 
@@ -77,6 +79,7 @@ def _jumps(phi: Activation, order: int) -> tuple[float, ...]:
 
 
 Family = Callable[..., Activation]
+LONGEST = 4096  # characters of a name with its numbers: more is no activation, and parsing it takes stack and memory
 FAMILIES: dict[str, Family] = {}  # name -> factory taking the parameters in brackets
 _INTERNED: dict[str, Activation] = {}  # one object a name, so that equal activations are equal
 ALIASES = {"silu": "swish", "identity": "linear"}
@@ -110,43 +113,49 @@ def activation(fn: str | Elementwise | Activation, name: str | None = None, kink
     if isinstance(fn, str):
         return _by_name(fn)
     if not callable(fn):
-        raise InputError("activation", repr(fn), "a name or an elementwise callable")
-    kinks = tuple(sorted({_kink(k) for k in (kinks if isinstance(kinks, (tuple, list)) else (kinks,))}))
-    _check_elementwise(fn)
+        raise InputError("activation", shown(fn), "a name or an elementwise callable")
+    places = door.values(list(kinks) if isinstance(kinks, (set, frozenset)) else kinks, "kinks", "finite numbers")
+    kinks = tuple(sorted({float(k) for k in places.ravel()}))
+    if getattr(fn, "__hash__", None) is None:
+        raise InputError("activation", f"a {type(fn).__name__} without a hash", "a callable that can be hashed, such as a function")
+    _check(fn, kinks)
     if name is None:
-        return Activation(getattr(fn, "__name__", type(fn).__name__), fn, kinks, registered=False)
+        return Activation(str(getattr(fn, "__name__", type(fn).__name__)), fn, kinks, registered=False)
     if not (isinstance(name, str) and name.isidentifier()):
-        raise InputError("name", repr(name), "a Python identifier")
+        raise InputError("name", shown(name), "a Python identifier")
     new = Activation(name, fn, kinks)
     known = FAMILIES.get(name) or FAMILIES.get(ALIASES.get(name, ""))
     if known is not None:
         if _by_name(name) == new:
             return _by_name(name)
-        raise InputError("name", repr(name), "a name that is not taken", "Choose another; registered functions never change.")
+        raise InputError("name", shown(name), "a name that is not taken", "Choose another; registered functions never change.")
     FAMILIES[name] = lambda: new
     return new
 
 
-def _kink(value: Any) -> float:
-    try:
-        out = float(value)
-    except (TypeError, ValueError) as error:
-        raise InputError("kinks", repr(value), "finite numbers") from error
-    if not np.isfinite(out):
-        raise InputError("kinks", repr(value), "finite numbers")
-    return out
+@lru_cache(maxsize=256)
+def _check(fn: Elementwise, kinks: tuple[float, ...]) -> None:
+    """Refuse what is not elementwise, not real, or has no finite NTK."""
+    _check_elementwise(fn)
+    _check_slope(fn, kinks)
 
 
 def _check_elementwise(fn: Elementwise) -> None:
     need = "an elementwise JAX function (jax.numpy inside, output of the input's shape)"
     probe = np.array([[-1.7, -0.3, 0.2], [0.9, 1.1, 2.3]], dtype=np.float32)
     try:
-        out = np.asarray(jax.jit(fn)(probe))
-        one = np.asarray(fn(jnp.asarray(probe[:1, 1:2])))
+        with jax.ensure_compile_time_eval():
+            out = np.asarray(jax.jit(lambda z: fn(z))(probe))
+            one = np.asarray(fn(jnp.asarray(probe[:1, 1:2])))
+    except jax.errors.TracerArrayConversionError as error:
+        got = f"a callable that computes with NumPy ({getattr(fn, '__name__', type(fn).__name__)})"
+        raise InputError("activation", got, need, "Write jnp.tanh for np.tanh, and so on: `import jax.numpy as jnp`.") from error
     except Exception as error:
-        raise InputError(
-            "activation", f"a callable that failed on an array: {type(error).__name__}: {str(error).splitlines()[0]}", need
-        ) from error
+        got = f"a callable that failed on an array: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        raise InputError("activation", got, need) from error
+    if not jnp.issubdtype(out.dtype, jnp.floating):
+        got = f"a callable that returns {'booleans' if out.dtype == np.bool_ else f'entries of type {out.dtype}'}"
+        raise InputError("activation", got, "one that returns real floats", "For a step write jnp.where(z > 0, 1.0, 0.0), with its kinks.")
     if out.shape != probe.shape:
         raise InputError("activation", f"a callable that maps shape {probe.shape} to {out.shape}", need)
     if not np.isfinite(out).all():
@@ -155,22 +164,57 @@ def _check_elementwise(fn: Elementwise) -> None:
         raise InputError("activation", "a callable whose value at one entry depends on the others", need)
 
 
+def _check_slope(fn: Elementwise, kinks: tuple[float, ...]) -> None:
+    """Refuse a phi whose phi'^2 has no integral: zooms in on where |phi'| is largest, and where it may be singular, and looks how it grows.
+
+    With |phi'| ~ d^-a at a distance d the integral exists for a < 1/2.
+    """
+    slope = derivative(fn)  # not compiled: the primitives are, once for all functions
+    offsets = np.linspace(-1, 1, 201) + 1e-3  # never exactly at a round number
+    try:
+        with island(), jax.ensure_compile_time_eval():
+
+            def steepest(centre: float, reach: float) -> tuple[float, float]:
+                values = np.abs(np.asarray(slope(jnp.asarray(centre + reach * offsets)), np.float64))
+                values = np.where(np.isfinite(values), values, 0.0)
+                return centre + reach * offsets[int(values.argmax())], float(values.max())
+
+            for start in (None, 0.0, *kinks):
+                at, before = steepest(0.0, 8.0) if start is None else (start, steepest(start, 1e-2)[1])
+                for reach in (1e-1, 1e-3, 1e-5, 1e-7) if start is None else (1e-4, 1e-6):
+                    there, now = steepest(at, reach)
+                    at, growth = there if start is None else at, np.log(max(now, 1e-300) / max(before, 1e-300))
+                    before = now
+                if growth > 0.49 * np.log(100) and now > 1e3:
+                    got = f"a callable whose slope grows without bound at z = {at:.3g}, so that the mean of phi'(z)^2 is infinite"
+                    raise InputError("activation", got, "one with a finite NTK", "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z).")
+    except InputError:
+        raise
+    except Exception as error:
+        got = f"a callable whose derivative failed: {type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        raise InputError("activation", got, "an elementwise JAX function that can be differentiated") from error
+
+
 def _by_name(text: str) -> Activation:
     """Parse `name` or `name(number, ...)`; the same text gives the same object."""
+    if len(text) > LONGEST:
+        raise InputError("activation", f"a text of {len(text)} characters", "a name, with numbers in brackets")
     head, bracket, tail = text.strip().partition("(")
     head = ALIASES.get(head.strip(), head.strip())
     if head not in FAMILIES:
         near = difflib.get_close_matches(head, [*FAMILIES, *ALIASES], n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
-        raise InputError("activation", repr(text), f"one of {', '.join(sorted(FAMILIES))}", hint)
+        raise InputError("activation", shown(text), f"one of {', '.join(sorted(FAMILIES))}", hint)
     try:
         parameters = ast.literal_eval(f"({tail.strip()[:-1]},)") if bracket and tail.strip() != ")" else ()
-        if bracket and not tail.strip().endswith(")"):
+        if (bracket and not tail.strip().endswith(")")) or not all(type(v) in (int, float) and abs(v) < math.inf for v in parameters):
             raise SyntaxError
         made = _make(head, tuple(parameters))
         return _INTERNED.setdefault(made.name, made)
-    except (SyntaxError, TypeError) as error:
-        raise InputError("activation", repr(text), f"numbers in brackets, as {head} takes them") from error
+    except (SyntaxError, TypeError, ValueError, OverflowError, MemoryError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError("activation", shown(text), f"numbers in brackets, as {head} takes them") from error
 
 
 @cache

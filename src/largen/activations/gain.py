@@ -6,7 +6,7 @@ from typing import Any
 from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.statistics import statistics
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.gaussian.line import K_MIN
 
 
@@ -25,5 +25,5 @@ def gain(activation: str | Callable[[Any], Any] | Activation, q: float = 1.0) ->
     known = statistics(as_activation(activation))
     variance = door.number(q, "q", low=0.0, strict=True)
     if not K_MIN <= variance <= known.K_max:
-        raise InputError("q", repr(q), f"a variance from {K_MIN:g} to {known.K_max:.4g}, where <phi^2> is resolved")
+        raise InputError("q", shown(q), f"a variance from {K_MIN:g} to {known.K_max:.4g}, where <phi^2> is resolved")
     return float((variance / known.moments(variance).g) ** 0.5)

@@ -9,7 +9,7 @@ from jax.scipy.special import erf as _erf
 from largen.activations import closed
 from largen.activations.activation import Activation, Elementwise, activation, family
 from largen.activations.closed import Analytic, ClosedForm, Homogeneous, Step
-from largen.errors import InputError
+from largen.errors import InputError, shown
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 HERMITE_MAX = 30
@@ -58,14 +58,14 @@ _fixed("gabor", lambda z: jnp.exp(-z * z) * jnp.sin(z))
 
 def _degree(p: object, name: str, low: int, high: int = HERMITE_MAX) -> int:
     if isinstance(p, bool) or not isinstance(p, (int, float)) or int(p) != p or not low <= p <= high:
-        raise InputError(f"{name}(p)", repr(p), f"an integer from {low} to {high}")
+        raise InputError(f"{name}(p)", shown(p), f"an integer from {low} to {high}")
     return int(p)
 
 
 def _finite(values: tuple[float, ...], name: str) -> tuple[float, ...]:
     for v in values:
         if isinstance(v, bool) or not isinstance(v, (int, float)) or not math.isfinite(v):
-            raise InputError(name, repr(v), "finite numbers")
+            raise InputError(name, shown(v), "finite numbers")
     return tuple(float(v) for v in values)
 
 
@@ -144,7 +144,7 @@ def exp_normalized(gamma: float = 1.0) -> Activation:
     normalisation, its kernel is exp(gamma (c - 1)), c the cosine (Shankar et al. 2020). 0 < gamma <= 4."""
     (g,) = _finite((gamma,), "exp_normalized(gamma)")
     if not 0 < g <= 4:
-        raise InputError("exp_normalized(gamma)", repr(gamma), "a number in (0, 4]")
+        raise InputError("exp_normalized(gamma)", shown(gamma), "a number in (0, 4]")
     weights, k = [math.exp(-g / 2)], 0
     while weights[-1] > 1e-9 or k < g:  # squares of the rest are below 1e-18
         k += 1
@@ -165,7 +165,7 @@ def rbf(gamma: float = 1.0) -> Activation:
     """sqrt(2) sin(sqrt(2 gamma) z + pi/4): its kernel is exp(-gamma E(z1 - z2)^2) (Rahimi and Recht's features)."""
     (g,) = _finite((gamma,), "rbf(gamma)")
     if g <= 0:
-        raise InputError("rbf(gamma)", repr(gamma), "a number > 0")
+        raise InputError("rbf(gamma)", shown(gamma), "a number > 0")
     return Activation(
         f"rbf({g!r})",
         lambda z: math.sqrt(2) * jnp.sin(math.sqrt(2 * g) * z + math.pi / 4),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from largen.adapters.initialisation import Initialisation as Initialisation, Layer as Layer, planned
-from largen.errors import InputError
+from largen.errors import InputError, shown
 
 
 def init_(model: Any, activation: Any = None, example: Any = None, input_scale: float = 1.0, generator: Any = None) -> Initialisation:
@@ -46,7 +46,7 @@ def init_(model: Any, activation: Any = None, example: Any = None, input_scale: 
     if not isinstance(model, torch.nn.Module):
         raise InputError("model", f"a {type(model).__name__}", "a torch.nn.Module")
     if generator is not None and not isinstance(generator, torch.Generator):
-        raise InputError("generator", repr(generator), "a torch.Generator", "Call torch.Generator().manual_seed(0).")
+        raise InputError("generator", shown(generator), "a torch.Generator", "Call torch.Generator().manual_seed(0).")
     found, left, scales = torch_layers.layers(model, activation, example)
     table = planned(found, left, input_scale, scales=scales)
     modules, parameters = dict(model.named_modules()), dict(model.named_parameters())

@@ -17,7 +17,7 @@ from largen.agreement.table import Judged, verdict_of
 from largen.agreement.widths import require_room, widened
 from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Serial, network
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.networks.parameters import a_key
 from largen.scaling.rates import resolve
 from largen.theory.kernels import kernel
@@ -113,7 +113,7 @@ def check(
     >>> [f"{claim.name} {claim.layer or ''}".strip() for claim in result.claims]
     ['kernel 1', 'kernel 2', 'NTK', 'trained mean', 'trained covariance']
     """
-    began = clock.perf_counter()
+    began, progress = clock.perf_counter(), door.flag(progress, "progress")
     whole, asked = network(net), network(net if theory is None else theory, "theory")
     plain(whole, "lg.check")
     real = widened(whole, widths)
@@ -157,14 +157,14 @@ def _powers(name: str, bent: bool) -> tuple[float, float]:
 
 def _question(net: Serial, asked: Serial, X: Any, y: Any, X_test: Any, rates: Any) -> Question:
     """Checked data in float64, and the test points; without steps yet."""
-    X = np.asarray(door.points(X), dtype=float)
-    aims = np.asarray(door.targets(y, len(X)), dtype=float)
+    X = door.host(door.points(X), "X")
+    aims = door.host(door.targets(y, len(X)), "y")
     out = chain(net)[-1].width
     columns = aims[:, None] if aims.ndim == 1 else aims
     if columns.shape[1] != out:
         raise InputError("y", f"shape {aims.shape}", f"one column per output of the network ({out})")
     if plain(asked, "lg.check")[-1].width != out or len(chain(asked)) != len(chain(net)):
-        raise InputError("theory", repr(asked), "a network of the same depth and outputs as `net`")
+        raise InputError("theory", shown(asked), "a network of the same depth and outputs as `net`")
     resolve(net, rates)
     if rates == "ntk":  # the real networks' rates are those of `net`, whatever theory is asked about
         rates = tuple(map(list, zip(*resolve(net, rates).values(), strict=True)))
@@ -172,7 +172,7 @@ def _question(net: Serial, asked: Serial, X: Any, y: Any, X_test: Any, rates: An
         held = len(X) // 4
         X, points, columns = (X[:-held], X[-held:], columns[:-held]) if held else (X, X, columns)
     else:
-        points = np.asarray(door.points(X_test, "X_test", X.shape[1], "X"), dtype=float)
+        points = door.host(door.points(X_test, "X_test", X.shape[1], "X"), "X_test")
     return Question(asked, X, columns, points, rates, 0.0, 0)
 
 

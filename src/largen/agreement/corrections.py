@@ -109,17 +109,18 @@ def check_corrections(
     for name in names:
         door.choice(name, "tensors", MEASURED)
     means = ("K", "Theta") if "Theta1" in names else ("K",)
-    many = (networks,) * len(factors) if isinstance(networks, int) else tuple(networks)
+    factors = door.counts(factors, "factors", "whole numbers, such as (1, 2, 4, 8)")
+    need = "an integer >= 2, or one per factor"
+    many = door.counts([networks] * len(factors) if isinstance(networks, int) else networks, "networks", need, 2)
     if len(factors) < 3 or len(many) != len(factors):
         raise InputError("factors, networks", f"{len(factors)} and {len(many)} of them", "at least three factors, and networks for each")
     wides = {i: widen(whole, factor) for i, factor in enumerate(factors)}
-    counts = [door.count(count, "networks", 2) for count in many]
-    require_room(wides, x.shape[1:], max(counts), 3.0 * len(names) * len(x) ** (4 if set(names) - {"K1"} else 2))
+    require_room(wides, x.shape[1:], max(many), 3.0 * len(names) * len(x) ** (4 if set(names) - {"K1"} else 2))
     theory = corrections(whole, np.asarray(x, np.float64), rates, tensors=(*means, *names))
     size, widths = max(np.abs(np.asarray(getattr(theory, mean))).max() for mean in means), []
     found: dict[str, list[Any]] = {name: [] for name in names}
     along: dict[str, list[Any]] = {name: [] for name in names}
-    for wide, count, k in zip(wides.values(), counts, jax.random.split(one, len(factors)), strict=True):
+    for wide, count, k in zip(wides.values(), many, jax.random.split(one, len(factors)), strict=True):
         n = chain(wide)[-2].width
         samples = _samples(*_measured(wide, x, k, count, rates, names), theory, n, names)
         widths.append(n)

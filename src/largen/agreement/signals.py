@@ -93,7 +93,7 @@ def check_signal(net: Any, X: Any, widths: Sequence[int] = (8, 16, 32, 64), netw
     ['K 1', 'K 2', 'K 3', 'chi_par 1', 'chi_par 2']
     """
     began = clock.perf_counter()
-    whole, x = network(net), np.asarray(door.points(X), float)
+    whole, x = network(net), door.host(door.points(X), "X")
     many, root = door.count(networks, "networks", low=20), a_key(jax.random.key(0) if key is None else key)
     if x.shape[1] < 2 or not (x**2).sum(1).all():
         raise InputError(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from largen.errors import InputError
+from largen.errors import InputError, shown
 
 LEVEL = 4.0  # standard errors of every interval and every acceptance
 REJECT = 6.0  # standard errors at which a control counts as rejected
@@ -119,7 +119,7 @@ def extrapolate(widths: Any, means: Any, errors: Any, powers: tuple[float, ...] 
     n, m, e = _series(widths, means, errors)
     powers = ((1.0, 2.0) if len(n) >= 4 else (1.0,)) if powers is None else powers
     if len(powers) >= len(n) or min(powers, default=1.0) <= 0:
-        raise InputError("powers", repr(powers), f"numbers > 0, fewer than the widths ({len(n)})")
+        raise InputError("powers", shown(powers), f"numbers > 0, fewer than the widths ({len(n)})")
     unit, steps = n.min(), np.array([0.0, *powers])
     design, after = (unit / n[:, None]) ** steps, (unit / n) ** (2 * steps[-1] - steps[-2:][0])
     white = np.linalg.inv(np.linalg.cholesky(np.diag(e**2) + neglected**2 * np.outer(after, after)))

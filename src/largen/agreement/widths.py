@@ -10,7 +10,7 @@ from largen import door, memory
 from largen.architecture.levels import affine
 from largen.architecture.nodes import Affine, Serial
 from largen.architecture.presets import widen
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.networks import parameters
 
 
@@ -21,13 +21,11 @@ def widened(net: Serial, widths: Any) -> dict[int, Serial]:
     and for a network without a hidden layer."""
     layers = [layer for _, layer, _ in affine(net) if isinstance(layer, Affine)]
     if len(layers) < 2 or _first(widen(net, 2)) == _first(net):
-        raise InputError("net", repr(net), "a network with at least one hidden layer")
+        raise InputError("net", shown(net), "a network with at least one hidden layer")
     need = "at least four widths over a factor of 8 or more, such as (8, 16, 32, 64)"
-    if isinstance(widths, str) or not np.iterable(widths):
-        raise InputError("widths", repr(widths), need)
-    sizes = tuple(sorted({door.count(n, "widths") for n in widths}))
+    sizes = tuple(sorted(set(door.counts(widths, "widths", need))))
     if len(sizes) < 4 or sizes[-1] < 8 * sizes[0]:
-        raise InputError("widths", repr(tuple(widths)), need)
+        raise InputError("widths", shown(widths), need)
     found = {}
     for n in sizes:
         try:

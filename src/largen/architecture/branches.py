@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Iterable, Sequence
+from numbers import Integral
 from typing import Any, ClassVar, Self
 
 from jax.core import Tracer
 
 from largen import door, memory
 from largen.architecture.nodes import Node, Serial, network, node
-from largen.errors import InputError
+from largen.errors import InputError, shown
 
 
 @node
@@ -37,8 +38,9 @@ class LayerNorm(Node):
     eps: float = 1e-12
 
     def __post_init__(self) -> None:
-        if isinstance(self.axes, bool) or self.axes not in (-1, (-1,), [-1]):
-            raise InputError("axes", repr(self.axes), "-1, the features")
+        axes = self.axes[0] if isinstance(self.axes, (tuple, list)) and len(self.axes) == 1 else self.axes
+        if not isinstance(axes, Integral) or axes != -1:
+            raise InputError("axes", shown(self.axes), "-1, the features")
         object.__setattr__(self, "axes", -1)
         object.__setattr__(self, "eps", door.number(self.eps, "eps", low=0.0, strict=True))
 
@@ -80,8 +82,18 @@ class Dropout(Node):
     def __post_init__(self) -> None:
         rate = door.number(self.rate, "rate", low=0.0)
         if rate >= 1:
-            raise InputError("rate", repr(self.rate), "a number in [0, 1)")
+            raise InputError("rate", shown(self.rate), "a number in [0, 1)")
         object.__setattr__(self, "rate", float(rate))
+
+
+DEEPEST = 50  # branches inside branches: every walk recurses into them
+
+
+def depth(part: Node) -> int:
+    """How deep branches stand inside branches: 0 for a node without."""
+    if isinstance(part, Serial):
+        return max(map(depth, set(part.nodes)))
+    return 1 + max(map(depth, part.branches)) if isinstance(part, Branching) else 0
 
 
 class Branching(Node):
@@ -95,6 +107,8 @@ class Branching(Node):
         if not branches:
             raise InputError("branches", "no branch", "at least one, such as lg.Identity()")
         object.__setattr__(self, "branches", tuple(network(branch, "branches") for branch in branches))
+        if (deep := depth(self)) > DEEPEST:
+            raise InputError("branches", f"branches inside branches, {deep} deep", f"at most {DEEPEST} levels of them")
         self.units(None)
 
     def with_branches(self, branches: Iterable[Serial]) -> Self:
@@ -149,8 +163,10 @@ class Sum(Branching):
 
     def __init__(self, *branches: Node, weights: Sequence[Any] | None = None) -> None:
         given = (1.0,) * len(branches) if weights is None else weights
-        if isinstance(given, str) or not hasattr(given, "__len__") or len(given) != len(branches):
-            raise InputError("weights", repr(weights), f"one number per branch ({len(branches)})")
+        need = f"one number per branch ({len(branches)})"
+        given = door.sequence(given, "weights", need)
+        if len(given) != len(branches):
+            raise InputError("weights", shown(weights), need)
         object.__setattr__(self, "weights", tuple(_weight(w) for w in given))
         super().__init__(*branches)
 

@@ -3,16 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from largen import door, memory
 from largen.activations.activation import activation as as_activation
 from largen.architecture.branches import Identity, Sum
 from largen.architecture.nodes import Act, Dense, Node, Serial
 from largen.architecture.spatial import AvgPool, Conv, Flatten, GlobalAvgPool
-from largen.errors import InputError
+from largen.errors import InputError, shown
 
 MYRTLE = {5: (2, 1, 1), 7: (2, 2, 2), 10: (3, 3, 3)}  # convolutions between the poolings
+
+
+def _channels(channels: Any, of: str, example: str) -> tuple[int, ...]:
+    need = f"the channels of every {of} as a list, such as {example}"
+    if not (sizes := door.counts(channels, "channels", need)):
+        raise InputError("channels", shown(channels), need)
+    return sizes
 
 
 def cnn(
@@ -40,15 +45,14 @@ def cnn(
       >> lg.GlobalAvgPool()
       >> lg.Dense(10, C_W=2.0))
     """
-    if isinstance(channels, (int, str)) or not np.iterable(channels) or not len(channels):
-        raise InputError("channels", repr(channels), "the channels of every convolution as a list, such as [64, 64]")
+    channels = _channels(channels, "convolution", "[64, 64]")
     memory.require_few(2 * len(channels), "channels", "nodes of one network")
     phi, L = Act(as_activation(activation)), len(channels) + 1
     weights, biases = door.per_layer(C_W, L, "C_W"), door.per_layer(C_b, L, "C_b")
     nodes: list[Node] = []
     for size, w, b in zip(channels, weights, biases, strict=False):
         nodes += [Conv(size, window, padding=padding, C_W=w, C_b=b), phi]
-    return Serial((*nodes, GlobalAvgPool() if pool else Flatten(), Dense(out, weights[-1], biases[-1])))
+    return Serial((*nodes, GlobalAvgPool() if door.flag(pool, "pool") else Flatten(), Dense(out, weights[-1], biases[-1])))
 
 
 def myrtle(depth: int, channels: int = 64, out: int = 10, activation: Any = "relu", C_W: Any = 2.0, C_b: Any = 0.0) -> Serial:
@@ -61,8 +65,8 @@ def myrtle(depth: int, channels: int = 64, out: int = 10, activation: Any = "rel
     >>> lg.myrtle(5).shape((32, 32, 3))
     (10,)
     """
-    if isinstance(depth, bool) or depth not in MYRTLE:
-        raise InputError("depth", repr(depth), "5, 7 or 10")
+    if (depth := door.count(depth, "depth")) not in MYRTLE:
+        raise InputError("depth", shown(depth), "5, 7 or 10")
     phi = Act(as_activation(activation))
     nodes: list[Node] = []
     for many in MYRTLE[depth]:
@@ -82,9 +86,7 @@ def resnet(channels: Sequence[int], blocks: int, out: int = 10, activation: Any 
     >>> lg.resnet([16, 32, 64], blocks=2).shape((32, 32, 3))
     (10,)
     """
-    if isinstance(channels, (int, str)) or not np.iterable(channels) or not len(channels):
-        raise InputError("channels", repr(channels), "the channels of every group as a list, such as [16, 32, 64]")
-    many = door.count(blocks, "blocks")
+    channels, many = _channels(channels, "group", "[16, 32, 64]"), door.count(blocks, "blocks")
     memory.require_few(6 * many * len(channels), "blocks", "nodes of one network")
     phi = Act(as_activation(activation))
     made: list[Node] = [Conv(channels[0], 3, C_W=C_W, C_b=C_b)]

@@ -5,11 +5,11 @@ Values are checked when they are concrete. `>>` composes and is associative.
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, dataclass_transform
 
 import jax
-import numpy as np
 from jax.core import Tracer
 
 from largen import door, memory
@@ -114,9 +114,7 @@ class Dense(Affine):
     C_b: Any = 0.0
 
     def __post_init__(self) -> None:
-        if isinstance(self.width, (bool, str)) or not isinstance(self.width, (int, np.integer)) or self.width < 1:
-            raise InputError("width", repr(self.width), "an integer >= 1")
-        object.__setattr__(self, "width", int(self.width))
+        object.__setattr__(self, "width", door.count(self.width, "width"))
         object.__setattr__(self, "C_W", variance(self.C_W, "C_W"))
         object.__setattr__(self, "C_b", variance(self.C_b, "C_b"))
 
@@ -162,7 +160,7 @@ class Serial(Node):
 
     def __post_init__(self) -> None:
         flat: list[Node] = []
-        for part in self.nodes:
+        for part in door.sequence(self.nodes, "nodes", "nodes, such as (lg.Dense(10), lg.Act('relu'))"):
             if not isinstance(part, Node):
                 raise InputError("nodes", f"a {type(part).__name__}", "nodes, such as lg.Dense(10) or lg.Act('relu')")
             flat.extend(part.nodes if isinstance(part, Serial) else (part,))
@@ -191,5 +189,9 @@ def count(part: Node) -> int:
 def network(net: Any, name: str = "net") -> Serial:
     """The argument as a `Serial`, or `InputError` if it is no network."""
     if not isinstance(net, Node):
-        raise InputError(name, f"a {type(net).__name__}", "a network, such as lg.mlp(widths=[512], out=1)")
+        got = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
+        raise InputError(name, got, "a network, such as lg.mlp(widths=[512], out=1)")
+    for leaf in jax.tree_util.tree_leaves(net):  # nodes check what they are given; tree_map can put anything in its place
+        if not (isinstance(leaf, float) and math.isfinite(leaf) or isinstance(leaf, Node)) and getattr(leaf, "ndim", 0) == 0:
+            door.number(leaf, f"{name} (its variances and weights)")
     return net if isinstance(net, Serial) else Serial((net,))

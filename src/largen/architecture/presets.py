@@ -5,8 +5,6 @@ from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from largen import door, memory
 from largen.activations.activation import activation as as_activation
 from largen.activations.critical import critical
@@ -14,7 +12,7 @@ from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Branching, Identity, LayerNorm, Repeat, Sum
 from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
 from largen.architecture.spatial import GlobalAvgPool
-from largen.errors import InputError, UnsupportedError
+from largen.errors import InputError, UnsupportedError, shown
 
 
 def mlp(
@@ -41,11 +39,8 @@ def mlp(
     >>> lg.mlp(widths=[512], out=10, C_W=[1.0, 2.0]).nodes[0].C_W
     1.0
     """
-    if isinstance(widths, (int, str)) or not np.iterable(widths):
-        raise InputError("widths", repr(widths), "the hidden widths as a list, such as [512, 512]")
-    if hasattr(widths, "__len__"):
-        memory.require_few(2 * len(widths), "widths", "nodes of one network")
-    sizes = [door.count(w, "widths") for w in widths] + [door.count(out, "out")]
+    sizes = [*door.counts(widths, "widths", "the hidden widths as a list, such as [512, 512]"), door.count(out, "out")]
+    memory.require_few(2 * len(sizes), "widths", "nodes of one network")
     phi = as_activation(activation)
     L = len(sizes)
     if C is None:
@@ -101,7 +96,7 @@ def resnet_mlp(
     weights, biases = door.per_layer(C_W, many + 2, "C_W"), door.per_layer(C_b, many + 2, "C_b")
     door.number(skip, "skip")
     layers = [Dense(n, w, b) for n, w, b in zip([size] * (many + 1) + [door.count(out, "out")], weights, biases, strict=True)]
-    bend = LayerNorm() >> phi if norm else phi
+    bend = LayerNorm() >> phi if door.flag(norm, "norm") else phi
     middle = [Sum(Identity(), bend >> layer, weights=(skip, 1.0)) for layer in layers[1:-1]]
     return Serial((layers[0], *middle, bend, layers[-1]))
 
@@ -133,7 +128,7 @@ def transformer(
     """
     size, many, phi = door.count(width, "width"), door.count(heads, "heads"), Act(as_activation(activation))
     if size % many:
-        raise InputError("heads", repr(heads), f"a divisor of the width {size}")
+        raise InputError("heads", shown(heads), f"a divisor of the width {size}")
     layer = Dense(size, C_W, C_b)
     mix = Attention(mechanism, scaling, None, C_W, C_W, C_W, C_W, C_b, many, size // many)
     block = Sum(Identity(), LayerNorm() >> mix) >> Sum(Identity(), LayerNorm() >> layer >> phi >> layer)
@@ -150,7 +145,9 @@ def widen(net: Any, factor: float | Fraction) -> Serial:
     >>> lg.widen(lg.mlp(widths=[64, 32], out=1), 2).nodes[0].width
     128
     """
-    return _widened(network(net), Fraction(factor), True)[0]
+    door.concrete(net, "net")
+    exact = Fraction(factor) if isinstance(factor, Fraction) else Fraction(door.number(factor, "factor"))
+    return _widened(network(net), exact, True)[0]
 
 
 def _widened(net: Serial, factor: Fraction, stays: bool) -> tuple[Serial, bool]:

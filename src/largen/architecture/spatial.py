@@ -9,7 +9,7 @@ import numpy as np
 
 from largen import door
 from largen.architecture.nodes import Affine, Node, node, variance
-from largen.errors import InputError
+from largen.errors import InputError, shown
 
 PADDINGS = ("SAME", "VALID", "CIRCULAR")
 
@@ -32,7 +32,7 @@ def _sizes(value: Any, name: str) -> Any:
     """An integer >= 1, or a tuple of them, one per spatial axis."""
     if isinstance(value, (tuple, list)):
         if not value:
-            raise InputError(name, repr(value), "an integer >= 1, or one per spatial axis")
+            raise InputError(name, shown(value), "an integer >= 1, or one per spatial axis")
         return tuple(door.count(v, name) for v in value)
     return door.count(value, name)
 
@@ -259,7 +259,7 @@ class Aggregate(Node):
 
     def __post_init__(self) -> None:
         need = "a matrix of finite real numbers (positions out, positions in)"
-        A = np.asarray(door.array(self.adjacency, "adjacency", need), dtype=float)
+        A = door.values(self.adjacency, "adjacency", need)
         if A.ndim != 2 or 0 in A.shape:
             raise InputError("adjacency", f"an array of shape {A.shape}", need)
         object.__setattr__(self, "adjacency", tuple(map(tuple, A.tolist())))

@@ -8,10 +8,10 @@ from typing import Any, TypeGuard
 from jax.core import Tracer
 
 from largen import door
-from largen.activations.activation import Activation
-from largen.architecture.branches import Branching, Sum
+from largen.activations.activation import FAMILIES, Activation
+from largen.architecture.branches import DEEPEST, Branching, Sum
 from largen.architecture.nodes import NODES, Node, Serial, network
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.types import is_traced
 
 FORMAT, VERSION = "largen-network", 1
@@ -113,7 +113,8 @@ def _encode(part: Node) -> dict[str, Any]:
         if isinstance(value, Activation):
             if not value.registered:
                 need = "a registered activation (a callable cannot be written as text)"
-                raise InputError("net", repr(value), need, f"Register it: lg.activation(fn, name={value.name!r}, kinks=...).")
+                name = value.name if value.name.isidentifier() and value.name not in FAMILIES else "my_activation"
+                raise InputError("net", shown(value), need, f"Register it: lg.activation(fn, name={name!r}, kinks=...).")
             value = value.name
         if isinstance(value, tuple):
             value = [list(v) if isinstance(v, tuple) else v for v in value]
@@ -140,41 +141,44 @@ def loads(text: str) -> Serial:
         raise InputError("text", f"a {type(text).__name__}", need)
     try:
         table = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
-    except (json.JSONDecodeError, tomllib.TOMLDecodeError) as error:
-        raise InputError("text", f"malformed text ({error})", need) from error
+    except (ValueError, RecursionError, TypeError) as error:  # malformed, integers of thousands of digits, brackets without end
+        why = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise InputError("text", f"malformed text ({why})", need) from error
     return from_table(table)
 
 
 def from_table(table: Any) -> Serial:
     """The network of an already parsed table (see docs/format.md)."""
     if not isinstance(table, dict) or table.get("format") != FORMAT or table.get("version") != VERSION:
-        got = f"format {table.get('format')!r}, version {table.get('version')!r}" if isinstance(table, dict) else repr(table)
+        got = f"format {shown(table.get('format'))}, version {shown(table.get('version'))}" if isinstance(table, dict) else shown(table)
         raise InputError("text", got, f"format {FORMAT!r}, version {VERSION}")
     unknown = set(table) - {"format", "version", "nodes"}
     if unknown or not isinstance(table.get("nodes"), list):
-        raise InputError("text", f"keys {sorted(table)}", "the keys format, version, nodes (a list)")
+        raise InputError("text", f"keys {shown(sorted(table))}", "the keys format, version, nodes (a list)")
     return _serial(table["nodes"], "nodes")
 
 
 def _serial(entries: Any, where: str) -> Serial:
     if not isinstance(entries, list):
-        raise InputError(where, repr(entries), "a list of nodes")
+        raise InputError(where, shown(entries), "a list of nodes")
+    if where.count(", branch") > DEEPEST:
+        raise InputError("text", f"branches inside branches, {DEEPEST} deep", f"at most {DEEPEST} levels of them")
     return Serial(tuple(_decode(entry, f"{where}, entry {i}") for i, entry in enumerate(entries, 1)))
 
 
 def _decode(entry: Any, where: str) -> Node:
     known = sorted(set(NODES) - {"Serial"})
     if not isinstance(entry, dict) or entry.get("node") not in known:
-        raise InputError(where, repr(entry), f"a table whose `node` is one of {', '.join(known)}")
+        raise InputError(where, shown(entry), f"a table whose `node` is one of {', '.join(known)}")
     kind: Any = NODES[entry["node"]]
     names = [f.name for f in dataclasses.fields(kind) if f.name != "widths"]
     given = {k: v for k, v in entry.items() if k != "node"}
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     if set(given) - set(names) or required - set(given):
-        raise InputError(where, f"fields {sorted(given)}", f"the fields {', '.join(names)} of {entry['node']}")
+        raise InputError(where, f"fields {shown(sorted(given))}", f"the fields {', '.join(names)} of {entry['node']}")
     if "branches" in names:
         branches = given.pop("branches")
         if not isinstance(branches, list):
-            raise InputError(where, f"branches = {branches!r}", "a list of branches, each a list of nodes")
+            raise InputError(where, f"branches = {shown(branches)}", "a list of branches, each a list of nodes")
         return kind(*(_serial(branch, f"{where}, branch {i}") for i, branch in enumerate(branches, 1)), **given)
     return kind(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})

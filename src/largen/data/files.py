@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from largen import memory
-from largen.errors import InputError
+from largen.errors import InputError, shown
 
 CELL = 25.0  # bytes held for each of a CSV file: its cells as strings, then as numbers
 NPZ = "arrays (X, y), or (x_train, y_train) with optional (x_test, y_test)"
@@ -41,13 +41,13 @@ def load(source: str, target: str | None = None) -> Table:
     """
     path = Path(source)
     if target is not None and path.suffix.lower() != ".csv":
-        raise InputError("target", repr(target), f"no target with {source!r}", "Only a CSV file has named columns.")
+        raise InputError("target", shown(target), f"no target with {source!r}", "Only a CSV file has named columns.")
     if source == "digits":
         return _digits()
     if path.suffix.lower() not in (".npz", ".csv"):
-        raise InputError("data", repr(source), '"digits", or the path of an .npz or .csv file')
+        raise InputError("data", shown(source), '"digits", or the path of an .npz or .csv file')
     if not os.path.isfile(path):
-        raise InputError("data", repr(source), "a file that exists")
+        raise InputError("data", shown(source), "a file that exists")
     try:
         return _npz(path) if path.suffix.lower() == ".npz" else _csv(path, target)
     except OSError as error:

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import exits
+from largen import door, exits
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial, network
@@ -172,7 +172,7 @@ def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any 
     >>> lg.empirical_ntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3)).shape
     (3, 3, 2, 2)
     """
-    whole, (x1, x2) = network(net), pair(X1, X2)
+    whole, (x1, x2), full = network(net), pair(X1, X2), door.flag(full, "full")
     fit = fitting(whole, params, x1)
     room.working(whole, fit, x1, room.tangents(len(x1 if x2 is None else x2), bool(full)))
     with island(fit):

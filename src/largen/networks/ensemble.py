@@ -38,10 +38,11 @@ def each(core: Callable[..., Any], net: Serial, params: Params, operands: Any, *
 
 def _stacked(net: Serial, params: Any, X: Array) -> Params:
     """The parameters of an ensemble, checked."""
-    leaves = [leaf for leaf in jax.tree_util.tree_leaves(params) if np.ndim(leaf) > 0]
-    if not leaves or np.shape(leaves[0])[0] < 1:
+    entries = [entry for entry in params.values() if isinstance(entry, dict)] if isinstance(params, dict) else []
+    sizes = [shape[0] for entry in entries for value in entry.values() if (shape := getattr(value, "shape", ()))]
+    if not sizes or sizes[0] < 1:
         raise InputError("params", "no networks", "the parameters of an ensemble, as lg.init_ensemble returns")
-    return fitting(net, params, X, lead=(np.shape(leaves[0])[0],))
+    return fitting(net, params, X, lead=(sizes[0],))
 
 
 def _many(params: Params, chunk: int) -> tuple[int, int]:
@@ -151,7 +152,7 @@ def empirical_ntk_ensemble(
     >>> lg.empirical_ntk_ensemble(net, params, np.eye(3), full=False).shape
     (5, 3, 3)
     """
-    whole, (x1, x2) = network(net), pair(X1, X2)
+    whole, (x1, x2), full = network(net), pair(X1, X2), door.flag(full, "full")
     fit = _stacked(whole, params, x1)
     room.working(whole, fit, x1, room.tangents(len(x1 if x2 is None else x2), bool(full)), *_many(fit, door.count(chunk, "chunk")))
     with island(fit):

@@ -28,6 +28,7 @@ from largen.architecture.spatial import (
     outputs_of,
 )
 from largen.architecture.walk import Theory, everything, walk
+from largen.door import key as a_key
 from largen.errors import InputError
 from largen.types import Array, Params, island
 
@@ -180,29 +181,9 @@ def require_room(net: Serial, shape: tuple[int, ...], kind: Any, networks: int =
     memory.require(needed, "networks" if networks > 1 else "net", got, "Take fewer networks, or narrower ones.")
 
 
-def a_key(key: Any) -> Any:
-    """One JAX random key: typed, or the older array of uint32."""
-    typed = isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key)
-    raw = isinstance(key, (jax.Array, np.ndarray)) and key.dtype == np.uint32
-    need, fix = "one JAX random key", "Call jax.random.key(0) for a key from a seed; jax.random.split for several."
-    if not (typed or raw):
-        raise InputError("key", repr(key) if isinstance(key, (int, str, type(None))) else f"a {type(key).__name__}", need, fix)
-    if key.ndim != (0 if typed else 1):
-        raise InputError("key", f"an array of keys of shape {key.shape if typed else key.shape[:-1]}", need, fix)
-    return key
-
-
 def a_dtype(dtype: Any) -> Any:
     """A real floating dtype; None is JAX's default float."""
-    if dtype is None:
-        return jnp.result_type(float)
-    try:
-        kind = jnp.dtype(dtype)
-    except TypeError as error:
-        raise InputError("dtype", repr(dtype), "a real floating dtype, such as float32") from error
-    if not jnp.issubdtype(kind, jnp.floating):
-        raise InputError("dtype", str(kind), "a real floating dtype, such as float32")
-    return kind
+    return jnp.result_type(float) if dtype is None else door.dtype(dtype)
 
 
 def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> Params:
@@ -218,23 +199,28 @@ def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> P
     if set(params) != set(wanted):
         raise InputError("params", f"the paths {_listed(params)}", f"the affine layers of the network, {_listed(wanted)}")
     kinds: set[Any] = set()
+    fit: Params = {path: {} for path in wanted}
     for path, entries in wanted.items():
         if not isinstance(params[path], dict) or set(params[path]) != set(entries):
             raise InputError(f"params[{path!r}]", _listed(params[path]), f"a dictionary with the entries {_listed(entries)}")
         for name, blank in entries.items():
             value, where = params[path][name], f"params[{path!r}][{name!r}]"
-            kind = getattr(value, "dtype", None)
-            if kind is None or not jnp.issubdtype(kind, jnp.floating):
-                got = f"a {type(value).__name__}" if kind is None else f"entries of type {kind}"
-                raise InputError(where, got, "an array of real floats")
+            if not hasattr(value, "dtype"):
+                raise InputError(where, f"a {type(value).__name__}", "an array of real floats")
+            value = door.plain(value, where, "an array of real floats")
+            kind = value.dtype
+            if not jnp.issubdtype(kind, jnp.floating):
+                raise InputError(where, f"entries of type {kind}", "an array of real floats")
+            door.finite(value, where, "an array of finite real floats")
             if value.shape != lead + blank.shape:
                 need = f"shape {lead + blank.shape}, by the network and {'the' if X.ndim == 2 else 'points of shape'} {_size(X)} of X"
                 raise InputError(where, f"shape {value.shape}", need)
             kinds.add(kind)
+            fit[path][name] = value
     if len(kinds) > 1:
         raise InputError("params", f"mixed dtypes, {' and '.join(sorted(map(str, kinds)))}", "one dtype throughout")
-    with island(params):
-        return jax.tree_util.tree_map(jnp.asarray, params)
+    with island(fit):
+        return jax.tree_util.tree_map(jnp.asarray, fit)
 
 
 def _size(X: Array) -> str:

@@ -38,9 +38,7 @@ def named(net: Serial, wanted: Iterable[str] | None) -> tuple[str, ...]:
     smooth = not any(isinstance(part, Act) and rough(part) for _, part in everything(net))
     if wanted is None:
         return tuple(name for name in known if smooth or name not in SMOOTH)
-    if isinstance(wanted, str):
-        raise InputError("tensors", repr(wanted), 'a collection of names, such as ("V", "F")')
-    names = tuple(dict.fromkeys(door.choice(name, "tensors", known) for name in wanted))
+    names = door.names(wanted, "tensors", known, '("V", "F")')
     if set(names) & set(SMOOTH):
         refuse_kinks(net, NAME)
     return names

@@ -11,7 +11,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.networks import room
 from largen.networks.outputs import outputs
 from largen.networks.parameters import blanks, dtype_of, fitting, rate_tensor, size
@@ -180,9 +180,9 @@ def prepare(
         if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
             raise InputError("optimizer", f"a {type(optimizer).__name__}", "an optax transformation, such as optax.adam(1e-3)")
         if eta is not None:
-            raise InputError("eta", f"{eta!r} together with an optimizer", "None: the optimizer has a learning rate of its own")
+            raise InputError("eta", f"{shown(eta)} together with an optimizer", "None: the optimizer has a learning rate of its own")
         if not (isinstance(rates, str) and rates == "ntk"):
-            raise InputError("rates", f"{rates!r} together with an optimizer", "the default: the optimizer gets plain gradients")
+            raise InputError("rates", f"{shown(rates)} together with an optimizer", "the default: the optimizer gets plain gradients")
     operands = (jnp.asarray(X, kind), jnp.asarray(aims, kind), pace, seen)
     return Job(operands, {"steps": steps, "loss": loss, "optimizer": optimizer}, time)
 
@@ -220,7 +220,7 @@ def _record(record: Any, steps: int, shape: tuple[int, ...], kind: Any) -> Any:
     where, at = door.inputs(record[0], "record[0]", shape, "X"), np.asarray(record[1])
     whole = at.ndim == 1 and at.size > 0 and np.issubdtype(at.dtype, np.integer)
     if not whole or at[0] < 0 or at[-1] > steps or (np.diff(at) <= 0).any():
-        raise InputError("record[1]", repr(record[1]), f"increasing whole numbers of steps between 0 and {steps}")
+        raise InputError("record[1]", shown(record[1]), f"increasing whole numbers of steps between 0 and {steps}")
     return jnp.asarray(where, kind), jnp.asarray(at, jnp.int32)
 
 

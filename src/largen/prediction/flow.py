@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from largen import door
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.prediction.spectrum import Factorization, namespace, refuse_singular
 from largen.types import Array, is_traced, island
 
@@ -41,33 +41,36 @@ def schedule(how: str = "flow", time: Any = np.inf, eta: Any = None, steps: Any 
     if how == "descent":
         if eta is None or steps is None:
             raise InputError("eta" if eta is None else "steps", "None", 'a step size and a number of steps with how="descent"')
-        if is_traced(time) or np.ndim(time) or time != np.inf:
-            raise InputError("time", repr(time), 'no time with how="descent"', "Its time is eta * steps.")
+        if not _at_end(time):
+            raise InputError("time", shown(time), 'no time with how="descent"', "Its time is eta * steps.")
         eta = door.number(eta, "eta", low=0.0, strict=True)
         steps = _axis(steps, "steps", "an integer >= 0 (inf for the end), or an array of them", whole=True)
         return Schedule(how, steps * eta, eta, steps)
     for name, value in (("eta", eta), ("steps", steps)):
         if value is not None:
             fix = "Flow takes time=eta * steps." if how == "flow" else ""
-            raise InputError(name, repr(value), f'no {name} with how="{how}" (only how="descent" takes it)', fix)
+            raise InputError(name, shown(value), f'no {name} with how="{how}" (only how="descent" takes it)', fix)
     time = _axis(time, "time", "a number >= 0 (inf allowed), or an array of them")
-    if how != "flow" and not is_traced(time) and (np.ndim(time) or time != np.inf):
-        raise InputError("time", repr(time), f'no time with how="{how}": it is at its end at once')
+    if how != "flow" and not is_traced(time) and not _at_end(time):
+        raise InputError("time", shown(time), f'no time with how="{how}": it is at its end at once')
     return Schedule(how, time)
+
+
+def _at_end(time: Any) -> bool:
+    """Whether a time is the number infinity."""
+    return isinstance(time, (float, np.floating)) and time == np.inf
 
 
 def _axis(value: Any, name: str, need: str, whole: bool = False) -> Any:
     """A number or an array (T,) of numbers >= 0, infinity allowed; `whole`: no fractions."""
     if is_traced(value):
         return value
-    try:
-        out = np.asarray(value, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InputError(name, repr(value), need) from error
-    if isinstance(value, (bool, str)) or value is None or out.ndim > 1 or out.size == 0 or np.isnan(out).any() or (out < 0).any():
-        raise InputError(name, repr(value), need)
-    if whole and not (out == np.round(out)).all():
-        raise InputError(name, repr(value), need)
+    out = door.plain(value, name, need)
+    if out.dtype == np.bool_ or out.ndim > 1 or out.size == 0:
+        raise InputError(name, shown(value), need)
+    out = np.asarray(out, dtype=float)
+    if np.isnan(out).any() or (out < 0).any() or (whole and not (out == np.round(out)).all()):
+        raise InputError(name, shown(value), need)
     return out if out.ndim else float(out)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from largen import door, exits
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.prediction.finite.projectors import projectors
 from largen.prediction.spectrum import Factorization, factor, refuse_singular
 from largen.types import Array
@@ -61,13 +61,14 @@ def nearly_kernel(k: Any, mu: Any, y: Any, optimum: str = "descent", eta: Any = 
     ...  for how in ("span", "minimum norm", "flow")]
     [-0.6882, -0.5956, -0.7718]
     """
-    k, mu = np.asarray(door.array(k, "k"), float), np.asarray(door.array(mu, "mu"), float)
+    k, mu = door.values(k, "k"), door.values(mu, "mu")
     if k.ndim != 2 or len(k) != k.shape[1] or mu.shape != (len(k),) * 3:
         raise InputError("k, mu", f"shapes {k.shape} and {mu.shape}", "(D, D) and (D, D, D), train and test points together")
-    if np.ndim(y) == 0 or len(y) > len(k):
-        raise InputError("y", f"shape {np.shape(y)}", f"targets of the train points, the first of the {len(k)} points")
+    y = door.plain(y, "y")
+    if y.ndim == 0 or not 0 < len(y) <= len(k):
+        raise InputError("y", f"shape {y.shape}", f"targets of the train points, the first of the {len(k)} points")
     n = len(y)
-    targets = np.asarray(door.targets(y, n), float)
+    targets = door.host(door.targets(y, n), "y")
     columns = targets.reshape(n, -1)
     f, A, B = _projectors(k[:n, :n], optimum, eta)
     U, c = f.vectors, f.vectors / f.values @ f.vectors.T @ columns
@@ -88,7 +89,7 @@ def _projectors(k: np.ndarray, optimum: str, eta: Any) -> tuple[Factorization, n
     """The factored train kernel, and Z_A, Z_B in its eigenbasis."""
     door.choice(optimum, "optimum", OPTIMA)
     if eta is not None and optimum != "descent":
-        raise InputError("eta", repr(eta), f'no eta with optimum="{optimum}"')
+        raise InputError("eta", shown(eta), f'no eta with optimum="{optimum}"')
     f = factor(k, name="k")
     refuse_singular(f, np.inf)
     Z = projectors(f.values, optimum if optimum in ("flow", "descent") else "newton", eta)
@@ -110,7 +111,7 @@ class QuadraticModel:
     eps: float
 
     def __post_init__(self) -> None:
-        phi, psi = np.asarray(door.array(self.phi, "phi"), float), np.asarray(door.array(self.psi, "psi"), float)
+        phi, psi = door.values(self.phi, "phi"), door.values(self.psi, "psi")
         if phi.ndim != 2 or psi.shape != (*phi.shape, phi.shape[1]):
             raise InputError("phi, psi", f"shapes {phi.shape} and {psi.shape}", "(D, f) and (D, f, f)")
         object.__setattr__(self, "phi", phi)
@@ -137,7 +138,7 @@ class QuadraticModel:
         """W (f, o) of the exact fit to the first points, "span" or "minimum norm", to first order in eps (11.118 for the span)."""
         door.choice(optimum, "optimum", OPTIMA[:2])
         n = len(y)
-        columns, phi = np.asarray(door.targets(y, n), float).reshape(n, -1), self.phi[:n]
+        columns, phi = door.host(door.targets(y, n), "y").reshape(n, -1), self.phi[:n]
         f = factor(phi @ phi.T, name="k")
         refuse_singular(f, np.inf)
         inverse = f.vectors / f.values @ f.vectors.T

@@ -139,8 +139,7 @@ def predict(
     X_test = door.inputs(X_test, "X_test", X.shape[1:], "X")
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
     plan = flow.schedule(how, time, eta, steps)
-    if order not in (0, 1):
-        raise InputError("order", repr(order), "0 (infinite width) or 1 (with 1/n corrections)")
+    order = door.order(order)
     if how == "bayes" and (params is not None or not (isinstance(rates, str) and rates == "ntk")):
         name, got, need = ("rates", repr(rates), 'rates="ntk"') if params is None else ("params", "one network", "no params")
         raise InputError(name, got, f'{need} with how="bayes": the posterior averages over initialisations and has no training')

@@ -57,9 +57,7 @@ def draw(prediction: Prediction, key: Any, draws: int = 1) -> Array:
 
 def _normal(key: Any, shape: tuple[int, ...], like: Array) -> Array:
     """Standard normal numbers of the dtype and family (numpy or JAX) of `like`."""
-    if not isinstance(key, jax.Array):
-        raise InputError("key", repr(key), "a JAX random key", "For example jax.random.key(0).")
-    return namespace(like).asarray(jax.random.normal(key, shape, like.dtype))
+    return namespace(like).asarray(jax.random.normal(door.key(key), shape, like.dtype))
 
 
 @exits.finite()

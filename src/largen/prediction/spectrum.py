@@ -70,7 +70,7 @@ def square(theta: Any, name: str = "theta") -> Array:
     if out.ndim == 4 and out.shape[2] == out.shape[3]:
         out = flatten(out)
     if out.ndim != 2 or out.shape[0] != out.shape[1] or 0 in out.shape:
-        raise InputError(name, f"shape {np.shape(theta)}", need, "The train block alone: rows and columns are the same points.")
+        raise InputError(name, f"shape {out.shape}", need, "The train block alone: rows and columns are the same points.")
     if not is_traced(out):
         host = np.asarray(out)
         memory.require(4.0 * host.nbytes, name, f"a kernel of shape {host.shape}", "Take fewer points, or float32.")
@@ -88,7 +88,7 @@ def flatten(theta: Array) -> Array:
 
 def ridges(ridge: Any, n: int) -> Any:
     """The ridge as a number >= 0 or n of them, one per sample. `InputError` otherwise."""
-    if np.ndim(ridge) == 0:
+    if not isinstance(ridge, (list, tuple)) and not getattr(ridge, "ndim", 0):
         return door.number(ridge, "ridge", low=0.0)
     need = f"a number >= 0, or one per sample of shape ({n},)"
     out = door.array(ridge, "ridge", need)

@@ -20,7 +20,7 @@ from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
 from largen.activations.statistics import statistics
-from largen.errors import InputError, UnsupportedError
+from largen.errors import InputError, UnsupportedError, shown
 
 NAME = "the optimal aspect ratio"
 SMALL = 1e-12
@@ -115,7 +115,7 @@ def optimal_residual(activation: Any, ratio: float, n_out: int = 1) -> float:
     (0.0, 0.9272)
     """
     phi, outputs = as_activation(activation), door.count(n_out, "n_out")
-    target = 4 / ((20 + 3 * outputs) * float(door.number(ratio, "ratio", low=0.0, strict=True)))
+    target = 4 / ((20 + 3 * outputs) * door.real(ratio, "ratio", low=0.0, strict=True))
     if target >= _growth(phi, 0.0):
         return 0.0
     grid = np.linspace(0.0, 1.0, 257)  # nu rises at most once before it falls to 0
@@ -125,10 +125,10 @@ def optimal_residual(activation: Any, ratio: float, n_out: int = 1) -> float:
 
 
 def _skip(value: Any) -> float:
-    gamma = float(door.number(value, "residual"))
+    gamma = door.real(value, "residual")
     if not -1 < gamma < 1:
         fix = "With gamma = 1 a critical C_W would be 0: such networks need normalisation."
-        raise InputError("residual", repr(value), "a skip weight between -1 and 1", fix)
+        raise InputError("residual", shown(value), "a skip weight between -1 and 1", fix)
     return gamma
 
 

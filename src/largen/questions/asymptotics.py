@@ -88,8 +88,8 @@ def asymptotics(activation: Any, bias: float = 1.0, weight: float = 1.0, K: floa
     "the activation has kinks: <phi'' phi''> diverges, and the NTK changes by 1/sqrt(n), not by 1/n"
     """
     phi = as_activation(activation)
-    b, w = (float(door.number(v, name, low=0.0)) for v, name in ((bias, "bias"), (weight, "weight")))
-    size = float(door.number(K, "K", low=0.0, strict=True))
+    b, w = (door.real(v, name, low=0.0) for v, name in ((bias, "bias"), (weight, "weight")))
+    size = door.real(K, "K", low=0.0, strict=True)
     found = critical(phi)
     if found.C_W is None:
         raise UnsupportedError(repr(phi), "", "depth asymptotics", found.reason)
@@ -123,8 +123,8 @@ def scale_invariant_tensors(activation: Any, layer: int, bias: float = 1.0, weig
     (134.9624, 62.016, 31.872, 77.1568)
     """
     phi, l = as_activation(activation), door.count(layer, "layer")
-    b, w0 = (float(door.number(v, name, low=0.0)) for v, name in ((bias, "bias"), (weight, "weight")))
-    size = float(door.number(K, "K", low=0.0))
+    b, w0 = (door.real(v, name, low=0.0) for v, name in ((bias, "bias"), (weight, "weight")))
+    size = door.real(K, "K", low=0.0)
     slopes = statistics(phi).homogeneous
     if slopes is None:
         raise UnsupportedError(repr(phi), "", NAME, "it is not scale-invariant", ["relu", "leaky_relu(a)", "linear", "abs"])

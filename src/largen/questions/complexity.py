@@ -20,7 +20,7 @@ from largen.activations.activation import Activation
 from largen.architecture.chain import Layer, chain
 from largen.architecture.levels import affine
 from largen.architecture.nodes import network
-from largen.errors import InputError, UnsupportedError
+from largen.errors import InputError, UnsupportedError, shown
 from largen.scaling.rates import resolve
 
 # The permutations of the four sample indices that leave a tensor as it is, in its printed order of indices (without the identity).
@@ -142,7 +142,7 @@ def _parameters(net: Any, n_in: int | None) -> int | None:
     try:
         return sum((int(fan or 0) + 1) * node.fan_out for _, node, fan in fans)  # type: ignore[attr-defined]
     except AttributeError as error:
-        raise InputError("n_in", repr(n_in), "None, for networks with parameters that are not affine layers") from error
+        raise InputError("n_in", shown(n_in), "None, for networks with parameters that are not affine layers") from error
 
 
 def _kinked(layers: Sequence[Layer]) -> bool:

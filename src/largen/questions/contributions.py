@@ -100,7 +100,7 @@ def contributions(net: Any, X: Any = None, rates: Any = "ntk") -> Contributions:
             outputs_of(whole, (1,), "X")
         except InputError as error:
             raise InputError("X", "None, for a network that looks at positions", "points, such as X[:4]") from error
-    x = np.ones((1, 1)) if X is None else np.asarray(door.inputs(X), np.float64)
+    x = np.ones((1, 1)) if X is None else door.host(door.inputs(X), "X")
     extras = resolve(whole, rates)
     check_gaussian(whole)
     outputs_of(whole, x.shape[1:], "X")

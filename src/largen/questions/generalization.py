@@ -51,10 +51,10 @@ def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: An
     (0.60491, 0.467863)
     """
     found = predict(net, X, y, X_test, **how)
-    mean = np.asarray(found.mean, float)
+    mean = door.host(found.mean, "net, X, y, X_test")
     if np.ndim(found.time):
         raise InputError("time", f"{np.size(found.time)} times", "one time", "Call it for each time.")
-    truth = np.asarray(door.targets(y_test, len(mean), "y_test"), float)
+    truth = door.host(door.targets(y_test, len(mean), "y_test"), "y_test")
     if truth.shape != mean.shape:
         raise InputError("y_test", f"shape {truth.shape}", f"shape {mean.shape}, that of the predictions")
     if found.cov is None:
@@ -99,7 +99,7 @@ def robustness(net: Any, x1: Any, x2: Any, rates: Any = "ntk") -> Robustness:
     >>> round(float(out.robustness), 3), round(float(out.cosine), 3)
     (-0.72, 0.28)
     """
-    one, two = (np.asarray(door.array(x, name), float) for x, name in ((x1, "x1"), (x2, "x2")))
+    one, two = (door.values(x, name) for x, name in ((x1, "x1"), (x2, "x2")))
     if one.shape != two.shape or one.ndim == 0:
         raise InputError("x2", f"shape {two.shape}", f"the shape of x1, {one.shape}")
     found = kernel(net, np.stack([one, two, (one + two) / 2]), rates=rates)

@@ -25,7 +25,7 @@ from largen import door, exits, memory
 from largen.architecture.chain import plain
 from largen.architecture.levels import levels
 from largen.architecture.nodes import network
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.theory.corrections.corrections import corrections
 from largen.theory.finite.metric import metric_chain
 from largen.theory.kernels import chosen_layer, kernel
@@ -100,12 +100,12 @@ def information(
     >>> round(two.inputs, 6)  # -(1/2) log(1 - 0.6^2)
     0.223144
     """
-    whole, x = network(net), np.asarray(door.points(X), np.float64)
+    whole, x = network(net), door.host(door.points(X), "X")
     layers = plain(whole, "the information of units")
     groups = _groups(units)
     at = chosen_layer(layer, [path for path, _ in levels(whole)])
     if isinstance(at, str):
-        raise InputError("layer", repr(layer), "one layer: None, a number or a path")
+        raise InputError("layer", shown(layer), "one layer: None, a number or a path")
     at %= len(layers)
     if sum(groups) > layers[at].width:
         raise InputError("units", f"{sum(groups)} units", f"at most the {layers[at].width} units of the layer")
@@ -134,9 +134,11 @@ def information(
 
 
 def _groups(units: Any) -> tuple[int, ...]:
-    if isinstance(units, (str, int)) or not np.iterable(units) or len(tuple(units)) not in (2, 3):
-        raise InputError("units", repr(units), "the sizes of two or three groups, such as (1, 1)")
-    return tuple(door.count(m, "units") for m in units)
+    need = "the sizes of two or three groups, such as (1, 1)"
+    groups = door.counts(units, "units", need)
+    if len(groups) not in (2, 3):
+        raise InputError("units", shown(units), need)
+    return groups
 
 
 def _infinite(K: np.ndarray, groups: tuple[int, ...]) -> Amounts:

@@ -18,7 +18,7 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.theory.corrections.corrections import Corrections, corrections
 
 ASKED = ("K", "K1", "V", "Theta", "Theta1", "A", "B", "P", "Q")
@@ -62,10 +62,10 @@ def width(net: Any, X: Any, tolerance: float = 0.05, rates: Any = "ntk") -> Widt
     (400, {'variance of the kernel': 0.2, 'variance of the NTK': 0.136, 'dNTK': 0.032, 'kernel': 0.0, 'NTK': 0.0})
     """
     whole, x = network(net), door.points(X)
-    tolerance = float(door.number(tolerance, "tolerance", low=0.0, strict=True))
+    tolerance = door.real(tolerance, "tolerance", low=0.0, strict=True)
     layers = chain(whole)
     if len(layers) < 2:
-        raise InputError("net", repr(net), "a network with at least one hidden layer")
+        raise InputError("net", shown(net), "a network with at least one hidden layer")
     found = corrections(whole, np.asarray(x, float), rates, tensors=ASKED)
     hidden = [layer.width for layer in layers[:-1]]
     sizes = _relative(found)

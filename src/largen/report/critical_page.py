@@ -18,7 +18,7 @@ from largen.activations.gain import gain
 from largen.activations.statistics import statistics
 from largen.architecture.presets import mlp
 from largen.data.files import first_line
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.questions.depth import how_deep
 from largen.theory.signal.signal import signal
 
@@ -32,7 +32,7 @@ def from_module(place: str, kinks: tuple[float, ...] = ()) -> Activation:
     """The activation `module:function`, the module looked for in the current folder first. Raises `InputError`."""
     module, colon, name = place.partition(":")
     if not (module and colon and name):
-        raise InputError("callable", repr(place), FUNCTION)
+        raise InputError("callable", shown(place), FUNCTION)
     sys.path.insert(0, os.getcwd())
     try:
         found = getattr(importlib.import_module(module), name)

@@ -5,7 +5,7 @@ from typing import Any
 from largen import door, exits
 from largen.architecture.levels import a_shape, affine
 from largen.architecture.nodes import network
-from largen.errors import InputError
+from largen.errors import InputError, shown
 
 
 def resolve(net: Any, rates: Any = "ntk") -> dict[str, tuple[Any, Any]]:
@@ -20,7 +20,7 @@ def resolve(net: Any, rates: Any = "ntk") -> dict[str, tuple[Any, Any]]:
         return {path: (node.C_b, node.C_W) for path, node in layers}
     if not isinstance(rates, (tuple, list)) or len(rates) != 2:
         need = 'rates="ntk" or a pair (lambda_b, lambda_W), each a number or one per affine layer'
-        raise InputError("rates", repr(rates), need)
+        raise InputError("rates", shown(rates), need)
     biases = door.per_layer(rates[0], len(layers), "rates[0] (lambda_b)")
     weights = door.per_layer(rates[1], len(layers), "rates[1] (lambda_W)")
     return {path: (b, w) for (path, _), b, w in zip(layers, biases, weights, strict=True)}

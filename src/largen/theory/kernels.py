@@ -23,6 +23,7 @@ of independent f_i: K = prod K_i, Theta = sum_i Theta_i prod_(j != i) K_j.
 import operator
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from numbers import Integral
 from typing import Any
 
 import jax
@@ -49,7 +50,7 @@ from largen.architecture.spatial import (
 )
 from largen.architecture.walk import Theory, needed, walk
 from largen.data import warn_if_unscaled
-from largen.errors import AccuracyWarning, InputError, warn
+from largen.errors import AccuracyWarning, InputError, shown, warn
 from largen.gaussian import pair as pairs
 from largen.scaling.rates import resolve
 from largen.theory import held, positions
@@ -291,9 +292,9 @@ def chosen_layer(layer: Any, names: list[str]) -> int | str:
         return -1
     if isinstance(layer, str) and (layer == "all" or layer in names):
         return layer if layer == "all" else names.index(layer)
-    if isinstance(layer, int) and not isinstance(layer, bool) and 1 <= layer <= len(names):
-        return layer - 1
-    raise InputError("layer", repr(layer), f'None, "all", a number from 1 to {len(names)}, or one of {", ".join(names)}')
+    if isinstance(layer, Integral) and not isinstance(layer, bool) and 1 <= layer <= len(names):
+        return int(layer) - 1
+    raise InputError("layer", shown(layer), f'None, "all", a number from 1 to {len(names)}, or one of {", ".join(names)}')
 
 
 def warn_if_inaccurate(error: Any, dtype: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from largen import door
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.prediction.spectrum import namespace
 from largen.types import Array, is_traced
 
@@ -130,7 +130,7 @@ def _step(h: Array, how: str, eta: Any) -> Any:
     """The step size, 0 for flow, checked against the eigenvalues."""
     if how != "descent":
         if how == "flow" and eta is not None:
-            raise InputError("eta", repr(eta), 'no eta with how="flow"')
+            raise InputError("eta", shown(eta), 'no eta with how="flow"')
         return 0.0
     if eta is None:
         raise InputError("eta", "None", 'a step size with how="descent"')

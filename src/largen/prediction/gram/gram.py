@@ -99,7 +99,7 @@ def gram(
         fix = "lg.kernel(net, X, X2) works under jit, grad and vmap."
         raise InputError("X", "traced values (under jit, grad or vmap)", "concrete arrays and hyperparameters", fix)
     whole = network(net)
-    points = door.inputs(X, "X")
+    points, progress = door.inputs(X, "X"), door.flag(progress, "progress")
     others = None if X2 is None else door.inputs(X2, "X2", points.shape[1:], "X")
     extras = resolve(whole, rates)
     check_gaussian(whole)
@@ -135,13 +135,7 @@ def _dtype(dtype: Any, X: Array, X2: Array | None, jaxed: bool) -> np.dtype:
     """The dtype of the result."""
     if dtype is None:
         return np.dtype(X.dtype if X2 is None else jnp.promote_types(X.dtype, X2.dtype))
-    need = 'None or a floating dtype, such as "float32" or "float64"'
-    try:
-        out = np.dtype(dtype)
-    except TypeError as error:
-        raise InputError("dtype", repr(dtype), need) from error
-    if not jnp.issubdtype(out, jnp.floating) or out.itemsize > 8:
-        raise InputError("dtype", repr(dtype), need)
+    out = np.dtype(door.dtype(dtype))
     if jaxed and out == np.float64 and jnp.result_type(float) != np.float64:
         fix = "Pass np.asarray(X): numpy arrays are float64 whatever the flag."
         raise InputError("dtype", "float64 for JAX arrays with JAX's float64 flag off", "a dtype that JAX can hold", fix)

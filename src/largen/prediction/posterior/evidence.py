@@ -81,8 +81,7 @@ def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -
     """
     net, X = network(net), door.inputs(X)
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
-    if order not in (0, 1):
-        raise InputError("order", repr(order), "0 (infinite width) or 1 (with 1/n corrections)")
+    order = door.order(order)
     dtype, wide = jnp.promote_types(X.dtype, np.float32), jax.config.read("jax_enable_x64")
     needed = memory.kernel_prediction(len(X), 0, 0, dtype.itemsize)
     memory.require(needed, "X", f"{len(X)} points", "Take fewer points, or float32.")

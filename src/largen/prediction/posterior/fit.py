@@ -80,7 +80,7 @@ def fit(
         raise InputError("net, X, y, ridge", "traced values", "concrete ones", "Call it outside jit, grad and vmap.")
     ridge = np.asarray(ridge, np.float64)[()]
     names = _names(vary, ridge)
-    problem = Search(net, np.asarray(X, np.float64), np.asarray(y, np.float64), ridge, names, bool(shared), order)
+    problem = Search(net, np.asarray(X, np.float64), np.asarray(y, np.float64), ridge, names, door.flag(shared, "shared"), order)
     options = {"maxiter": door.count(max_steps, "max_steps"), "ftol": 1e-12, "gtol": 1e-6}
     before = float(evidence(net, problem.X, problem.y, ridge, order))
     with island():
@@ -123,9 +123,7 @@ def _names(vary: Iterable[str] | None, ridge: Any) -> tuple[str, ...]:
     """What to fit, in the order of `NAMES`."""
     if vary is None:
         return NAMES if np.max(ridge) > 0 else NAMES[:2]
-    if isinstance(vary, str):
-        vary = (vary,)
-    asked = {door.choice(name, "vary", NAMES) for name in vary}
+    asked = door.names((vary,) if isinstance(vary, str) else vary, "vary", NAMES, '("C_W", "ridge")')
     if not asked:
         raise InputError("vary", "no names", "at least one of " + ", ".join(NAMES))
     return tuple(name for name in NAMES if name in asked)

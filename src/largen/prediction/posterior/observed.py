@@ -141,7 +141,7 @@ def groups(net: Any, columns: Any) -> list[Any]:
 
 def arrays(K: Any, K1: Any, V: Any, n: Any, y: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int, np.ndarray]:
     """The checked arguments of a solver at order 1/n, in float64: K, K1 (N, N), V (N, N, N, N), n, y (n_A, o) with n_A <= N."""
-    k, k1, v, targets = (np.asarray(door.array(a, name), np.float64) for a, name in ((K, "K"), (K1, "K1"), (V, "V"), (y, "y")))
+    k, k1, v, targets = (door.values(a, name) for a, name in ((K, "K"), (K1, "K1"), (V, "V"), (y, "y")))
     N = len(k) if k.ndim else 0
     if N < 1 or k.shape != (N, N) or k1.shape != (N, N) or v.shape != (N,) * 4:
         raise InputError("K, K1, V", f"shapes {k.shape}, {k1.shape}, {v.shape}", "(N, N), (N, N) and (N, N, N, N)")

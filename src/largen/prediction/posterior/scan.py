@@ -10,7 +10,7 @@ import numpy as np
 from largen import door, exits, memory
 from largen.activations.critical import critical
 from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.errors import InputError, SingularKernelError, UnsupportedError
+from largen.errors import InputError, SingularKernelError, UnsupportedError, shown
 from largen.prediction.posterior.evidence import evidence
 from largen.theory.signal.fixed_points import fixed_points
 
@@ -68,14 +68,14 @@ def evidence_scan(
     net = network(net)
     weights, biases = (_axis(v, name) for v, name in ((C_W, "C_W"), (C_b, "C_b")))
     hidden, phi = _uniform(net)
-    asked = [len(hidden) + 1] if depths is None else np.atleast_1d(np.asarray(depths)).tolist()
-    sizes = tuple(door.count(L, "depths", 2) for L in asked)
+    asked = [len(hidden) + 1] if depths is None else [depths] if isinstance(depths, (int, np.integer)) else depths
+    sizes = door.counts(asked, "depths", "an integer >= 2, or a list of them", 2)
     memory.require_few(2 * max(sizes, default=2), "depths", "nodes of one network")
     log = np.array([_log(_network(net, L, phi, w, b), X, y, ridge, order) for L, b, w in product(sizes, biases, weights)])
     log = log.reshape(len(sizes), len(biases), len(weights))
     if not np.isfinite(log).any():
         raise InputError(
-            "ridge", repr(ridge), "one with which the kernel is regular somewhere on the grid", "Give ridge=, the noise variance."
+            "ridge", shown(ridge), "one with which the kernel is regular somewhere on the grid", "Give ridge=, the noise variance."
         )
     at = [np.unravel_index(int(layer.argmax()), layer.shape) for layer in log]
     best_b, best_w = np.array([biases[b] for b, _ in at]), np.array([weights[w] for _, w in at])
@@ -119,9 +119,9 @@ def _log(net: Serial, X: Any, y: Any, ridge: Any, order: int) -> float:
 
 def _axis(value: Any, name: str) -> np.ndarray:
     """Numbers >= 0, (k,)."""
-    out = np.atleast_1d(np.asarray(door.array(value, name), np.float64))
+    out = np.atleast_1d(door.values(value, name))
     if out.ndim != 1 or not out.size or out.min() < 0:
-        raise InputError(name, repr(value), "a number >= 0, or an array (k,) of them")
+        raise InputError(name, shown(value), "a number >= 0, or an array (k,) of them")
     return out
 
 

@@ -224,11 +224,8 @@ def _names(tensors: Iterable[str] | None, missing: Mapping[str, str]) -> set[str
     """The tensors to compute, checked."""
     if tensors is None:
         return set(NAMES) - set(missing)
-    if isinstance(tensors, str) or not all(isinstance(t, str) for t in tensors):
-        raise InputError("tensors", repr(tensors), 'a collection of names, such as ("K", "V")')
-    names = set(tensors)
+    names = set(door.names(tensors, "tensors", tuple(NAMES), '("K", "V")'))
     for name in sorted(names):
-        door.choice(name, "tensors", tuple(NAMES))
         if name in missing:
             raise UnsupportedError(f"the tensor {name}", "", THEORY, missing[name], [n for n in NAMES if n not in missing])
     if not names:

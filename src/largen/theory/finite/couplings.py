@@ -50,7 +50,7 @@ def couplings(K: Any, V: Any, K1: Any, n: int, neurons: int = 1) -> Couplings:
     >>> float(one.quadratic[0, 0]), float(all_.quadratic[0, 0]), float(one.quartic[0, 0, 0, 0])  # 1 + (m+2) V/(2n)
     (1.075, 3.55, 0.05)
     """
-    k, vertex, k1 = (np.asarray(door.array(a, name), float) for a, name in ((K, "K"), (V, "V"), (K1, "K1")))
+    k, vertex, k1 = (door.values(a, name) for a, name in ((K, "K"), (V, "V"), (K1, "K1")))
     n, m = door.count(n, "n"), door.count(neurons, "neurons")
     N = len(k) if k.ndim else 0
     if k.shape != (N, N) or k1.shape != (N, N) or vertex.shape != (N,) * 4 or N < 1:
@@ -79,7 +79,7 @@ def neuron_covariance(F: Any, H: Any, K: Any, V: Any, n: int, kinks: tuple[float
     >>> float(cov[0, 0])  # (V/n) x 1 x 1/(2 sqrt(2 pi))
     0.00997
     """
-    k, vertex, n = np.asarray(door.array(K, "K"), float), np.asarray(door.array(V, "V"), float), door.count(n, "n")
+    k, vertex, n = door.values(K, "K"), door.values(V, "V"), door.count(n, "n")
     if k.ndim != 2 or k.shape[0] != k.shape[1] or vertex.shape != k.shape * 2:
         raise InputError("K, V", f"shapes {k.shape} and {vertex.shape}", "(N, N) and (N, N, N, N)")
     q = np.diag(k)
@@ -121,7 +121,7 @@ def running(coupling: Any) -> Running:
     >>> lg.running(5 * np.arange(64) / 100)  # ReLU: V/(n K^2) = 5 (l-1)/n
     Running(exponent=1.02, kind='relevant')
     """
-    values = np.asarray(door.array(coupling, "coupling"), float)
+    values = door.values(coupling, "coupling")
     if values.ndim != 1 or len(values) < 4:
         raise InputError("coupling", f"shape {values.shape}", "one value a layer, at least 4 layers")
     last, half = len(values), len(values) // 2

@@ -80,7 +80,7 @@ def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float
     """
     phi = as_activation(activation)
     known = statistics(phi)
-    w, b = float(door.number(C_W, "C_W", low=0.0)), float(door.number(C_b, "C_b", low=0.0))
+    w, b = door.real(C_W, "C_W", low=0.0), door.real(C_b, "C_b", low=0.0)
     line = on_a_line(known, w, b)
     found = [1.0] if line else kernels(known, w, b)  # chi and c are the same all along a line
     entries = sorted((_describe(known, w, b, K) for K in found), key=lambda e: (not e["stable"], e["K"]))

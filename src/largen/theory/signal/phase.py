@@ -94,7 +94,7 @@ def phase_diagram(activation: str | Callable[[Any], Any] | Activation, C_W: Any,
 
 
 def _axis(value: Any, name: str) -> np.ndarray:
-    out = np.asarray(door.array(np.atleast_1d(value), name), dtype=float)
+    out = np.atleast_1d(door.values(value, name))
     if out.ndim != 1 or not out.size or (out < 0).any():
         raise InputError(name, f"shape {out.shape}, least value {out.min() if out.size else 'none'}", "a row of numbers >= 0")
     return out

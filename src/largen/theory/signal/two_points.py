@@ -62,7 +62,7 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     True
     """
     whole = network(net)
-    points = [np.asarray(door.array(x, name), dtype=float) for x, name in ((x_plus, "x_plus"), (x_minus, "x_minus"))]
+    points = [door.values(x, name) for x, name in ((x_plus, "x_plus"), (x_minus, "x_minus"))]
     if points[0].ndim != 1 or points[0].shape != points[1].shape or not points[0].size:
         raise InputError("x_plus, x_minus", f"shapes {points[0].shape} and {points[1].shape}", "two points of equal length (features,)")
     check_gaussian(whole)
@@ -117,9 +117,9 @@ def angles(activation: Any, psi: Any, layers: int) -> Angles:
     if slope is None:
         reason = "the angle follows a closed recursion for scale-invariant activations only; lg.signal(net, X).c gives correlations for any"
         raise UnsupportedError(repr(phi), "", "lg.angles", reason, ["relu", "leaky_relu(a)", "abs", "linear"])
-    start = np.asarray(door.array(psi, "psi"), dtype=float)
-    if (start < 0).any() or (start > np.pi).any():
-        raise InputError("psi", f"angles from {start.min():.3g} to {start.max():.3g}", "angles from 0 to pi")
+    start = door.values(psi, "psi")
+    if not start.size or (start < 0).any() or (start > np.pi).any():
+        raise InputError("psi", f"angles from {start.min():.3g} to {start.max():.3g}" if start.size else "no angles", "angles from 0 to pi")
     up, down = slope
     rho = (up - down) ** 2 / (np.pi * (up**2 + down**2))
     many = door.count(layers, "layers")
