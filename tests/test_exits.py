@@ -119,6 +119,7 @@ DECLARED = {
     "gram": ("nngp", "ntk"),
     "phase_diagram": ("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c"),
     "predict": ("time",),
+    "size_moments": ("cutoff",),
 }
 
 

@@ -90,7 +90,7 @@ def test_deviations_have_the_shape_of_the_mean():
 
 def test_at_order_one_every_output_has_its_own():
     two = np.stack([y, 0.1 * y], 1)
-    p = lg.predict(lg.mlp(widths=[8], out=2, activation="relu", C_W=2.0), X, two, X_test, how="bayes", order=1)
+    p = lg.predict(lg.mlp(widths=[512], out=2, activation="relu", C_W=2.0), X, two, X_test, how="bayes", ridge=0.1, order=1)
     assert p.std.shape == p.mean.shape and p.apart and 0 <= p.error < 1e-6
     assert np.allclose(p.std[:, 1] ** 2, p.cov[1].diagonal()) and not np.allclose(p.std[:, 0], p.std[:, 1])
     assert draw(p, jax.random.key(0), 2).shape == (2, *p.mean.shape)
