@@ -115,9 +115,11 @@ DECLARED = {
     "fit": ("errors",),
     "fixed_points": ("xi_q", "xi_c"),
     "generalization": ("time",),
+    "information": ("entropy", "inputs"),
     "gram": ("nngp", "ntk"),
     "phase_diagram": ("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c"),
     "predict": ("time",),
+    "size_moments": ("cutoff",),
 }
 
 
@@ -131,6 +133,10 @@ def test_every_public_function_that_computes_is_looked_at():
 def test_infinities_with_a_meaning_are_returned():
     assert np.isinf(lg.fixed_points("relu", 2.0, 0.0).xi_c).all()
     assert np.isinf(lg.angles("linear", 0.3, layers=2).crossover)
+    twice = lg.information(lg.mlp(widths=[8], out=2, activation="relu", C_W=2.0), np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    assert twice.inputs is not None and twice.inputs > 15 and (twice.infinite.entropy < -15).all()
+    dark = lg.information(lg.mlp(widths=[8], out=2, activation="relu", C_W=2.0), np.array([[1.0, 0.0], [0.0, 0.0]]))
+    assert dark.inputs is None and "exactly 0" in dark.missing["inputs"]
     diagram = lg.phase_diagram("tanh", [1.0, 1e4], [0.0])
     assert diagram.phase[1, 0] == "divergent" and np.isinf(diagram.K[1, 0]) and np.isnan(diagram.xi_c[1, 0])
 

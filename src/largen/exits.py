@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen.errors import InputError, LargenError
+from largen.errors import InputError
 from largen.types import is_traced
 
 P = ParamSpec("P")
@@ -62,7 +62,7 @@ def finite(*declared: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
                 raise _blame(function, args, kwargs, fault) from None
             except BROKEN as error:
                 fault = NotFinite("", "", "", "", "the numbers computed on the way are", np.dtype(np.float64))
-                if isinstance(error, LargenError) or (found := _blame(function, args, kwargs, fault)).calm:
+                if (found := _blame(function, args, kwargs, fault)).calm:
                     raise
                 raise found from error
             return out

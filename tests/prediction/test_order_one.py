@@ -203,6 +203,7 @@ def test_predict_asks_theory():
     known = trained_ensemble(t, y)
     assert np.allclose(both.mean, known.mean) and both.cov[1, 0, 0] == pytest.approx(known.cov[0, 0, 1, 1])
     assert "two different outputs" in both.missing["across"]
+    assert both.error == p.error == t.error and np.allclose(both.std[0] ** 2, both.cov[:, 0, 0]) and np.allclose(p.std**2, p.cov[0])
     assert draw(both, jax.random.key(0), 500).std(0) == pytest.approx(np.sqrt(both.cov[:, 0, 0])[None], rel=0.2)
     narrow = lg.predict(lg.widen(TANH, 1 / 32), POINTS[:1], 30 * y[:, 0], POINTS[1:], rates=RATES, order=1)
     assert narrow.condition.trust.startswith("poor: the correction is")

@@ -17,6 +17,8 @@ from largen.activations.critical import critical
 from largen.adapters.roles import INPUTS, Feed, Role, Roles
 from largen.errors import InputError, UnsupportedError
 
+LARGEST = 1e30  # standard deviations up to which draws fit float32
+
 
 class Size(NamedTuple):
     """A layer that can be set."""
@@ -168,6 +170,8 @@ def planned(
             raise InputError("model", f"the layer {layer.name} without biases", need, "Make the layer with biases.")
         name = INPUTS if layer.feed == INPUTS else phi.name
         layers.append(Layer(layer.name, name, layer.fan_in, C_W, C_b, math.sqrt(C_W / layer.fan_in), layer.note))
+    if not all(layer.std < LARGEST for layer in layers):
+        raise InputError("input_scale", f"{scale:g}, with which parameters leave float32", "|x|^2/n_0 of the inputs, 1 if standardised")
     distinct = {layer.activation for layer in layers} - {INPUTS, "linear"}
     if len(distinct) > 1:
         notes = [*notes, f"Several activations ({', '.join(sorted(distinct))}): each layer is critical by itself; they share no K*."]

@@ -1,5 +1,6 @@
 """Networks by one call, and the same network wider."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
@@ -13,6 +14,7 @@ from largen.architecture.branches import Branching, Identity, LayerNorm, Repeat,
 from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
 from largen.architecture.spatial import GlobalAvgPool
 from largen.errors import InputError, UnsupportedError, shown
+from largen.types import is_traced
 
 
 def mlp(
@@ -68,6 +70,8 @@ def critical_values(activation: Any, L: int, input_scale: Any = 1.0) -> tuple[tu
     weights, biases = (point.C_W,) * L, (point.C_b,) * L
     if point.K_star:
         weights = ((point.K_star - point.C_b) / scale, *weights[1:])
+        if not is_traced(scale) and not math.isfinite(weights[0]):
+            raise InputError("input_scale", f"{scale:g}", "|x|^2/n_0 of the inputs", "lg.standardize makes it 1.")
     return weights, biases
 
 

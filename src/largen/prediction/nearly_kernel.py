@@ -117,23 +117,28 @@ class QuadraticModel:
         object.__setattr__(self, "phi", phi)
         object.__setattr__(self, "psi", (psi + psi.swapaxes(1, 2)) / 2)
 
+    @exits.finite()
     def outputs(self, W: Any) -> np.ndarray:
         """z (D, o) at parameters W (f, o)."""
         return self.phi @ W + self.eps / 2 * np.einsum("djk,jo,ko->do", self.psi, W, W)
 
+    @exits.finite()
     def effective_features(self, W: Any) -> np.ndarray:
         """phi + eps psi W, the slopes of the outputs in the parameters, (o, D, f) (11.107)."""
         return self.phi + self.eps * np.einsum("djk,ko->odj", self.psi, W)
 
+    @exits.finite()
     def kernel(self, W: Any = None) -> np.ndarray:
         """k (D, D), or with W the effective kernel (o, D, D)."""
         features = self.phi if W is None else self.effective_features(W)
         return features @ features.swapaxes(-1, -2)
 
+    @exits.finite()
     def meta_kernel(self) -> np.ndarray:
         """mu (D, D, D) (11.130)."""
         return self.eps * np.einsum("ajk,bj,ck->abc", self.psi, self.phi, self.phi)
 
+    @exits.finite()
     def fit(self, y: Any, optimum: str = "minimum norm") -> np.ndarray:
         """W (f, o) of the exact fit to the first points, "span" or "minimum norm", to first order in eps (11.118 for the span)."""
         door.choice(optimum, "optimum", OPTIMA[:2])

@@ -55,10 +55,12 @@ class Prediction:
 
     @property
     def std(self) -> Any:
+        """Standard deviation of the noiseless function, of the shape of `mean`."""
         return None if "std" in self.missing else self._deviation(0.0)
 
     @property
     def std_observed(self) -> Any:
+        """Standard deviation of an observation, of the shape of `mean`."""
         return None if "std_observed" in self.missing else self._deviation(self.noise)
 
     def _deviation(self, noise: Any) -> Array:
@@ -118,7 +120,7 @@ def predict(
     One network has no covariance: `.cov` is None.
 
     Shapes: X (n, features) or (n, *positions, channels), X_test (m, ...) likewise, y (n,) or (n, o) -> `.mean` (m,) or (m,
-    o), `.cov` (m, m) per output; with T times, a leading axis T. The dtype is that of X (float32 at least), with `params`
+    o), `.std` likewise, `.cov` (m, m) per output; with T times, a leading axis T. The dtype is that of X (float32 at least), with `params`
     that of the parameters. Without `params`, a network with one output takes any number of columns (each its own network).
     One eigendecomposition of n x n serves all times, outputs and test points. Differentiable (in C_W, ridge, time, ...) as
     long as the train kernel has no repeated eigenvalues, where the derivative of an eigenvector does not exist. See

@@ -37,9 +37,9 @@ DEAD = "the signal is exactly 0 in some networks, so that there is no density"
 
 @dataclass(frozen=True)
 class Amounts:
-    """Entropies and information of groups of units, in nats. `entropy`: of each group, then of all together; `mutual`: between the
-    first two groups; `tripartite`: of three, None for fewer; each with a standard error `_se`, None where it is no sample. `missing`
-    says which."""
+    """Entropies and information of groups of units, in nats. `entropy`: of each group, then of all together, -inf for a singular kernel
+    (the same input twice); `mutual`: between the first two groups; `tripartite`: of three, None for fewer; each with a standard error
+    `_se`, None where it is no sample. `missing` says which."""
 
     entropy: np.ndarray
     mutual: float
@@ -61,7 +61,8 @@ class Information:
 
     `infinite`, `series`, `sampled`: `Amounts` at infinite width, to order 1/n^3, and exact up to the sampling error; the last two for
     one input. `k`: V/(n K^2) to leading order, in which the series runs: trust it while (20 + 3 m1 + 3 m2) k/6 is small.
-    `inputs`: nats that one unit's values at all inputs share, (1/2) log(prod K_aa/det K), at infinite width; None for one input.
+    `inputs`: nats that one unit's values at all inputs share, (1/2) log(prod K_aa/det K), at infinite width, infinite for the same
+    input twice; None for one input.
     `missing`: why a field is None.
     """
 
@@ -74,7 +75,7 @@ class Information:
     missing: dict[str, str] = field(default_factory=dict)
 
 
-@exits.finite()
+@exits.finite("entropy", "inputs")
 def information(
     net: Any, X: Any, units: Sequence[int] = (1, 1), layer: int | str | None = None, key: Any = None, draws: int = 20000
 ) -> Information:
@@ -129,7 +130,9 @@ def information(
             alive = bool((G > 0).all())
             sampled = of_mixture(G, groups) if alive else None
             missing |= {} if alive else {"sampled": DEAD}
-    inputs = None if len(x) == 1 else _shared(K)
+    dark = len(x) > 1 and not (np.diagonal(K) > 0).all()
+    missing |= {"inputs": "the signal of an input is exactly 0: it has no density"} if dark else {}
+    inputs = None if len(x) == 1 or dark else _shared(K)
     return Information(groups, _infinite(K, groups), series, sampled, k, inputs, missing)
 
 
@@ -152,8 +155,6 @@ def _infinite(K: np.ndarray, groups: tuple[int, ...]) -> Amounts:
 def _shared(K: np.ndarray) -> float:
     """(1/2) log(prod K_aa/det K) (A.28 for two inputs)."""
     size = np.sqrt(np.diagonal(K))
-    if not (size > 0).all():
-        return math.nan
     sign, log = np.linalg.slogdet(K / np.outer(size, size))
     return float(-log / 2) if sign > 0 else math.inf
 

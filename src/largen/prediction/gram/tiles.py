@@ -85,7 +85,7 @@ def put(whole: Values, values: Values, at: tuple[slice, slice], mirrored: bool) 
     for name, out, new in zip(("nngp", "ntk"), whole, values, strict=True):
         with np.errstate(over="ignore", invalid="ignore"):  # the cast to a shorter dtype
             out[at] = new
-        exits.require(out[at], f"`.{name}` of `gram`")  # here, where it is still in the cache
+        exits.require(out[at] if out.itemsize < new.itemsize else new, f"`.{name}` of `gram`")  # here, where it is still in the cache
         if mirrored:
             out[at[::-1]] = new.T
 
