@@ -37,8 +37,9 @@ from largen.prediction.gram.store import Store
 
 ROWS, N, N2, WIDE = 8, 30, 19, 60  # of a block; of the points that are damaged; of those that are killed
 PROCESSES = 4
-PAUSE, SPAN = 0.02, 0.8  # seconds that a child waits before every block; in which a kill falls after it began
+PAUSE, SPAN = 0.02, 0.6  # seconds that a child waits before every block; in which a kill falls after it began
 SENTENCE = 600  # characters of one
+FINISHED = "finished before"
 METADATA = ("zarr.json", "nngp/zarr.json", "ntk/zarr.json")
 
 
@@ -238,6 +239,7 @@ def child(path: Path) -> int:
     except InputError as error:
         print(error)
         return 2
+    print("done", flush=True)
     return 0
 
 
@@ -263,9 +265,9 @@ def kill(path: Path, how: signal.Signals, times: random.Random, wanted: State) -
     begin(process)
     time.sleep(times.uniform(0, SPAN))
     process.send_signal(how)
-    _, told = process.communicate()
-    there = len(blocks(path)) if path.exists() else 0
-    if how == signal.SIGINT and process.returncode != 0:
+    out, told = process.communicate()
+    there, ended = len(blocks(path)) if path.exists() else 0, "done" in out
+    if how == signal.SIGINT and not ended:
         last = told.strip().splitlines()[-1]
         if not last.startswith("KeyboardInterrupt: stopped; ") or told.count("Traceback") != 1:
             raise Wrong(f"interrupted, it said: {told}")
@@ -279,9 +281,9 @@ def kill(path: Path, how: signal.Signals, times: random.Random, wanted: State) -
         raise Wrong(f"{how.name} after {there} blocks: {end}; {len(log)} blocks in the log, {len(set(log))} of them different")
     if litter := [p.name for p in path.parent.iterdir() if p not in (path, copy, wanted.path)]:
         raise Wrong(f"left behind: {litter}")
-    if process.returncode == 0:
+    if ended:
         shutil.rmtree(path)
-    return "finished before" if process.returncode == 0 else f"{there} of {len(log)} blocks"
+    return FINISHED if ended else f"{there} of {len(log)} blocks"
 
 
 def kills(count: int, folder: Path, seed: int = 0) -> Counter[str]:
@@ -290,10 +292,10 @@ def kills(count: int, folder: Path, seed: int = 0) -> Counter[str]:
     whole = folder / "whole"
     out = KILLED.store(whole)
     wanted = State(KILLED, whole, (out.nngp[:], out.ntk[:], out.error), content(whole))
-    for number in range(2 * count):
-        how = (signal.SIGKILL, signal.SIGINT)[number % 2]
+    for how in (signal.SIGKILL, signal.SIGINT) * count:
         try:
-            happened = kill(folder / "killed", how, times, wanted)
+            while (happened := kill(folder / "killed", how, times, wanted)) == FINISHED:  # the kill came too late
+                pass
             ends[f"{how.name}, same bytes"] += 1
             print(f"{how.name}: {happened}", flush=True)
         except Wrong as wrong:
