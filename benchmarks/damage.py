@@ -3,321 +3,19 @@
     python -P benchmarks/damage.py                                     # 1,000 damages, 20 SIGKILL and 20 SIGINT, 5 times 4 processes
     python -P benchmarks/damage.py --damages 60 --kills 1 --rounds 1   # a small version
 
-Claims: a byte changed, a file deleted, cut short or replaced by a folder, in a finished or an unfinished store, before it is opened or
-while its result is in use, ends in the right bytes, in a repair that is said, or in one sentence; after a kill the same call ends in
-the same bytes, with no block computed twice; of processes that begin together one works, and the others say why they do not.
+What must hold stands in tests/prediction/damage.py, which does the work on small stores.
 """
 
 import argparse
-import errno
-import hashlib
-import json
-import os
-import random
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import time
-import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "prediction"))
 
-import largen as lg
-from largen.errors import InputError, StoreWarning
-from largen.prediction.gram import to_store
-from largen.prediction.gram.store import Store
-
-ROWS, N, N2, WIDE = 8, 30, 19, 60  # of a block; of the points that are damaged; of those that are killed
-PROCESSES = 4
-PAUSE, SPAN = 0.02, 0.8  # seconds that a child waits before every block; in which a kill falls after it began
-SENTENCE = 600  # characters of one
-METADATA = ("zarr.json", "nngp/zarr.json", "ntk/zarr.json")
-
-
-class Wrong(AssertionError):
-    """Something that a store must not do."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """A kernel: a network and points."""
-
-    net: Any
-    X: np.ndarray
-    X2: np.ndarray | None = None
-
-    def store(self, path: Path) -> Any:
-        return lg.gram(self.net, self.X, self.X2, store=path)
-
-
-@dataclass(frozen=True)
-class State:
-    """A store before anything happens to it, and what it has to give."""
-
-    case: Case
-    path: Path
-    wanted: Any
-    content: str
-
-
-def points(n: int, seed: int = 0) -> np.ndarray:
-    X = np.random.default_rng(seed).normal(size=(n, 5)).astype(np.float32)
-    return X / np.sqrt((X**2).mean(1, keepdims=True))
-
-
-RELU = Case(lg.mlp(widths=[8], out=1, activation="relu", C_W=2.0), points(N))
-TANH = Case(lg.mlp(widths=[8], out=1, activation="tanh", C_W=2.0), points(N), points(N2, 1))  # `.error` is not zero
-KILLED = Case(RELU.net, points(WIDE))
-
-
-@contextmanager
-def small_blocks() -> Iterator[None]:
-    """Blocks of a few rows, so that small matrices have many."""
-    before = to_store.BLOCK
-    to_store.BLOCK = ROWS
-    try:
-        yield
-    finally:
-        to_store.BLOCK = before
-
-
-def blocks(path: Path) -> list[tuple[int, int]]:
-    """The finished blocks of the log, a line that is not whole left out."""
-    found = []
-    for file in (path / "log").glob("*.jsonl"):
-        for text in file.read_bytes().splitlines():
-            with suppress(ValueError):
-                line = json.loads(text)
-                found += [tuple(line["block"])] if line["event"] == "block" else []
-    return found
-
-
-def content(path: Path) -> str:
-    """SHA-256 of the names and bytes of all files but the log."""
-    out = hashlib.sha256()
-    for file in sorted(p for p in path.rglob("*") if p.is_file() and p.parent.name != "log"):
-        out.update(str(file.relative_to(path)).encode())
-        out.update(file.read_bytes())
-    return out.hexdigest()
-
-
-def states(folder: Path) -> list[State]:
-    """Finished and unfinished stores."""
-    out = []
-    for name, case in (("relu", RELU), ("tanh", TANH)):
-        whole, part = folder / f"{name} finished", folder / f"{name} unfinished"
-        result = case.store(whole)
-        wanted = (result.nngp[:], result.ntk[:], result.error)
-        with full_after(len(blocks(whole)) // 2), suppress(InputError):
-            case.store(part)
-        out += [State(case, path, wanted, content(whole)) for path in (whole, part)]
-    return out
-
-
-@contextmanager
-def full_after(count: int) -> Iterator[None]:
-    """A disk that is full after so many blocks."""
-    write, left = Store.write, [count]
-
-    def wrapped(store: Store, place: Any, values: Any) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        write(store, place, values)
-
-    Store.write = wrapped
-    try:
-        yield
-    finally:
-        Store.write = write
-
-
-# ---------------------------------------------------------------- damages
-
-
-def damage(path: Path, times: random.Random) -> str:
-    """Something happens to one file of a store; metadata, log and blocks are as likely."""
-    metadata = [path / name for name in METADATA]
-    logs, chunks = ([*(path / "log").iterdir()], [p for p in path.rglob("c/*/*") if p.is_file()])
-    file = times.choice(sorted(times.choice([metadata, logs, chunks])))
-    data, how = bytearray(file.read_bytes()), times.choice(["changed", "changed", "changed", "cut", "deleted", "folder"])
-    where = times.randrange(len(data))
-    if how == "changed":
-        data[where] ^= times.randrange(1, 256)
-        file.write_bytes(data)
-    elif how == "cut":
-        file.write_bytes(data[:where])
-    else:
-        file.unlink()
-        if how == "folder":
-            file.mkdir()
-    return f"{file.relative_to(path)} {how} at {where}"
-
-
-def same(out: Any, wanted: Any) -> bool:
-    values = out.nngp[:], out.ntk[:], out.error
-    return all(np.asarray(a).dtype == np.asarray(b).dtype and np.array_equal(a, b) for a, b in zip(values, wanted, strict=True))
-
-
-def judged(state: State, path: Path, what: str, call: Callable[[], Any]) -> str:
-    """How a call on a damaged store ends; raises `Wrong` if it must not end so."""
-    with warnings.catch_warnings(record=True) as said:
-        warnings.simplefilter("always")
-        try:
-            right = same(call(), state.wanted)
-        except InputError as error:
-            sentence = str(error)
-            if "\n" in sentence or len(sentence) > SENTENCE or not sentence.startswith("`store`"):
-                raise Wrong(f"{state.path.name}, {what}: {sentence}") from error
-            return "one sentence"
-        except Exception as error:
-            raise Wrong(f"{state.path.name}, {what}: {type(error).__name__}: {error}") from error
-    if not right:
-        raise Wrong(f"{state.path.name}, {what}: other numbers")
-    if others := [str(warning.message) for warning in said if not issubclass(warning.category, StoreWarning)]:
-        raise Wrong(f"{state.path.name}, {what}: {others}")
-    return "a repair that is said" if said else "right bytes"
-
-
-def damaged(state: State, path: Path, times: random.Random) -> str:
-    """One damage to a copy of a store at `path`, before it is opened or while its result is in use."""
-    shutil.rmtree(path, ignore_errors=True)
-    shutil.copytree(state.path, path)
-    if times.random() < 0.2:
-        out = state.case.store(path)
-        what = damage(path, times) + " in use"
-        return "in use: " + judged(state, path, what, lambda: out)
-    what = damage(path, times)
-    end = judged(state, path, what, lambda: state.case.store(path))
-    if end != "one sentence" and content(path) != state.content:
-        raise Wrong(f"{state.path.name}, {what}: the files are not as they were")
-    return end
-
-
-def damages(count: int, folder: Path, seed: int = 0) -> Counter[str]:
-    """Ends of so many damages, and how often each came; what was wrong is printed."""
-    times, ends, pristine = random.Random(seed), Counter[str](), states(folder)
-    for number in range(count):
-        state = pristine[number % len(pristine)]
-        try:
-            ends[damaged(state, folder / "damaged", times)] += 1
-        except Wrong as wrong:
-            ends["WRONG"] += 1
-            print(f"WRONG: damage {number}: {wrong}", flush=True)
-    return ends
-
-
-# ---------------------------------------------------------------- kills
-
-
-def child(path: Path) -> int:
-    """One slow run in a process of its own, begun at a line on stdin; 0 done, 2 refused in a sentence."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    with tempfile.TemporaryDirectory() as folder, small_blocks():
-        KILLED.store(Path(folder) / "compiled")
-    write = Store.write
-
-    def slow(*args: Any) -> None:
-        time.sleep(PAUSE)
-        write(*args)
-
-    Store.write = slow
-    print("ready", flush=True)
-    sys.stdin.readline()
-    try:
-        with small_blocks():
-            KILLED.store(path)
-    except InputError as error:
-        print(error)
-        return 2
-    return 0
-
-
-def start(path: Path) -> subprocess.Popen[str]:
-    """A child that is ready to begin."""
-    command = [sys.executable, "-P", __file__, "--child", str(path)]
-    process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    assert process.stdout is not None
-    if process.stdout.readline() != "ready\n":
-        raise Wrong(process.communicate()[1])
-    return process
-
-
-def begin(process: subprocess.Popen[str]) -> None:
-    assert process.stdin is not None
-    process.stdin.write("\n")
-    process.stdin.flush()
-
-
-def kill(path: Path, how: signal.Signals, times: random.Random, wanted: State) -> str:
-    """A run on the store at `path`, killed; then the same call on a copy, which must end in the same bytes. Returns what happened."""
-    process = start(path)
-    begin(process)
-    time.sleep(times.uniform(0, SPAN))
-    process.send_signal(how)
-    _, told = process.communicate()
-    there = len(blocks(path)) if path.exists() else 0
-    if how == signal.SIGINT and process.returncode != 0:
-        last = told.strip().splitlines()[-1]
-        if not last.startswith("KeyboardInterrupt: stopped; ") or told.count("Traceback") != 1:
-            raise Wrong(f"interrupted, it said: {told}")
-    copy = path.with_name("copy")
-    shutil.rmtree(copy, ignore_errors=True)
-    if path.exists():
-        shutil.copytree(path, copy)
-    end = judged(wanted, copy, f"{how.name} after {there} blocks", lambda: KILLED.store(copy))
-    log = blocks(copy)
-    if end != "right bytes" or content(copy) != wanted.content or len(log) != len(set(log)):
-        raise Wrong(f"{how.name} after {there} blocks: {end}; {len(log)} blocks in the log, {len(set(log))} of them different")
-    if litter := [p.name for p in path.parent.iterdir() if p not in (path, copy, wanted.path)]:
-        raise Wrong(f"left behind: {litter}")
-    if process.returncode == 0:
-        shutil.rmtree(path)
-    return "finished before" if process.returncode == 0 else f"{there} of {len(log)} blocks"
-
-
-def kills(count: int, folder: Path, seed: int = 0) -> Counter[str]:
-    """So many kills of each kind; every run goes on with the store of the one before, until it is finished."""
-    times, ends = random.Random(seed), Counter[str]()
-    whole = folder / "whole"
-    out = KILLED.store(whole)
-    wanted = State(KILLED, whole, (out.nngp[:], out.ntk[:], out.error), content(whole))
-    for number in range(2 * count):
-        how = (signal.SIGKILL, signal.SIGINT)[number % 2]
-        try:
-            happened = kill(folder / "killed", how, times, wanted)
-            ends[f"{how.name}, same bytes"] += 1
-            print(f"{how.name}: {happened}", flush=True)
-        except Wrong as wrong:
-            ends["WRONG"] += 1
-            print(f"WRONG: {wrong}", flush=True)
-    return ends
-
-
-def together(folder: Path) -> str:
-    """Processes that begin at once on one new path: how many worked and how many were refused."""
-    path, whole = folder / "together", folder / "alone"
-    KILLED.store(whole)
-    all_of_them = [start(path) for _ in range(PROCESSES)]
-    for process in all_of_them:
-        begin(process)
-    told = [process.communicate() for process in all_of_them]
-    codes = Counter(process.returncode for process in all_of_them)
-    refused = [out for (out, _), process in zip(told, all_of_them, strict=True) if process.returncode == 2]
-    if set(codes) - {0, 2} or not codes[0] or any("another process is writing" not in out for out in refused):
-        raise Wrong(f"began together: {told}")
-    litter = [p.name for p in folder.iterdir() if p not in (path, whole)]
-    if content(path) != content(whole) or litter:
-        raise Wrong(f"began together: other files, or left behind: {litter}")
-    return f"{codes[0]} worked, {codes[2]} refused"
+import damage
 
 
 def main() -> int:
@@ -327,26 +25,17 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=20, help="of each kind")
     parser.add_argument("--rounds", type=int, default=5, help="of processes at once")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.child:
-        return child(Path(options.child))
     began, ends = time.perf_counter(), Counter[str]()
-    with tempfile.TemporaryDirectory() as folder, small_blocks():
-        for name in ("damages", "kills"):
-            (Path(folder) / name).mkdir()
-            found = globals()[name](getattr(options, name), Path(folder) / name, options.seed)
-            print(f"{name}: " + ", ".join(f"{count} {end}" for end, count in found.most_common()), flush=True)
+    with tempfile.TemporaryDirectory() as folder, damage.small_blocks():
+        for what, count in ((damage.damages, options.damages), (damage.kills, options.kills), (damage.rounds, options.rounds)):
+            own = Path(folder) / what.__name__
+            own.mkdir()
+            found = what(count, own, options.seed)
+            print(f"{what.__name__}: " + ", ".join(f"{number} {end}" for end, number in found.most_common()), flush=True)
             ends += found
-        for number in range(options.rounds):
-            (Path(folder) / f"round {number}").mkdir()
-            try:
-                print(f"{PROCESSES} processes at once: {together(Path(folder) / f'round {number}')}", flush=True)
-            except Wrong as wrong:
-                ends["WRONG"] += 1
-                print(f"WRONG: {wrong}", flush=True)
-    print(f"{ends['WRONG']} wrong; {time.perf_counter() - began:.0f} s")
-    return 1 if ends["WRONG"] else 0
+    print(f"{ends[damage.WRONG]} wrong; {time.perf_counter() - began:.0f} s")
+    return 1 if ends[damage.WRONG] else 0
 
 
 if __name__ == "__main__":

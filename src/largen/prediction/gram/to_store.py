@@ -6,7 +6,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import asdict
@@ -29,6 +29,7 @@ BLOCK, SPATIAL = 2000, 200  # rows of a block; where points have positions and a
 COPIES = 16  # arrays of the size of a block in memory for each device, and for the one that is written meanwhile
 FULL = (errno.ENOSPC, errno.EDQUOT)
 GIB = 2**30
+Run = Generator[tuple[Place, Done], None, None]  # blocks, as they are done
 DTYPES = ("float16", "float32", "float64")
 
 
@@ -56,16 +57,24 @@ def to_store(store: Any, about: dict[str, Any], build: Build, n: tuple[int, int]
         left = _missing(result, share, result.done())
         if progress and process == 0:
             _announce(result, len(share), len(left))
+
+        def begin(left: list[Place]) -> Run:
+            if cluster is not None:
+                return on_cluster(cluster, Job(build, str(path.absolute()), header, f"{path} {time.time_ns()}"), left)
+            return on_devices(Store(path, header, writable=True), built()[0], left)
+
         if _anywhere(left):
             with closing(Log(path, process, header.key)) as log:
-                _fill(result, log, about, built, len(share), left, progress and process == 0, cluster)
+                _fill(result, log, about, begin, len(share), left, progress and process == 0)
                 _together("the store is whole")
         return Kernel(*result.arrays, np.asarray(result.error(), about["dtype"]))  # type: ignore[arg-type]
 
 
-def _fill(there: Store, log: Log, about: dict[str, Any], build: Build, every: int, left: list[Place], progress: bool, cluster: Any) -> None:
+def _fill(
+    there: Store, log: Log, about: dict[str, Any], begin: Callable[[list[Place]], Run], every: int, left: list[Place], progress: bool
+) -> None:
     """Compute what is missing, while no other run writes."""
-    path, header = there.path, there.header
+    path = there.path
     if log.writer == 0:
         on_disk.sweep(path)
     _together("nothing half written is left")
@@ -77,15 +86,10 @@ def _fill(there: Store, log: Log, about: dict[str, Any], build: Build, every: in
     on_disk.warn_of_damage(path, damaged)
     if not left:
         return
-    need = _bytes(about["dtype"], header.layout, left)
+    need = _bytes(about["dtype"], there.layout, left)
     _room(path, about, need)
     log.add("opened", left=len(left), of=every, bytes=need, jax=jax.__version__)
-    store = Store(path, header, writable=True)
-    if cluster is None:
-        run = on_devices(store, build()[0], left)
-    else:
-        run = on_cluster(cluster, Job(build, str(path.absolute()), header, f"{path} {time.time_ns()}"), left)
-    _work(run, store, log, every, len(left), progress)
+    _work(begin(left), there, log, every, len(left), progress)
 
 
 @contextmanager
@@ -185,7 +189,7 @@ def _announce(store: Store, every: int, left: int) -> None:
     print(f"gram: {size:.3g} GiB of {dtype} in {blocks} at {store.path}; {every - left} are there", file=sys.stderr)
 
 
-def _work(run: Generator[tuple[Place, Done], None, None], store: Store, log: Log, every: int, left: int, progress: bool) -> None:
+def _work(run: Run, store: Store, log: Log, every: int, left: int, progress: bool) -> None:
     """Log every block that is done, until all are."""
     began, done = time.perf_counter(), 0
     try:
