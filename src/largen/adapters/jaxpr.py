@@ -17,7 +17,7 @@ import numpy as np
 from jax.extend import core
 
 from largen.activations.activation import activation as as_activation
-from largen.adapters.roles import Node, is_softmax, softmax_of, summed
+from largen.adapters.roles import PRODUCT, Node, is_softmax, softmax_of, summed
 
 Graph = tuple[list[Node], list[Node]]
 NAMES = ("linear", "relu", "tanh", "gelu", "gelu_tanh", "swish", "sigmoid", "softplus", "elu", "selu", "mish", "softsign", "hardtanh", "sin", "cos")
@@ -54,6 +54,7 @@ class Value:
     parameter: str = ""
     plain: bool = False  # a parameter that was only reshaped
     constant: Any = None
+    coarse: bool = False  # half precision was among it
 
 
 def graph(
@@ -202,7 +203,8 @@ class _Reader:
             def apply(z: Any) -> Any:
                 return _evaluated(equation, [part(z) if callable(part) else part for part in parts])
 
-            return Value(node=moving[0].node, apply=apply)
+            coarse = any(value.coarse for value in moving) or any(_is_half(variable) for variable in equation.invars)
+            return Value(node=moving[0].node, apply=apply, coarse=coarse)
         if name in ("add", "sub", "add_any") and len(moving) == 2:
             return self.value(summed(((self.settle(moving[0]), 1.0), (self.settle(moving[1]), -1.0 if name == "sub" else 1.0))))
         return self.unknown(f"the operation {name} of two values", moving)
@@ -215,7 +217,8 @@ class _Reader:
         if name == "sub":
             return self.value(Node("through", "", (own,)))
         if name in ("mul", "div") and any(value.rooted for value in statistics):
-            weight = next((value.parameter for value in statistics if value.parameter and value.parameter[0] != "~"), "")
+            named = [value.parameter for value in statistics] + [own.label.removeprefix(PRODUCT)] * own.label.startswith(PRODUCT)
+            weight = next((one for one in named if one and one[0] != "~"), "")
             return self.value(Node("norm", "a normalisation: it resets the size of signals", (own,), weight=weight))
         if name == "div":
             return self.value(softmax_of(own))
@@ -233,7 +236,7 @@ class _Reader:
             if parameter.rooted:  # the running variance of a batch normalisation
                 weight = "" if parameter.parameter[0] == "~" else parameter.parameter
                 return self.value(Node("norm", "a batch normalisation: it resets the size of signals", (own,), weight=weight))
-        return self.unknown(f"a product with the parameter {parameter.parameter}", moving)
+        return self.unknown(PRODUCT + parameter.parameter, moving)
 
     def contracted(self, equation: Any, inputs: list[Value]) -> Value:
         weights = [value for value in inputs if value.node is None]
@@ -263,7 +266,7 @@ class _Reader:
         if value.statistic:
             node = Node("pool", "a mean or sum: it changes the size of signals", (node,))
         elif value.apply is not None:
-            kind, label, factor = _function(value.apply)
+            kind, label, factor = _function(value.apply, 5e-3 if value.coarse else 1e-4)
             if kind != "same":
                 node = Node(kind, label, (node,), (factor,) if kind == "scale" else ())
         self.value(node)
@@ -273,7 +276,7 @@ class _Reader:
 
 def _root(node: Node) -> Node:
     """What a value was before it was centred, bent or scaled, element by element."""
-    while node.kind in ("through", "activation", "scale") or node.label == BENT:
+    while node.kind in ("through", "activation", "scale") or node.label == BENT or node.label.startswith(PRODUCT):
         node = node.before[0]
     return node
 
@@ -291,7 +294,11 @@ def _evaluated(equation: Any, values: Sequence[Any]) -> Any:
         return equation.primitive.bind(*(jnp.broadcast_to(value, shape) for value in floats), **params)
 
 
-def _function(apply: Callable[[Any], Any]) -> tuple[Any, str, float]:
+def _is_half(variable: Any) -> bool:
+    return jnp.issubdtype(variable.aval.dtype, jnp.floating) and variable.aval.dtype.itemsize < 4
+
+
+def _function(apply: Callable[[Any], Any], tolerance: float) -> tuple[Any, str, float]:
     """An elementwise function as (kind, label, factor): nothing at all, a factor, an activation, or unknown."""
     got = np.asarray(apply(GRID), float)
     if np.array_equal(got, GRID):
@@ -302,7 +309,7 @@ def _function(apply: Callable[[Any], Any]) -> tuple[Any, str, float]:
         return "scale", "", float(np.round(factor, 6)) if abs(abs(factor) - 1) < 1e-6 else factor
     errors = {name: float(np.abs(got - _known(name)).max()) for name in NAMES}
     name = min(errors, key=errors.__getitem__)
-    if errors[name] < 1e-4 * max(1.0, size):
+    if errors[name] < tolerance * max(1.0, size):
         return "activation", name, 1.0
     slope = float(got[0] / GRID[0])
     if np.allclose(got, np.where(GRID > 0, GRID, slope * GRID), atol=1e-6, rtol=0):
