@@ -8,7 +8,7 @@ root of its own statistics is a normalisation; a mean over positions with softma
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -44,12 +44,14 @@ class Value:
     """What a variable of the jaxpr holds.
 
     `node`: the value of the graph it comes from, None for constants and parameters; `apply`: as a function of the numbers of `node` if
-    only elementwise operations lie between; `statistic`: a reduction of `node`; `rooted`: a root was taken of it; `parameter`: the
+    only elementwise operations lie between, with a `key` that is the same for the same function; `source`: the value that this is a
+    statistic of, a reduction; `rooted`: a root was taken of it; `parameter`: the
     name of the one it was made of; `constant`: one number, where it is one."""
 
     node: Node | None = None
     apply: Callable[[Any], Any] | None = None
-    statistic: bool = False
+    key: int = 0
+    source: "Value | None" = None
     rooted: bool = False
     parameter: str = ""
     plain: bool = False  # a parameter that was only reshaped
@@ -174,18 +176,17 @@ class _Reader:
         return value
 
     def reduced(self, value: Value) -> Value:
-        node = value.node if value.statistic else self.settle(value)
-        return Value(node=node, statistic=True, rooted=value.rooted, parameter=value.parameter)
+        return Value(node=value.node, source=value.source or value, rooted=value.rooted, parameter=value.parameter)
 
     def elementwise(self, equation: Any, inputs: list[Value]) -> Value:
         name = equation.primitive.name
         data = [value for value in inputs if value.node is not None]
-        if all(value.statistic for value in data):
+        if all(value.source is not None for value in data):
             rooted = name in ROOTS or any(value.rooted for value in inputs)
             weight = next((value.parameter for value in inputs if value.parameter), next((v.parameter for v in data if v.parameter), ""))
-            return Value(node=data[0].node, statistic=True, rooted=rooted, parameter=weight)
-        moving = [value for value in data if not value.statistic]
-        statistics = [value for value in data if value.statistic]
+            return Value(node=data[0].node, source=data[0].source, rooted=rooted, parameter=weight)
+        moving = [value for value in data if value.source is None]
+        statistics = [value for value in data if value.source is not None]
         if len(moving) == 1 and statistics:
             return self.by_statistic(name, moving[0], statistics, inputs)
         if any(value.parameter for value in inputs if value.node is None):
@@ -204,7 +205,8 @@ class _Reader:
                 return _evaluated(equation, [part(z) if callable(part) else part for part in parts])
 
             coarse = any(value.coarse for value in moving) or any(_is_half(variable) for variable in equation.invars)
-            return Value(node=moving[0].node, apply=apply, coarse=coarse)
+            inner = tuple(value.key if value.node is not None else float(value.constant) for value in inputs)
+            return Value(node=moving[0].node, apply=apply, key=hash((name, str(equation.params), inner, coarse)), coarse=coarse)
         if name in ("add", "sub", "add_any") and len(moving) == 2:
             return self.value(summed(((self.settle(moving[0]), 1.0), (self.settle(moving[1]), -1.0 if name == "sub" else 1.0))))
         return self.unknown(f"the operation {name} of two values", moving)
@@ -263,10 +265,12 @@ class _Reader:
         if id(value) in self.settled:
             return self.settled[id(value)][1]
         node = value.node
-        if value.statistic:
-            node = Node("pool", "a mean or sum: it changes the size of signals", (node,))
-        elif value.apply is not None:
-            kind, label, factor = _function(value.apply, 5e-3 if value.coarse else 1e-4)
+        if value.source is not None:
+            node = Node("pool", "a mean or sum: it changes the size of signals", (self.settle(value.source),))
+        elif value.apply is not None and value.key:
+            if value.key not in _FUNCTIONS:
+                _FUNCTIONS[value.key] = _function(value.apply, 5e-3 if value.coarse else 1e-4)
+            kind, label, factor = _FUNCTIONS[value.key]
             if kind != "same":
                 node = Node(kind, label, (node,), (factor,) if kind == "scale" else ())
         self.value(node)
@@ -300,14 +304,15 @@ def _is_half(variable: Any) -> bool:
 
 def _function(apply: Callable[[Any], Any], tolerance: float) -> tuple[Any, str, float]:
     """An elementwise function as (kind, label, factor): nothing at all, a factor, an activation, or unknown."""
-    got = np.asarray(apply(GRID), float)
+    with jax.enable_x64(True):
+        got = np.asarray(jax.jit(lambda z: jnp.asarray(apply(z), jnp.float64))(GRID))
     if np.array_equal(got, GRID):
         return "same", "", 1.0
     size = float(np.abs(got).max())
     factor = float(got[-1] / GRID[-1])
     if size and np.allclose(got, factor * GRID, atol=1e-6 * size, rtol=0):
         return "scale", "", float(np.round(factor, 6)) if abs(abs(factor) - 1) < 1e-6 else factor
-    errors = {name: float(np.abs(got - _known(name)).max()) for name in NAMES}
+    errors = {name: float(np.abs(got - known).max()) for name, known in _known().items()}
     name = min(errors, key=errors.__getitem__)
     if errors[name] < tolerance * max(1.0, size):
         return "activation", name, 1.0
@@ -317,13 +322,13 @@ def _function(apply: Callable[[Any], Any], tolerance: float) -> tuple[Any, str, 
     return "unknown", BENT, 1.0
 
 
-_TABLE: dict[str, np.ndarray] = {}
+_FUNCTIONS: dict[int, tuple[Any, str, float]] = {}
 
 
-def _known(name: str) -> np.ndarray:
-    if name not in _TABLE:
-        _TABLE[name] = np.asarray(as_activation(name)(GRID), float)
-    return _TABLE[name]
+@cache
+def _known() -> dict[str, np.ndarray]:
+    with jax.enable_x64(True):
+        return {name: np.asarray(one) for name, one in jax.jit(lambda z: {name: as_activation(name)(z) for name in NAMES})(GRID).items()}
 
 
 def _fan_in(equation: Any, side: int) -> int:

@@ -232,7 +232,7 @@ class _Reader:
     def read(self) -> Roles:
         totals = self.totals()
         for node in self.sums:
-            self.share_out(node, totals.get(node, 1))
+            self.share_out(node, max(1, totals[node]))
         calls: dict[tuple[str, str], list[Node]] = {}
         scales: dict[str, tuple[float, str]] = {}
         for node in self.nodes:
