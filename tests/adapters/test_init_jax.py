@@ -77,56 +77,150 @@ def test_linen_layers_that_are_not_said_stay(variables: Any) -> None:
     assert lg.flax.table(Net(), variables, activation={"head": "relu"}).left["Dense_0"] == "not said"
 
 
-def test_linen_order_is_known_by_numbers_or_asked_for(variables: Any) -> None:
-    class Deep(nn.Module):
+def test_linen_names_say_nothing_of_the_order(variables: Any) -> None:
+    class Compact(nn.Module):
         @nn.compact
         def __call__(self, x: Any) -> Any:
-            for _ in range(11):
-                x = nn.Dense(5)(x)
-            return x
+            return nn.Dense(10)(nn.gelu(nn.Dense(64)(x)))  # the readout is Dense_0: it is made first
 
-    deep = jax.jit(Deep().init)(jax.random.key(0), jnp.ones((1, 5)))  # jit sorts the names: Dense_10 before Dense_2
-    table = lg.flax.table(Deep(), deep, activation="gelu")
-    assert [layer.name for layer in table.layers if layer.activation == "inputs"] == ["Dense_0"]
-    with pytest.raises(InputError, match=r"unknown order.*\{'Conv_0': 'inputs', 'Dense_0': 'gelu', 'head': 'gelu'\}"):
-        lg.flax.init(Net(), variables, KEY, activation="gelu")
-    table = lg.flax.table(Net(), variables, activation="relu")  # every layer the same, whatever the order
-    assert {layer.C_W for layer in table.layers} == {2.0} and "no difference" in table.notes[0]
+    x = jnp.ones((1, 5))
+    compact = jax.eval_shape(lambda: Compact().init(jax.random.key(0), x))
+    table = lg.flax.table(Compact(), compact, example=x)
+    assert [(layer.name, layer.activation, layer.fan_in) for layer in table.layers] == [
+        ("Dense_0", "gelu_tanh", 64),
+        ("Dense_1", "inputs", 5),
+    ]
+    for said in (None, "gelu", "relu"):
+        with pytest.raises(InputError, match=r"Dense_0, Dense_1: the names.*example="):
+            lg.flax.init(Compact(), compact, KEY, activation=said)
+    table = lg.flax.table(Net(), variables, example=jnp.ones((1, 6, 6, 4)), input_scale=3.0)
+    assert [layer.activation for layer in table.layers] == ["inputs", "gelu_tanh", "gelu_tanh"]
+    assert [layer.C_W for layer in table.layers] == [
+        layer.C_W for layer in lg.flax.table(Net(), variables, activation=SAID, input_scale=3.0).layers
+    ]
 
 
-def test_linen_kernels_of_unknown_kind_are_left_alone_unless_said() -> None:
+def test_a_linen_sequence_is_read_in_order() -> None:
     module = nn.Sequential([nn.Dense(8), nn.MultiHeadDotProductAttention(num_heads=2), nn.relu, nn.Conv(4, (3,))])
-    variables = module.init(jax.random.key(0), jnp.ones((1, 5, 8)))
-    table = lg.flax.table(module, variables, activation="relu")
-    assert [layer.name for layer in table.layers] == ["layers_0"]
-    assert "3 axes" in table.left["layers_1/query"] and "3 axes" in table.left["layers_3"]
-    said = lg.flax.table(module, variables, activation={"layers_0": "inputs", "layers_3": "relu"})
-    assert [layer.fan_in for layer in said.layers] == [8, 24]
+    x = jnp.ones((1, 5, 8))
+    variables = jax.eval_shape(lambda: module.init(jax.random.key(0), x))
+    with pytest.raises(InputError, match=r"layers_3: the module layers_1 \(MultiHeadDotProductAttention\)"):
+        lg.flax.table(module, variables)
+    table = lg.flax.table(module, variables, activation={"layers_3": "relu"})
+    assert [(layer.name, layer.activation, layer.fan_in) for layer in table.layers] == [("layers_0", "inputs", 8), ("layers_3", "relu", 24)]
+    assert "not reached" in table.left["layers_1/query"]
+    table = lg.flax.table(module, variables, example=x)
+    assert {layer.name: (layer.activation, layer.fan_in) for layer in table.layers} == {
+        "layers_0": ("inputs", 8),
+        "layers_1/query": ("linear", 8),
+        "layers_1/key": ("linear", 8),
+        "layers_1/value": ("linear", 8),
+        "layers_1/out": ("linear", 8),
+        "layers_3": ("relu", 24),
+    }
+
+
+def test_gates_and_loops_are_said_by_name() -> None:
+    class Recurrent(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            return nn.Dense(3)(nn.RNN(nn.LSTMCell(4))(x))
+
+    class Cell(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            cell = nn.LSTMCell(4)
+            return nn.Dense(3)(cell(cell.initialize_carry(jax.random.key(0), x.shape), x)[1])
+
+    x = jnp.ones((2, 5, 8))
+    variables = jax.eval_shape(lambda: Recurrent().init(jax.random.key(0), x))
+    with pytest.raises(InputError, match=r"Dense_0: a scan"):
+        lg.flax.table(Recurrent(), variables, example=x)
+    table = lg.flax.table(Recurrent(), variables, example=x, activation={"Dense_0": "tanh"})
+    assert [layer.name for layer in table.layers] == ["Dense_0"] and "LSTMCell_0/hf" in table.left
+    variables = jax.eval_shape(lambda: Cell().init(jax.random.key(0), x[0]))
+    for said in (None, "relu"):
+        with pytest.raises((InputError, UnsupportedError), match=r"LSTMCell_0/"):
+            lg.flax.table(Cell(), variables, example=x[0], activation=said)
+
+
+class ResNet(nn.Module):
+    """Post-activation blocks whose branches end in a batch normalisation; a projected skip half-way."""
+
+    @nn.compact
+    def __call__(self, x: Any, train: bool) -> Any:
+        z = nn.relu(nn.Conv(8, (3, 3))(x))
+        for channels, stride in ((8, 1), (8, 1), (16, 2)):
+            h = nn.relu(nn.BatchNorm(use_running_average=not train)(nn.Conv(channels, (3, 3), strides=stride)(z)))
+            h = nn.BatchNorm(use_running_average=not train)(nn.Conv(channels, (3, 3))(h))
+            z = nn.relu(h + (z if stride == 1 else nn.Conv(channels, (1, 1), strides=stride, name="skip")(z)))
+        return nn.Dense(3, name="head")(nn.Dropout(0.1, deterministic=not train)(z.mean((1, 2))))
+
+
+class Transformer(nn.Module):
+    @nn.compact
+    def __call__(self, x: Any) -> Any:
+        z = nn.Dense(16)(x) + self.param("positions", nn.initializers.normal(), (5, 16))
+        for _ in range(2):
+            z = z + nn.MultiHeadDotProductAttention(2)(nn.LayerNorm()(z))
+            z = z + nn.Dense(16)(nn.gelu(nn.Dense(32)(nn.LayerNorm()(z))))
+        return nn.Dense(3, name="head")(nn.RMSNorm()(z))
+
+
+def test_streams_of_linen_models() -> None:
+    x = jnp.ones((2, 8, 8, 3))
+    shapes = jax.eval_shape(lambda: ResNet().init(jax.random.key(0), x, False))
+    for train in (False, True):
+        table = lg.flax.table(ResNet(), shapes, example=(x, train))
+        assert dict(table.scales) == pytest.approx({"BatchNorm_1/scale": 0.5**0.5, "BatchNorm_3/scale": 0.5**0.5, "BatchNorm_5/scale": 1})
+        assert {layer.C_W for layer in table.layers} == {1, 2}  # no layer has to be smaller: the normalisations are
+    ones = jax.tree_util.tree_map(lambda leaf: np.ones(leaf.shape, leaf.dtype), shapes)
+    new = lg.flax.init(ResNet(), ones, KEY, example=(x, True))
+    assert np.all(new["params"]["BatchNorm_1"]["scale"] == np.float32(0.5**0.5)) and np.all(new["params"]["BatchNorm_0"]["scale"] == 1)
+    x = jnp.ones((2, 5, 8))
+    table = lg.flax.table(Transformer(), jax.eval_shape(lambda: Transformer().init(jax.random.key(0), x)), example=x)
+    C_W = lg.critical("gelu_tanh").C_W
+    assert C_W is not None
+    wanted = dict.fromkeys((layer.name for layer in table.layers), 1.0)
+    wanted |= {"Dense_1": C_W / 4, "Dense_3": C_W / 4}  # made before those that they are fed by
+    wanted |= {f"MultiHeadDotProductAttention_{i}/out": 1 / 4 for i in (0, 1)}
+    assert {layer.name: layer.C_W for layer in table.layers} == pytest.approx(wanted)
+    assert all("one of 4 branches" in layer.note for layer in table.layers if layer.C_W < 1)
 
 
 def test_nnx_gives_a_new_module() -> None:
     class Model(nnx.Module):
         def __init__(self, rngs: nnx.Rngs) -> None:
+            self.blocks = nnx.List([nnx.Linear(40, 40, rngs=rngs) for _ in range(11)])  # before the stem: attributes are no order
             self.stem = nnx.Linear(30, 40, rngs=rngs)
-            self.blocks = nnx.List([nnx.Linear(40, 40, rngs=rngs) for _ in range(11)])
             self.attention = nnx.MultiHeadAttention(num_heads=2, in_features=40, rngs=rngs, decode=False)
             self.norm = nnx.LayerNorm(40, rngs=rngs)
 
+        def __call__(self, x: Any) -> Any:
+            x = self.norm(self.stem(x))
+            for block in self.blocks:
+                x = block(jax.nn.gelu(x, approximate=False))
+            return x + self.attention(x)
+
     model = Model(nnx.Rngs(0))
     before = jax.tree_util.tree_map(jnp.copy, nnx.state(model))
-    table = lg.flax.table(model, activation="gelu")
-    assert [layer.name for layer in table.layers] == ["stem", *(f"blocks/{i}" for i in range(11))]
-    assert [layer.activation for layer in table.layers] == ["inputs"] + ["gelu"] * 11
-    assert {"norm", "attention/query"} <= set(table.left)
-    new = lg.flax.init(model, key=KEY, activation="gelu")
+    with pytest.raises(InputError, match="example="):
+        lg.flax.table(model, activation="gelu")
+    x = jnp.ones((2, 30))
+    table = lg.flax.table(model, example=x)
+    fed = {layer.name: layer.activation for layer in table.layers}
+    assert fed == {"stem": "inputs"} | {f"blocks/{i}": "gelu" for i in range(11)}
+    assert {"norm", "attention/query"} <= set(table.left) and "std" in table.left["attention/out/kernel"]
+    new = lg.flax.init(model, key=KEY, example=x)
     assert (
         same(nnx.state(model), before)
         and same(nnx.state(new)["norm"], before["norm"])
         and same(nnx.state(new)["attention"], before["attention"])
     )
-    check_variance(new.stem.kernel[...], table.layers[0].C_W / 30)
-    check_variance(new.blocks[10].kernel[...], table.layers[-1].C_W / 40)
-    check_variance(jnp.stack([block.bias[...] for block in new.blocks]), table.layers[-1].C_b)
+    check_variance(new.stem.kernel[...], next(layer.C_W for layer in table.layers if layer.name == "stem") / 30)
+    point = lg.critical("gelu")
+    check_variance(new.blocks[10].kernel[...], point.C_W / 40)
+    check_variance(jnp.stack([block.bias[...] for block in new.blocks]), point.C_b)
 
 
 @pytest.mark.parametrize(
@@ -170,14 +264,16 @@ def test_an_equinox_model_is_said() -> None:
     keys = jax.random.split(jax.random.key(0), 3)
     parts = eqx.nn.Conv2d(4, 60, 3, groups=2, key=keys[0]), eqx.nn.LayerNorm(60), eqx.nn.MultiheadAttention(2, 60, key=keys[1])
     model = Vision(*parts, eqx.nn.Linear(60, 90, use_bias=False, key=keys[2]))
-    with pytest.raises(InputError, match="not traced"):
-        lg.equinox.init(model, KEY)
+    for said in (None, "tanh"):
+        with pytest.raises(InputError, match="fields of a model do not say.*example="):
+            lg.equinox.init(model, KEY, activation=said)
     with pytest.raises(InputError, match=r"\.head without biases"):
-        lg.equinox.init(model, KEY, activation="gelu")
-    table = lg.equinox.table(model, activation="tanh")
+        lg.equinox.init(model, KEY, activation={".conv": "inputs", ".head": "gelu"})
+    said = {".conv": "inputs", ".head": "tanh"}
+    table = lg.equinox.table(model, activation=said)
     assert [(layer.name, layer.activation, layer.fan_in) for layer in table.layers] == [(".conv", "inputs", 18), (".head", "tanh", 60)]
-    assert set(table.left) == {".norm.weight", ".norm.bias", ".attention"}
-    new = lg.equinox.init(model, KEY, activation="tanh")
+    assert {".norm.weight", ".norm.bias", ".attention.query_proj"} <= set(table.left)
+    new = lg.equinox.init(model, KEY, activation=said)
     check_variance(new.conv.weight, 1 / 18)
     check_variance(new.head.weight, 1 / 60)
     assert new.head.bias is None and not np.any(new.conv.bias)
@@ -187,21 +283,64 @@ def test_an_equinox_model_is_said() -> None:
     check_variance(only.head.weight, 2 / 60)
 
 
+class Blocks(eqx.Module):
+    """Fields in another order than the call; attention and an MLP in one stream, a normalisation that ends a branch."""
+
+    head: eqx.nn.Linear
+    stem: eqx.nn.Conv1d
+    norm: eqx.nn.LayerNorm
+    attention: eqx.nn.MultiheadAttention
+    mlp: eqx.nn.MLP
+    last: eqx.nn.LayerNorm
+
+    def __call__(self, x: Any) -> Any:
+        z = self.stem(x).T
+        h = jax.vmap(self.norm)(z)
+        z = z + self.attention(h, h, h)
+        z = z + jax.vmap(self.last)(jax.vmap(self.mlp)(z))
+        return self.head(jnp.tanh(z).mean(0))
+
+
+def test_the_call_of_an_equinox_model_is_read() -> None:
+    keys = jax.random.split(jax.random.key(0), 4)
+    stem = eqx.nn.Conv1d(4, 16, 3, padding=1, key=keys[0])
+    attention, mlp = eqx.nn.MultiheadAttention(2, 16, key=keys[1]), eqx.nn.MLP(16, 16, 32, 1, activation=jax.nn.tanh, key=keys[2])
+    model = Blocks(eqx.nn.Linear(16, 3, key=keys[3]), stem, eqx.nn.LayerNorm(16), attention, mlp, eqx.nn.LayerNorm(16))
+    with pytest.raises(InputError, match=r"does not take"):
+        lg.equinox.table(model, example=jnp.ones((4, 7, 2)))
+    table = lg.equinox.table(model, example=jnp.ones((4, 7)))
+    assert {layer.name: (layer.activation, layer.C_W) for layer in table.layers} == {
+        ".head": ("tanh", 1),
+        ".stem": ("inputs", 1),
+        ".attention.query_proj": ("linear", 1),
+        ".attention.key_proj": ("linear", 1),
+        ".attention.value_proj": ("linear", 1),
+        ".attention.output_proj": ("linear", 0.5),
+        ".mlp.layers[0]": ("linear", 1),
+        ".mlp.layers[1]": ("tanh", 1),
+    }
+    assert dict(table.scales) == pytest.approx({".last.weight": 0.5**0.5})
+    new = lg.equinox.init(model, KEY, example=jnp.ones((4, 7)))
+    assert np.all(new.last.weight == np.float32(0.5**0.5)) and np.all(new.norm.weight == 1)
+
+
 @pytest.mark.slow
 def test_dtypes_stay(variables: Any) -> None:
     half = jax.tree_util.tree_map(lambda a: a.astype(jnp.bfloat16), variables)
-    assert {a.dtype for a in jax.tree_util.tree_leaves(lg.flax.init(Net(), half, KEY, activation="relu"))} == {jnp.dtype(jnp.bfloat16)}
+    assert {a.dtype for a in jax.tree_util.tree_leaves(lg.flax.init(Net(), half, KEY, activation=SAID))} == {jnp.dtype(jnp.bfloat16)}
     double = jax.tree_util.tree_map(lambda a: np.asarray(a, np.float64), variables)
-    new = lg.flax.init(Net(), double, KEY, activation="relu")
+    new = lg.flax.init(Net(), double, KEY, activation=SAID)
     assert new["params"]["head"]["kernel"].dtype == np.float64
-    check_variance(new["params"]["head"]["kernel"], 2 / 300)
+    check_variance(new["params"]["head"]["kernel"], lg.critical("gelu_tanh").C_W / 300)
+    table = lg.flax.table(Net(), half, example=jnp.ones((1, 6, 6, 4), jnp.bfloat16))
+    assert [layer.activation for layer in table.layers] == ["inputs", "gelu_tanh", "gelu_tanh"]
 
 
 def test_errors_read_well(variables: Any) -> None:
-    with pytest.raises(InputError, match=r"not traced.*activation="):
+    with pytest.raises(InputError, match=r"names.*activation="):
         lg.flax.init(Net(), variables, KEY)
     with pytest.raises(InputError, match=r"jax.random.key"):
-        lg.flax.init(Net(), variables, activation="relu")
+        lg.flax.init(Net(), variables, activation=SAID)
     with pytest.raises(InputError, match=r"module.init"):
         lg.flax.init(Net(), None, KEY, activation="relu")
     with pytest.raises(InputError, match=r"'Dense_1'.*Did you mean 'Dense_0'"):

@@ -108,7 +108,7 @@ def _read(module: Any, variables: Any, arrays: Arrays, example: Any) -> tuple[Ro
         def call(state: Any, *args: Any) -> Any:
             return flax.nnx.merge(definition, state)(*args)
 
-        return traced(call, state, example, lambda path: "/".join(key for key in _keys(path) if key != "value"), layers)
+        return traced(call, state, example, lambda path: "/".join(_keys(path)).removesuffix("/value"), layers)
     rngs = {name: jax.random.key(0) for name in ("params", "dropout")}
     changing = [name for name in variables if name != "params"]
 

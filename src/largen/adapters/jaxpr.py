@@ -8,7 +8,7 @@ root of its own statistics is a normalisation; a mean over positions with softma
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any
 
 import jax
@@ -17,7 +17,7 @@ import numpy as np
 from jax.extend import core
 
 from largen.activations.activation import activation as as_activation
-from largen.adapters.roles import Node, is_softmax, softmax_of, summed
+from largen.adapters.roles import PRODUCT, Node, is_softmax, softmax_of, summed
 
 Graph = tuple[list[Node], list[Node]]
 NAMES = ("linear", "relu", "tanh", "gelu", "gelu_tanh", "swish", "sigmoid", "softplus", "elu", "selu", "mish", "softsign", "hardtanh", "sin", "cos")
@@ -44,16 +44,19 @@ class Value:
     """What a variable of the jaxpr holds.
 
     `node`: the value of the graph it comes from, None for constants and parameters; `apply`: as a function of the numbers of `node` if
-    only elementwise operations lie between; `statistic`: a reduction of `node`; `rooted`: a root was taken of it; `parameter`: the
+    only elementwise operations lie between, with a `key` that is the same for the same function; `source`: the value that this is a
+    statistic of, a reduction; `rooted`: a root was taken of it; `parameter`: the
     name of the one it was made of; `constant`: one number, where it is one."""
 
     node: Node | None = None
     apply: Callable[[Any], Any] | None = None
-    statistic: bool = False
+    key: int = 0
+    source: "Value | None" = None
     rooted: bool = False
     parameter: str = ""
     plain: bool = False  # a parameter that was only reshaped
     constant: Any = None
+    coarse: bool = False  # half precision was among it
 
 
 def graph(
@@ -173,18 +176,17 @@ class _Reader:
         return value
 
     def reduced(self, value: Value) -> Value:
-        node = value.node if value.statistic else self.settle(value)
-        return Value(node=node, statistic=True, rooted=value.rooted, parameter=value.parameter)
+        return Value(node=value.node, source=value.source or value, rooted=value.rooted, parameter=value.parameter)
 
     def elementwise(self, equation: Any, inputs: list[Value]) -> Value:
         name = equation.primitive.name
         data = [value for value in inputs if value.node is not None]
-        if all(value.statistic for value in data):
+        if all(value.source is not None for value in data):
             rooted = name in ROOTS or any(value.rooted for value in inputs)
             weight = next((value.parameter for value in inputs if value.parameter), next((v.parameter for v in data if v.parameter), ""))
-            return Value(node=data[0].node, statistic=True, rooted=rooted, parameter=weight)
-        moving = [value for value in data if not value.statistic]
-        statistics = [value for value in data if value.statistic]
+            return Value(node=data[0].node, source=data[0].source, rooted=rooted, parameter=weight)
+        moving = [value for value in data if value.source is None]
+        statistics = [value for value in data if value.source is not None]
         if len(moving) == 1 and statistics:
             return self.by_statistic(name, moving[0], statistics, inputs)
         if any(value.parameter for value in inputs if value.node is None):
@@ -202,7 +204,9 @@ class _Reader:
             def apply(z: Any) -> Any:
                 return _evaluated(equation, [part(z) if callable(part) else part for part in parts])
 
-            return Value(node=moving[0].node, apply=apply)
+            coarse = any(value.coarse for value in moving) or any(_is_half(variable) for variable in equation.invars)
+            inner = tuple(value.key if value.node is not None else float(value.constant) for value in inputs)
+            return Value(node=moving[0].node, apply=apply, key=hash((name, str(equation.params), inner, coarse)), coarse=coarse)
         if name in ("add", "sub", "add_any") and len(moving) == 2:
             return self.value(summed(((self.settle(moving[0]), 1.0), (self.settle(moving[1]), -1.0 if name == "sub" else 1.0))))
         return self.unknown(f"the operation {name} of two values", moving)
@@ -215,7 +219,8 @@ class _Reader:
         if name == "sub":
             return self.value(Node("through", "", (own,)))
         if name in ("mul", "div") and any(value.rooted for value in statistics):
-            weight = next((value.parameter for value in statistics if value.parameter and value.parameter[0] != "~"), "")
+            named = [value.parameter for value in statistics] + [own.label.removeprefix(PRODUCT)] * own.label.startswith(PRODUCT)
+            weight = next((one for one in named if one and one[0] != "~"), "")
             return self.value(Node("norm", "a normalisation: it resets the size of signals", (own,), weight=weight))
         if name == "div":
             return self.value(softmax_of(own))
@@ -233,7 +238,7 @@ class _Reader:
             if parameter.rooted:  # the running variance of a batch normalisation
                 weight = "" if parameter.parameter[0] == "~" else parameter.parameter
                 return self.value(Node("norm", "a batch normalisation: it resets the size of signals", (own,), weight=weight))
-        return self.unknown(f"a product with the parameter {parameter.parameter}", moving)
+        return self.unknown(PRODUCT + parameter.parameter, moving)
 
     def contracted(self, equation: Any, inputs: list[Value]) -> Value:
         weights = [value for value in inputs if value.node is None]
@@ -260,10 +265,12 @@ class _Reader:
         if id(value) in self.settled:
             return self.settled[id(value)][1]
         node = value.node
-        if value.statistic:
-            node = Node("pool", "a mean or sum: it changes the size of signals", (node,))
-        elif value.apply is not None:
-            kind, label, factor = _function(value.apply)
+        if value.source is not None:
+            node = Node("pool", "a mean or sum: it changes the size of signals", (self.settle(value.source),))
+        elif value.apply is not None and value.key:
+            if value.key not in _FUNCTIONS:
+                _FUNCTIONS[value.key] = _function(value.apply, 5e-3 if value.coarse else 1e-4)
+            kind, label, factor = _FUNCTIONS[value.key]
             if kind != "same":
                 node = Node(kind, label, (node,), (factor,) if kind == "scale" else ())
         self.value(node)
@@ -273,7 +280,7 @@ class _Reader:
 
 def _root(node: Node) -> Node:
     """What a value was before it was centred, bent or scaled, element by element."""
-    while node.kind in ("through", "activation", "scale") or node.label == BENT:
+    while node.kind in ("through", "activation", "scale") or node.label == BENT or node.label.startswith(PRODUCT):
         node = node.before[0]
     return node
 
@@ -291,18 +298,23 @@ def _evaluated(equation: Any, values: Sequence[Any]) -> Any:
         return equation.primitive.bind(*(jnp.broadcast_to(value, shape) for value in floats), **params)
 
 
-def _function(apply: Callable[[Any], Any]) -> tuple[Any, str, float]:
+def _is_half(variable: Any) -> bool:
+    return jnp.issubdtype(variable.aval.dtype, jnp.floating) and variable.aval.dtype.itemsize < 4
+
+
+def _function(apply: Callable[[Any], Any], tolerance: float) -> tuple[Any, str, float]:
     """An elementwise function as (kind, label, factor): nothing at all, a factor, an activation, or unknown."""
-    got = np.asarray(apply(GRID), float)
+    with jax.enable_x64(True):
+        got = np.asarray(jax.jit(lambda z: jnp.asarray(apply(z), jnp.float64))(GRID))
     if np.array_equal(got, GRID):
         return "same", "", 1.0
     size = float(np.abs(got).max())
     factor = float(got[-1] / GRID[-1])
     if size and np.allclose(got, factor * GRID, atol=1e-6 * size, rtol=0):
         return "scale", "", float(np.round(factor, 6)) if abs(abs(factor) - 1) < 1e-6 else factor
-    errors = {name: float(np.abs(got - _known(name)).max()) for name in NAMES}
+    errors = {name: float(np.abs(got - known).max()) for name, known in _known().items()}
     name = min(errors, key=errors.__getitem__)
-    if errors[name] < 1e-4 * max(1.0, size):
+    if errors[name] < tolerance * max(1.0, size):
         return "activation", name, 1.0
     slope = float(got[0] / GRID[0])
     if np.allclose(got, np.where(GRID > 0, GRID, slope * GRID), atol=1e-6, rtol=0):
@@ -310,13 +322,13 @@ def _function(apply: Callable[[Any], Any]) -> tuple[Any, str, float]:
     return "unknown", BENT, 1.0
 
 
-_TABLE: dict[str, np.ndarray] = {}
+_FUNCTIONS: dict[int, tuple[Any, str, float]] = {}
 
 
-def _known(name: str) -> np.ndarray:
-    if name not in _TABLE:
-        _TABLE[name] = np.asarray(as_activation(name)(GRID), float)
-    return _TABLE[name]
+@cache
+def _known() -> dict[str, np.ndarray]:
+    with jax.enable_x64(True):
+        return {name: np.asarray(one) for name, one in jax.jit(lambda z: {name: as_activation(name)(z) for name in NAMES})(GRID).items()}
 
 
 def _fan_in(equation: Any, side: int) -> int:

@@ -21,6 +21,7 @@ Kind: TypeAlias = Literal["inputs", "affine", "foreign", "activation", "norm", "
 INPUTS = "inputs"
 Feed: TypeAlias = Activation | str  # what comes in: an activation, or INPUTS
 SOFTMAX = "the operation softmax"
+PRODUCT = "a product with the parameter "
 CLEAR = ("through", "scale", "norm", "activation")  # what a skip may pass and stay a skip
 
 
@@ -178,7 +179,7 @@ class _Reader:
         others = [term for j, term in enumerate(node.before) if j != i]
         base: Node | None = _base(node.before[i])
         while base is not None:
-            if base.kind not in ("parameter", "unknown") and all(self.reads(other, base) for other in others):
+            if base.kind != "parameter" and all(self.reads(other, base) for other in others):
                 return True
             base = sums[base].base if base in sums else None
         return False
@@ -231,7 +232,7 @@ class _Reader:
     def read(self) -> Roles:
         totals = self.totals()
         for node in self.sums:
-            self.share_out(node, totals.get(node, 1))
+            self.share_out(node, max(1, totals[node]))
         calls: dict[tuple[str, str], list[Node]] = {}
         scales: dict[str, tuple[float, str]] = {}
         for node in self.nodes:

@@ -70,7 +70,8 @@ def _advice(model: nn.Module, name: str, role: Role) -> str:
         E = part.embed_dim
         return f"MultiheadAttention is not read: set in_proj_weight to std {_std(role, 1 / E, 1.0)}, out_proj.weight to std {math.sqrt(role.share / E):.4g}, its biases to 0"
     if part is None:
-        return foreign_numbers(role)
+        shape = dict(model.named_parameters())[name].shape if name in dict(model.named_parameters()) else ()
+        return foreign_numbers(role, shape[-1] if name.endswith("in_proj_weight") else None)
     blocks = [block for block in model.modules() if type(block) in BLOCKS]
     first = next(block for block in part.modules() if type(block) in BLOCKS)
     B = sum(BLOCKS[type(block)] for block in blocks)

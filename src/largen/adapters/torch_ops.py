@@ -5,7 +5,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from largen.adapters.roles import Node, is_softmax, softmax_of, summed
+from largen.adapters.roles import PRODUCT, Node, is_softmax, softmax_of, summed
 
 SILENT = {"identity", "flatten", "unflatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "getitem"}
 SILENT |= {"to", "float", "double", "half", "bfloat16", "type_as", "to_copy", "clone", "t", "movedim", "swapaxes", "ravel", "expand", "repeat"}
@@ -120,10 +120,11 @@ def _product(key: str, name: str, pair: tuple[Node, ...]) -> Node:
             norm = _normalised(value)
             return Node("norm", norm.label if norm else "", value.before or (value,), weight=other.label)
         if _is_root_of(other, value):
-            return Node("norm", f"{name} by a root of its mean square: it resets the size of signals", (value,))
+            weight = value.label.removeprefix(PRODUCT) if value.label.startswith(PRODUCT) else ""
+            return Node("norm", "a normalisation by hand: it resets the size of signals", (value,), weight=weight)
     parameters = [one.label for one in pair if one.kind == "parameter"]
     if parameters:
-        return Node("unknown", f"a product with the parameter {parameters[0]}", tuple(one for one in pair if one.kind != "parameter"))
+        return Node("unknown", PRODUCT + parameters[0], tuple(one for one in pair if one.kind != "parameter"))
     return Node("unknown", f"the operation {name}", pair)
 
 
@@ -143,7 +144,7 @@ def _is_root_of(other: Node, value: Node) -> bool:
         while True:
             if other is base and depth:
                 return rooted
-            if base.kind != "through":
+            if base.kind != "through" and not base.label.startswith(PRODUCT):
                 break
             base = base.before[0]
         if other.kind in ("affine", "foreign", "activation", "sum", "join"):
