@@ -187,14 +187,15 @@ def course(layers: Sequence[Layer], K: float, factor: float = 1.0, levels: int =
 
 
 def own_scatter(layers: Sequence[Layer], X: Any) -> float:
-    """V/(n K^2) of a plain chain's outputs, the larger of the smallest and the largest input."""
+    """V/(n K^2) of a plain chain's outputs, the larger of the smallest and the largest input. Raises `InputError` for sizes that grow
+    beyond what moments resolve."""
     found = []
     for K in _first_sizes(layers, X):
         s = 0.0
         for layer, before in zip(layers[1:], layers[:-1], strict=True):
             step = _step(layer, K, before.width)
             if step is None:
-                return math.inf
+                raise InputError("net", f"sizes beyond {K:.3g}", "sizes that the moments resolve")
             K, s = K * step[0], step[1] + step[2] * s
         found.append(s)
     return max(found)
