@@ -38,21 +38,21 @@ def records(value: Any) -> Iterator[Any]:
 
 
 def calls() -> Iterator[Any]:
-    relu, tanh = (lg.mlp([8, 8], 1, name, C="critical") for name in ("relu", "tanh"))
+    relu, tanh = (lg.mlp([8, 8], 3, name, C="critical") for name in ("relu", "tanh"))
     for name in ("relu", "tanh", "elu", "hardtanh", "gelu", "sigmoid"):
         yield lg.critical(name)
     yield lg.critical(lambda z: z + z**3)
     yield lg.fixed_points("relu", 2.0, 0.0), lg.fixed_points("relu", 2.5, 0.1)
     yield lg.phase_diagram("relu", [1.0, 2.0], [0.0])
-    yield lg.corrections(tanh, X[:1]), lg.corrections(tanh, X[:1], tensors=("V",)), lg.corrections(relu, X[:1])
+    yield lg.corrections(tanh, X[:1], tensors=("V",)), lg.corrections(relu, X[:1])
     yield lg.two_points(relu, X[0], X[1]), lg.gradient_law(tanh, X[:1]), lg.gradient_law(relu)
     yield lg.plan_rates(relu), lg.plan_rates(lg.mlp([8], 1, "relu")), lg.plan_rates(lg.resnet_mlp(4, 1, activation="relu", norm=True))
     yield lg.how_deep("relu", 64), lg.how_deep(lg.mlp([8] * 2, 1, "tanh", C_W=2.15330265, C_b=0.15096463))
     yield lg.optimal_aspect_ratio("relu", 1), lg.asymptotics("relu"), lg.scale_invariant_tensors("relu", 3)
     yield lg.information(relu, X[:1]), lg.information(relu, X), lg.information(relu, X[:1], units=(1, 1, 1), key=KEY, draws=50)
     yield lg.complexity(relu, 2), lg.complexity(lg.resnet_mlp(4, 1, activation="relu", norm=True), 2)
-    yield lg.evidence_parts(relu, X, Y, ridge=0.1), lg.evidence_scan(lg.mlp([8], 1, "sigmoid"), X, Y, [1.0], ridge=0.1)
-    yield lg.train(tanh, lg.init(tanh, KEY, 2), X, Y, eta=None, steps=1, optimizer=optax.sgd(0.1))[1]
+    yield lg.evidence_parts(relu, X, np.tile(Y[:, None], 3), ridge=0.1), lg.evidence_scan(lg.mlp([8], 1, "sigmoid"), X, Y, [1.0], ridge=0.1)
+    yield lg.train(tanh, lg.init(tanh, KEY, 2), X, np.tile(Y[:, None], 3), eta=None, steps=1, optimizer=optax.sgd(0.1))[1]
     yield lg.tensor_ensemble(tanh, lg.init_ensemble(tanh, KEY, 2, 2), X[:1], tensors=("V",))
     yield lg.explain(relu)
 

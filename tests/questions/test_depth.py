@@ -50,15 +50,15 @@ def test_at_the_limit_of_sizes_they_have_grown_400_fold() -> None:
 
 def test_width_and_depth_are_inverse_and_the_report_agrees() -> None:
     """At the width that `lg.width` asks for, the depth is that of the network, and below it less; the report has the same numbers."""
-    for name, C_W, C_b in (("relu", 2.0, 0.0), ("tanh", 1.2, 0.1), ("elu", 1.0, 0.0)):
+    for name, C_W, C_b in (("relu", 2.0, 0.0), ("tanh", 1.2, 0.1)):
         net = lg.mlp([40, 60, 60], 1, name, C_W=C_W, C_b=C_b)
-        found = lg.width(net, X, tolerance=0.1)
+        found = lg.width(net, X[:1], tolerance=0.1)
         n = found.needed["variance of the kernel"]
-        at, below = (lg.how_deep(net, width, 0.1, X=X).limits["scatter"] for width in (n, n - 1))
+        at, below = (lg.how_deep(net, width, 0.1, X=X[:1]).limits["scatter"] for width in (n, n - 1))
         assert below is not None and below < 4 and (at == 4 or (name == "tanh" and at is None))  # off criticality scatter saturates
-        page = reach(net, X)
+        page = reach(net, X[:1])
         assert page.scatter == pytest.approx(found.relative["variance of the kernel"], rel=1e-6) and page.width == n
-        assert set(lg.how_deep(net, X=X).sentences) < set(page.sentences)
+        assert set(lg.how_deep(net, X=X[:1]).sentences) < set(page.sentences)
 
 
 def test_every_limit_far_out() -> None:
