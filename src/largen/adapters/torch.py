@@ -11,7 +11,7 @@ def init_(model: Any, activation: Any = None, input_scale: float = 1.0, generato
 
     W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
     window (its padded border gets less). A layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0 (GELU, SiLU), so
-    that K^(1) = K*. Signals then neither explode nor vanish with depth, and depths of the order of the width can be trained.
+    that K^(1) = K*. Signals then neither explode nor vanish with depth; `lg.how_deep` says how deep at which width.
 
     Parameters: `activation`, what cannot be seen. None: `forward` is traced (torch.fx), or the modules of an `nn.Sequential` are
     taken in order. A name or `lg.activation(...)`: feeds every layer of which tracing shows nothing; if there is no trace, every

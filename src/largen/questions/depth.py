@@ -37,7 +37,7 @@ SETTLED = 1e-9  # relative change from layer to layer below which a step is the 
 MEANING = {
     "scatter": "the variance over networks of a layer's mean square, relative to the square of its mean, is the tolerance",
     "correlations": "of what tells two inputs apart (in chaos: of what two inputs have in common) e^-6, a 400th, is left",
-    "sizes": "the mean square of preactivations has grown 400-fold, or to the largest that moments resolve",
+    "sizes": "one layer more, and the mean square of preactivations has grown over 400-fold, or beyond what moments resolve",
 }
 NONE = {"scatter": "it stays within the tolerance as far as sizes can be followed", "sizes": "sizes settle, fall or grow as a power"}
 
