@@ -101,9 +101,8 @@ def width(
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"{found.width}\n")
     for name, size in found.relative.items():
-        console.print(
-            f"{name:24s} {100 * size:6.2g} % off at the network's own width, good to {100 * tolerance:g} % from width {found.needed[name]} on"
-        )
+        at = f"{100 * size:6.2g} % off at the network's own width"
+        console.print(f"{name:24s} {at}, good to {100 * tolerance:g} % from width {found.needed[name]} on")
     console.print("\n" + "\n".join(found.sentences))
 
 

@@ -347,7 +347,7 @@ def test_layers_dtypes_and_missing():
     assert out.M is None and "skip" in out.missing["M"] and out.R is None and "across its kink" in out.missing["R"]
     np.testing.assert_allclose(out.K, lg.kernel(net, X).nngp, rtol=1e-6)
     only = lg.corrections(net, X, tensors=["K"])
-    assert only.V is None and only.missing["V"] == "not asked for" and only.fluctuation is None
+    assert only.V is None and only.missing["V"] == "not asked for" and only.fluctuation is None and "K and V" in only.missing["fluctuation"]
     residual = lg.corrections(lg.resnet_mlp(8, blocks=2, activation="relu", skip=0.5, C_W=1.5), X, layer="sum2")
     assert residual.M is not None and residual.M.shape == (2, 2, 2) and (residual.M[0, 0, 0] > 0)
 

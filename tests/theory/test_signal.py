@@ -80,6 +80,14 @@ def test_no_fixed_point_is_divergence():
     assert out.phase == "divergent" and out.K.shape == (0,)
 
 
+def test_rounding_makes_no_fixed_points():
+    """At their critical points hardtanh is linear near 0 up to rounding, and the slope of elu at its kink is extrapolated: K* = 0 alone."""
+    for name in ("hardtanh", "elu", "selu", "tanh", "softsign"):
+        out = lg.fixed_points(name, lg.critical(name).C_W or 0.0, 0.0)
+        assert out.K.tolist() == [0.0] and out.phase == "critical" and not out.missing
+    assert lg.fixed_points("hardtanh", 1.5, 0.0).K == pytest.approx([0.6314586, 0.0])
+
+
 @pytest.mark.parametrize("name", ["relu", "leaky_relu(0.1)", "abs", "linear"])
 def test_where_every_size_is_fixed_there_is_no_K(name):
     C_W = lg.critical(name).C_W

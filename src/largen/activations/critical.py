@@ -342,8 +342,8 @@ def _half_stable_words(point: CriticalPoint, known: Statistics) -> str:
     layers = 0.1 * OFF * K / abs(float(_excess(known, point.C_W, point.C_b, start)))
     return (
         f"Sizes are kept at K* = {K:.4g}: set the first layer so that K^(1) = K*. {held} {'come down' if above else 'rise'} to it; "
-        f"{'smaller' if above else 'larger'} ones do not reach it but {fate}. All that is slow: {100 * OFF:.0f} % {point.stable_from} K*, a size "
-        f"needs some {float(f'{layers:.2g}'):,.0f} layers to move by {10 * OFF:.0f} % of it."
+        f"{'smaller' if above else 'larger'} ones do not reach it but {fate}. All that is slow: {100 * OFF:.0f} % {point.stable_from} "
+        f"K*, a size needs some {float(f'{layers:.2g}'):,.0f} layers to move by {10 * OFF:.0f} % of it."
     )
 
 

@@ -11,7 +11,7 @@ def init_(model: Any, activation: Any = None, example: Any = None, input_scale: 
 
     W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
     window (its padded border gets less). A layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0 (GELU, SiLU), so
-    that K^(1) = K*. Signals then neither explode nor vanish with depth, and depths of the order of the width can be trained.
+    that K^(1) = K*. Signals then neither explode nor vanish with depth; `lg.how_deep` says how deep at which width.
 
     Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
     and C_b/B, or a normalisation that ends it the weight 1/sqrt(B): sizes and gradients grow by a bounded factor over any depth. A

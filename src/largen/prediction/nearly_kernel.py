@@ -29,7 +29,7 @@ class NearlyKernel:
     features phi + eps psi W as training leaves them (11.138), `trained` (k + effective)/2 (11.140), train points first.
     `predictor` (o, D, D): the kernel, not symmetric, whose regression is `mean` up to mu^2: k + (1/2) mu c for the span, and mu^T c
     more for the minimum norm, c = k^{-1} y; None for training, which is no regression. The printed claim that `trained` is such a
-    kernel (11.142) is wrong.
+    kernel (11.142) is wrong. `missing` says why a field is None.
     """
 
     mean: Array
@@ -37,6 +37,11 @@ class NearlyKernel:
     effective: Array
     trained: Array
     predictor: Array | None
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        return {"predictor": "what training predicts is no kernel regression"} if self.predictor is None else {}
 
 
 @exits.finite()

@@ -7,6 +7,7 @@ At criticality V/(n K^2) = nu L/n with
 
 C_W that without a skip connection: c = 2, s = 0 at a smooth K* = 0; c = 3 A4/A2^2 - 1, s = (2/pi) (a_+^2 - a_-^2)^2/A2^2 for
 scale-invariant activations. The term in s, from the three-point cumulant M, is missing in the book, where it vanishes for odd activations.
+At the aspect ratio that is returned sizes of single networks scatter by V/(n K^2) = 4/(20 + 3 n_out): `lg.how_deep` at that tolerance.
 """
 
 import math

@@ -37,7 +37,7 @@ SETTLED = 1e-9  # relative change from layer to layer below which a step is the 
 MEANING = {
     "scatter": "the variance over networks of a layer's mean square, relative to the square of its mean, is the tolerance",
     "correlations": "of what tells two inputs apart (in chaos: of what two inputs have in common) e^-6, a 400th, is left",
-    "sizes": "the mean square of preactivations has grown 400-fold, or to the largest that moments resolve",
+    "sizes": "one layer more, and the mean square of preactivations has grown over 400-fold, or beyond what moments resolve",
 }
 NONE = {"scatter": "it stays within the tolerance as far as sizes can be followed", "sizes": "sizes settle, fall or grow as a power"}
 
@@ -187,14 +187,15 @@ def course(layers: Sequence[Layer], K: float, factor: float = 1.0, levels: int =
 
 
 def own_scatter(layers: Sequence[Layer], X: Any) -> float:
-    """V/(n K^2) of a plain chain's outputs, the larger of the smallest and the largest input."""
+    """V/(n K^2) of a plain chain's outputs, the larger of the smallest and the largest input. Raises `InputError` for sizes that grow
+    beyond what moments resolve."""
     found = []
     for K in _first_sizes(layers, X):
         s = 0.0
         for layer, before in zip(layers[1:], layers[:-1], strict=True):
             step = _step(layer, K, before.width)
             if step is None:
-                return math.inf
+                raise InputError("net", f"sizes beyond {K:.3g}", "sizes that the moments resolve")
             K, s = K * step[0], step[1] + step[2] * s
         found.append(s)
     return max(found)

@@ -27,9 +27,9 @@ from largen.theory.signal.signal import signal
 class Reach:
     """What a report says about depth. `layers`: affine layers, or levels; `chi_par`, `chi_perp`: per level, mean over the points;
     `gradient`: of the first level; `phase`, `xi_q`, `xi_c`: where deep layers of the last hyperparameters settle (None: not a plain
-    chain, or infinite); `trainable`: 6 xi_c; `scatter`: V/(n K^2) of the outputs, and the `width` of the first hidden layer at
-    which that is a tenth; `critical`: whether the hidden layers are at a critical point, None where there is none; `recommended` (C_b, C_W);
-    `sentences`: all of it in words, the advice last."""
+    chain, or infinite); `trainable`: 6 xi_c; `scatter`: V/(n K^2) of the outputs, and the `width` of the first hidden layer at which
+    that is a tenth; `critical`: whether the hidden layers are at a critical point, None where there is none; `recommended` (C_b,
+    C_W); `sentences`: all of it in words, the advice last."""
 
     layers: int
     chi_par: tuple[float, ...]
@@ -86,7 +86,7 @@ def reach(net: Any, X: Any) -> Reach:
         words += [
             *deep.sentences,
             f"This network, {len(layers)} layers deep, {stands}: its sizes scatter by {100 * scatter:.2g} %; "
-            f"{width:,} units a layer would make it {100 * TOLERANCE:.0f} %.",
+            f"{width:,} units in the first hidden layer would make it {100 * TOLERANCE:.0f} %.",
         ]
     except InputError as error:  # sizes beyond what moments resolve
         words.append(f"How deep at this width is not known: {error}")

@@ -8,6 +8,7 @@ A fixed point K* attracts as chi_par^l = exp(-l/xi_q), the correlation as chi_c^
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import jax
@@ -122,19 +123,23 @@ def kernels(known: Statistics, C_W: float, C_b: float) -> list[float]:
     m = known.moments(K)
     value, rise = C_b + C_W * m.g - K, C_W * m.dg - 1
     found = [0.0] if C_b == 0 and np.abs(known.taylor[:, 0]).max() < 1e-12 else []
-    touch, above = TOUCH * K, value > 0
+    touch = TOUCH * K
+    clear, turns = np.abs(value) > touch, np.abs(rise) > TOUCH  # the sign is none of rounding
     at_zero = C_b + C_W * float(known.series(of_slope=False)[0])
-    if at_zero > 0 and not above[0]:  # below the grid the map is linear
+    if not found and at_zero > 0 and value[0] <= 0:  # below the grid the map is linear
         found.append(at_zero / (1 - C_W * float(known.series(of_slope=False)[2])))
-    for i in range(SEARCH - 1):
-        if above[i] != above[i + 1] and (found != [0.0] or max(abs(value[i]) / K[i], abs(value[i + 1]) / K[i + 1]) > TOUCH):
-            found.append(root(excess, K[i], K[i + 1]))
-        elif rise[i] * rise[i + 1] < 0 and min(abs(value[i] / K[i]), abs(value[i + 1] / K[i + 1])) < 1e-3:
-            at = root(slope, K[i], K[i + 1])
-            if abs(float(excess(at))) < touch[i]:
-                found.append(at)
-            elif float(excess(at)) * value[i] < 0:  # two simple roots between neighbours
-                found += [root(excess, *ends) for ends in ((K[i], at), (at, K[i + 1]))]
+    seen = np.nonzero(clear)[0]
+    for i, j in pairwise(seen):
+        if value[i] * value[j] < 0:
+            found.append(root(excess, K[i], K[j]))
+    for i in np.nonzero((rise[:-1] * rise[1:] < 0) & turns[:-1] & turns[1:] & (value[:-1] * value[1:] >= 0))[0]:
+        if min(abs(value[i] / K[i]), abs(value[i + 1] / K[i + 1])) > 1e-3:
+            continue
+        at = root(slope, K[i], K[i + 1])
+        if abs(float(excess(at))) < touch[i]:
+            found.append(at)
+        elif float(excess(at)) * value[i] < 0 and clear[i] and clear[i + 1]:  # two simple roots between neighbours
+            found += [root(excess, *ends) for ends in ((K[i], at), (at, K[i + 1]))]
     return found
 
 
