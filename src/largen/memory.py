@@ -8,7 +8,7 @@ import numpy as np
 
 from largen.errors import InputError
 
-SMALL = 2.0**24  # bytes that are not asked for
+SMALL, LARGE = 2.0**24, 2.0**90  # bytes that are not asked for, and that no machine has
 MOST = 100_000  # nodes of one network, layers of one recursion
 NORMAL = 5  # arrays of the size of the result at work while normal numbers are drawn
 
@@ -41,16 +41,26 @@ def require(needed: float, argument: str, got: str, fix: str) -> None:
     """Raise `InputError` when `needed` bytes exceed what is available."""
     if needed <= SMALL:
         return
+    needed = min(needed, LARGE)
     free = available()
     if needed > free:
         got = f"{got}, which takes about {needed / 2**30:.3g} GiB"
         raise InputError(argument, got, f"at most the {free / 2**30:.3g} GiB that are free", fix)
 
 
+def many(count: int) -> str:
+    """A count in a sentence.
+
+    >>> many(10**7), many(10**30)
+    ('10,000,000', 'more than 1e+18')
+    """
+    return f"{count:,}" if count <= 10**18 else "more than 1e+18"
+
+
 def require_few(count: int, argument: str, what: str) -> None:
     """Raise `InputError` for more steps of one kind, nodes or layers, than are gone through one by one in seconds."""
     if count > MOST:
-        raise InputError(argument, f"{count:,} {what}", f"at most {MOST:,}")
+        raise InputError(argument, f"{many(count)} {what}", f"at most {MOST:,}")
 
 
 def require_copy(value: Any, argument: str) -> None:

@@ -2,6 +2,9 @@
 
 import json
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -155,3 +158,12 @@ def test_bad_arguments_are_refused() -> None:
         lg.explain(lg.Conv(4, 3) >> lg.MaxPool(2) >> READ, (6, 6, 2))
     with pytest.raises(UnsupportedError, match="outputs must be preactivations"):
         lg.explain(lg.Dense(4) >> RELU, 5)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the peak of memory is set back on Linux only")
+@pytest.mark.parametrize("name", ["relu, 3 layers", "pooled images, double"])
+def test_bytes_are_those_taken_within_a_factor_of_2(name: str) -> None:
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "memory.py"
+    row = json.loads(subprocess.run([sys.executable, script, name], capture_output=True, text=True, check=True).stdout)
+    assert 0.5 < row["said/taken"] < 2, row

@@ -176,8 +176,8 @@ def size(net: Serial, shape: tuple[int, ...]) -> int:
 def require_room(net: Serial, shape: tuple[int, ...], kind: Any, networks: int = 1) -> None:
     """Refuse parameters that do not fit: those of all networks, drawn in vectors of a power of two."""
     many = size(net, shape)
-    needed = float(np.dtype(kind).itemsize) * networks * (memory.NORMAL * (1 << max(many - 1, 0).bit_length()) + many)
-    got = f"{f'{networks:,} networks' if networks > 1 else 'a network'} of {many:,} parameters"
+    needed = np.dtype(kind).itemsize * networks * (memory.NORMAL * (1 << max(many - 1, 0).bit_length()) + many)
+    got = f"{f'{memory.many(networks)} networks' if networks > 1 else 'a network'} of {memory.many(many)} parameters"
     memory.require(needed, "networks" if networks > 1 else "net", got, "Take fewer networks, or narrower ones.")
 
 

@@ -21,6 +21,7 @@ from largen.architecture.nodes import network
 from largen.errors import InputError, shown
 from largen.theory.corrections.corrections import Corrections, corrections
 
+FINEST = 1e-8  # tolerance: the corrections themselves are no better
 ASKED = ("K", "K1", "V", "Theta", "Theta1", "A", "B", "P", "Q")
 
 
@@ -48,9 +49,9 @@ def width(net: Any, X: Any, tolerance: float = 0.05, rates: Any = "ntk") -> Widt
     """The smallest width at which theory's leading order is good to a tolerance.
 
     Parameters: `net`, a plain chain, whose widths set the proportions; `X` (n, features), a few typical inputs (cost grows as n^4);
-    `tolerance`, relative; `rates` as in `lg.kernel`.
+    `tolerance`, relative, at least 1e-8; `rates` as in `lg.kernel`.
 
-    Returns a `Width`. Raises `InputError` for a tolerance that is not above 0, a network without a hidden layer, and inputs that
+    Returns a `Width`. Raises `InputError` for a tolerance below 1e-8, a network without a hidden layer, and inputs that
     are all zero; `UnsupportedError` as `lg.corrections` does: what is no plain chain, kinked activations that are not like ReLU.
 
     Source: PDLT 4.115-4.119, 8.97, 11.5; the expansion in L/n.
@@ -62,7 +63,7 @@ def width(net: Any, X: Any, tolerance: float = 0.05, rates: Any = "ntk") -> Widt
     (400, {'variance of the kernel': 0.2, 'variance of the NTK': 0.136, 'dNTK': 0.032, 'kernel': 0.0, 'NTK': 0.0})
     """
     whole, x = network(net), door.points(X)
-    tolerance = door.real(tolerance, "tolerance", low=0.0, strict=True)
+    tolerance = door.real(tolerance, "tolerance", low=FINEST)
     layers = chain(whole)
     if len(layers) < 2:
         raise InputError("net", shown(net), "a network with at least one hidden layer")

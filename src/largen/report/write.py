@@ -68,7 +68,7 @@ def _refused(argument: str, given: object, need: str, error: OSError | ValueErro
 def _unmake(folders: list[Path]) -> None:
     """Remove folders that were made, the innermost first, as far as they are empty."""
     for folder in folders:
-        if folder.is_dir() and not any(folder.iterdir()):
+        if os.path.isdir(folder) and not any(folder.iterdir()):
             folder.rmdir()
 
 

@@ -10,7 +10,7 @@ from largen.architecture.sizes import positions
 from largen.architecture.walk import everything
 from largen.gaussian.hermite import MOST
 
-ARRAYS = 18  # of all pairs
+ARRAYS, SPATIAL = 13, 18  # of all pairs, and where there are positions
 SERIES = 8 * MOST  # numbers for every point whose activation has a series: two functions, four copies
 COMPILED = 4e7  # bytes of what a first call compiles
 
@@ -20,7 +20,9 @@ def numbers(net: Serial, shape: tuple[int, ...], n1: int, n2: int, paired: bool)
     acts = [node.activation for _, node in everything(net) if isinstance(node, Act)]
     series = any(phi.closed is None and not phi.kinks for phi in acts)
     pairs = float(n1) * n2 * positions(net, shape) ** (2 if paired else 1)
-    return ARRAYS * pairs + (SERIES * (pairs if len(shape) > 1 else n1 + n2) if series else 0.0)
+    if len(shape) > 1:
+        return (SPATIAL + series * SERIES) * pairs
+    return ARRAYS * pairs + series * SERIES * (n1 + n2)
 
 
 def require(net: Serial, shape: tuple[int, ...], n1: int, n2: int, itemsize: int, paired: bool, layers: int = 1) -> None:

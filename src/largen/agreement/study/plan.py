@@ -51,11 +51,14 @@ def plan(
     """The checked plan of a study. `widths`, default 1/8, 1/4, 1/2 and all of the network's own; `networks` and `draws` are
     those at the largest width, of narrower (cheaper) ones up to 4 times as many.
 
-    Raises `InputError` for networks without a hidden layer, fewer than four widths, widths that are no multiples.
+    Raises `InputError` for networks without a hidden layer, fewer than four widths, widths that are no multiples, C_W = 0.
     """
     layers = plain(net, "the study")
     if len(layers) < 2:
         raise InputError("net", "a network without a hidden layer", "at least one hidden layer: its width is what varies")
+    dead = next((layer for layer in layers if not float(layer.C_W) > 0), None)
+    if dead is not None:
+        raise InputError("C_W", f"0 in {dead.path}", "a number above 0 in every layer, or nothing reaches the outputs")
     own = layers[0].width
     chosen = tuple(sorted({max(own // k, 1) for k in (8, 4, 2, 1)})) if widths is None else tuple(door.count(w, "widths") for w in widths)
     if len(chosen) < 4 or list(chosen) != sorted(set(chosen)):
