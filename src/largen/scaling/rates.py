@@ -37,8 +37,8 @@ def rates_of_sgd(net: Any, lr: float, n_in: int | None = None) -> tuple[tuple[fl
     >>> lg.rates_of_sgd(lg.mlp(widths=[512], out=10), lr=0.5, n_in=64)
     ((0.5, 0.5), (32.0, 256.0))
     """
-    rate = door.number(lr, "lr", low=0.0, strict=True)
+    rate = door.real(lr, "lr", low=0.0, strict=True)
     if n_in is None:
         raise InputError("n_in", "nothing", "the number of input features", "Call lg.rates_of_sgd(net, lr, n_in=X.shape[1]).")
     fan_in = [fan for _, _, fan in affine(network(net), door.count(n_in, "n_in")) if fan is not None]
-    return tuple(float(rate) for _ in fan_in), tuple(float(rate) * n for n in fan_in)
+    return tuple(rate for _ in fan_in), tuple(rate * n for n in fan_in)

@@ -75,8 +75,7 @@ def fit(
     """
     net, X = network(net), door.inputs(X)
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
-    if is_traced(net, X, y, ridge):
-        raise InputError("net, X, y, ridge", "traced values", "concrete ones", "Call it outside jit, grad and vmap.")
+    door.concrete((net, X, y, ridge), "net, X, y, ridge")
     ridge = np.asarray(ridge, np.float64)[()]
     names = _names(vary, ridge)
     problem = Search(net, np.asarray(X, np.float64), np.asarray(y, np.float64), ridge, names, door.flag(shared, "shared"), order)

@@ -66,7 +66,7 @@ def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     >>> out.cutoff.round(3)
     array([ inf, 0.532, 0.177, 0.089])
     """
-    layers, x, order = concrete_chain(net, NAME), door.points(X), door.count(order, "order", 2)
+    layers, x, order = concrete_chain(net, NAME), door.host(door.points(X), "X"), door.count(order, "order", 2)
     pairs = slopes_of(layers, NAME)
     biased = next((layer for layer in layers if layer.C_b), None)
     if biased is not None:
