@@ -36,7 +36,8 @@ from largen.errors import LargenError
 
 LIMIT = 10.0  # seconds a call may take, its compilation included
 SPACES = ("torch", "flax", "equinox")
-SIZES = False  # counts that no memory holds: on where every function asks the memory first
+SIZES = False  # whether to ask for what no memory holds; for once every function asks the memory first
+FINITE = False  # whether NaN and infinity without a word are failures; for once every result is looked at on its way out
 KEY = jax.random.key(0)
 X = np.random.RandomState(0).randn(3, 2)
 Y = np.array([1.0, -1.0, 0.5])
@@ -62,7 +63,7 @@ def square(z: Any) -> Any:
 # A value for every argument, by its name: the vocabulary of the library. What one callable alone needs is in `OWN`.
 KINDS: dict[str, Any] = {
     **{"net": NET, "params": PARAMS, "key": KEY, "n_in": 2, "rates": (0.5, 1.0), "chunk": 1, "dtype": "float64", "full": False},
-    **{"X": X, "X1": X, "X2": X + 1, "X_test": X + 0.5, "X_other": X + 0.5, "y": Y, "y_test": Y, "z": Y, "x1": X[0], "x2": X[1]},
+    **{"X": X, "X1": X, "X2": X + 1, "X_test": X[:1] + 0.5, "X_other": X + 0.5, "y": Y, "y_test": Y, "z": Y, "x1": X[0], "x2": X[1]},
     **{"x_plus": X[0], "x_minus": X[1], "ridge": 0.1, "layer": 1, "order": 0, "time": 1.0, "how": "flow", "draws": 2, "networks": 3},
     **{"activation": "erf", "C_W": 1.5, "C_b": 0.1, "C": None, "input_scale": 1.0, "widths": [3], "out": 1, "width": 4, "blocks": 1},
     **{"channels": [2], "window": 2, "strides": 1, "padding": "SAME", "dilation": 1, "pool": True, "skip": 0.5, "norm": True},
@@ -83,6 +84,7 @@ OWN: dict[str, dict[str, Any]] = {
     "deep_linear": {"net": STRAIGHT, "order": 2},
     "size_moments": {"net": BENT, "X": X[:1], "order": 2},
     "gradient_law": {"net": BENT},
+    "generalization": {"y_test": Y[:1]},
     "one_hot": {"y": [0, 2, 1]},
     **{name: {"channels": 2} for name in ("Attention", "Conv", "ConvLocal", "ConvTranspose", "myrtle")},
     "angles": {"activation": "relu", "psi": np.array([0.3, 0.5])},
@@ -317,7 +319,7 @@ def mild(value: Any, short: bool = False) -> dict[str, Any]:
         }
         kinds = {"read-only": read_only, "big-endian": swapped, "longdouble": value.astype(np.longdouble)}
         more = {} if short else {"jax": jnp.asarray(value), "float32": value.astype(np.float32)}
-        more |= {"unmasked": np.ma.masked_array(value), "matrix": np.asmatrix(value) if value.ndim == 2 else value}
+        more["unmasked"] = np.ma.masked_array(value)
         return layouts | kinds | more | {k: v for k, v in _foreign(value).items() if not (short and "bfloat16" in k)}
     if isinstance(value, bool):
         return {"as it is": value, "np.bool_": np.bool_(value), "other": not value}
@@ -553,7 +555,7 @@ def run(call: Call, base: Mapping[str, tuple[Any, dict[str, Any]]]) -> Outcome:
         except Exception as error:
             verdict, told = "foreign", f"{type(error).__name__}: {error}"[:300]
     seconds = min(time.perf_counter() - began, time.process_time() - worked)  # what other processes take is not the call's
-    if verdict == "accepted" and not said and (where := strange(result)):
+    if FINITE and verdict == "accepted" and not said and (where := strange(result)):
         verdict, told = "silent", f"not finite: {where}"
     if verdict == "refused" and len(told) > 900:
         verdict, told = "foreign", f"a message of {len(told)} characters"

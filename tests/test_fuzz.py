@@ -66,7 +66,8 @@ def test_a_new_argument_has_to_get_a_value(fuzz: Any, monkeypatch: pytest.Monkey
         (lambda X: lg.kernel(lg.Dense(1), X), "accepted", ""),
     ],
 )
-def test_the_judge(fuzz: Any, function: Any, verdict: str, told: str) -> None:
+def test_the_judge(fuzz: Any, function: Any, verdict: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fuzz, "FINITE", True)
     call = fuzz.Call("f", "X", "mild", "as it is", lambda: fuzz.X)
     found = fuzz.run(call, {"f": (function, {"X": fuzz.X})})
     assert found.verdict == verdict and told in found.told

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from largen import door
 from largen.activations.critical import critical
 from largen.adapters.initialisation import INPUTS, Feed, Found, Initialisation, planned, said, unsaid
 from largen.errors import InputError
@@ -86,5 +87,6 @@ def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]])
 
 
 def _normal(key: Any, std: float, like: Any) -> Any:
+    like = door.plain(like, "variables")
     with island(like):
         return hand_back((std * jax.random.normal(key, like.shape, like.dtype)).astype(like.dtype), like)

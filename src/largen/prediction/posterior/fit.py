@@ -12,7 +12,7 @@ from largen.errors import InputError
 from largen.prediction.posterior.evidence import evidence
 from largen.prediction.posterior.search import Search
 from largen.prediction.spectrum import ridges
-from largen.types import is_traced, island
+from largen.types import island
 
 NAMES = ("C_W", "C_b", "ridge")
 BOUNDS = (1e-8, 1e4)  # of every hyperparameter; one at the lower bound is 0 for all that the data say
