@@ -394,7 +394,7 @@ def bent(value: Any) -> dict[str, Any]:
         with _if_there():
             import pandas as pd
 
-            table = {"a": value.ravel()[:2], "b": ["x", "y"]}
+            table = {"a": [1.0, 2.0, 3.0], "b": ["x", "y", "z"]}
             kinds |= {"frame with names": pd.DataFrame(table), "frame with gaps": pd.DataFrame({"a": pd.array([1, None, 2], "Int64")})}
         return shapes | sizes | kinds
     if isinstance(value, bool):
