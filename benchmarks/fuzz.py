@@ -20,7 +20,7 @@ import time
 import types
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -36,7 +36,8 @@ from largen.errors import LargenError
 
 LIMIT = 10.0  # seconds a call may take, its compilation included
 SPACES = ("torch", "flax", "equinox")
-SIZES = False  # counts that no memory holds: on where every function asks the memory first
+SIZES = False  # whether to ask for what no memory holds; for once every function asks the memory first
+FINITE = False  # whether NaN and infinity without a word are failures; for once every result is looked at on its way out
 KEY = jax.random.key(0)
 X = np.random.RandomState(0).randn(3, 2)
 Y = np.array([1.0, -1.0, 0.5])
@@ -62,7 +63,7 @@ def square(z: Any) -> Any:
 # A value for every argument, by its name: the vocabulary of the library. What one callable alone needs is in `OWN`.
 KINDS: dict[str, Any] = {
     **{"net": NET, "params": PARAMS, "key": KEY, "n_in": 2, "rates": (0.5, 1.0), "chunk": 1, "dtype": "float64", "full": False},
-    **{"X": X, "X1": X, "X2": X + 1, "X_test": X + 0.5, "X_other": X + 0.5, "y": Y, "y_test": Y, "z": Y, "x1": X[0], "x2": X[1]},
+    **{"X": X, "X1": X, "X2": X + 1, "X_test": X[:1] + 0.5, "X_other": X + 0.5, "y": Y, "y_test": Y, "z": Y, "x1": X[0], "x2": X[1]},
     **{"x_plus": X[0], "x_minus": X[1], "ridge": 0.1, "layer": 1, "order": 0, "time": 1.0, "how": "flow", "draws": 2, "networks": 3},
     **{"activation": "erf", "C_W": 1.5, "C_b": 0.1, "C": None, "input_scale": 1.0, "widths": [3], "out": 1, "width": 4, "blocks": 1},
     **{"channels": [2], "window": 2, "strides": 1, "padding": "SAME", "dilation": 1, "pool": True, "skip": 0.5, "norm": True},
@@ -83,6 +84,7 @@ OWN: dict[str, dict[str, Any]] = {
     "deep_linear": {"net": STRAIGHT, "order": 2},
     "size_moments": {"net": BENT, "X": X[:1], "order": 2},
     "gradient_law": {"net": BENT},
+    "generalization": {"y_test": Y[:1]},
     "one_hot": {"y": [0, 2, 1]},
     **{name: {"channels": 2} for name in ("Attention", "Conv", "ConvLocal", "ConvTranspose", "myrtle")},
     "angles": {"activation": "relu", "psi": np.array([0.3, 0.5])},
@@ -94,7 +96,6 @@ OWN: dict[str, dict[str, Any]] = {
     "predict": {"eta": None, "steps": None, "params": None},
     "running": {"coupling": np.array([1.0, 0.5, 0.3, 0.2, 0.1])},
 }
-
 
 
 def callables() -> dict[str, Callable[..., Any]]:
@@ -136,10 +137,8 @@ def models() -> dict[str, dict[str, Any]]:
 
 @contextmanager
 def _if_there() -> Iterator[None]:
-    try:
+    with suppress(ModuleNotFoundError):
         yield
-    except ModuleNotFoundError:
-        pass
 
 
 def bases() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
@@ -157,7 +156,9 @@ def bases() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
             if parameter.name in given:
                 arguments[parameter.name] = given[parameter.name]
             elif parameter.default is parameter.empty:
-                raise LookupError(f"no value for the argument `{parameter.name}` of lg.{name}: add one to KINDS or OWN of benchmarks/fuzz.py")
+                raise LookupError(
+                    f"no value for the argument `{parameter.name}` of lg.{name}: add one to KINDS or OWN of benchmarks/fuzz.py"
+                )
             else:
                 arguments[parameter.name] = parameter.default
         found[name] = function, arguments
@@ -230,20 +231,57 @@ ALIENS: dict[str, Callable[[], Any]] = {
     **{"complex": lambda: 2 + 3j, "complex64": lambda: np.complex64(2 + 3j), "list": lambda: [], "dict": dict, "tuple": tuple, "set": set},
     **{"{'a': 1}": lambda: {"a": 1}, "object": object, "class": lambda: dict, "function": lambda: lambda z: z, "loud": Loud},
     **{"bools": lambda: lambda z: z > 0, "numpy function": lambda: np.tanh, "infinite slope": lambda: lambda z: jnp.sqrt(jnp.abs(z))},
-    **{"empty array": lambda: np.array([]), "names": lambda: np.array(["a", "b", "a"]), "objects": lambda: np.array([1, None, "a"], object)},
-    **{"records": lambda: np.zeros(3, [("a", float)]), "dates": lambda: np.array(["2020-01-01"], "M8[D]"), "0-d text": lambda: np.array("2")},
+    **{
+        "empty array": lambda: np.array([]),
+        "names": lambda: np.array(["a", "b", "a"]),
+        "objects": lambda: np.array([1, None, "a"], object),
+    },
+    **{
+        "records": lambda: np.zeros(3, [("a", float)]),
+        "dates": lambda: np.array(["2020-01-01"], "M8[D]"),
+        "0-d text": lambda: np.array("2"),
+    },
     **{"masked": lambda: np.ma.masked_array([1.0, 2.0, 3.0], [0, 1, 0]), "masked number": lambda: np.ma.masked},
     **{"circular": _circular, "nested": lambda: _nested(3000), "ragged": lambda: [[1.0], [1.0, 2.0]], "labels": lambda: [[1], [0], [1]]},
-    **{"generator": lambda: (v for v in (1, 2)), "endless": lambda: itertools.count(1), "range": lambda: range(3), "slice": lambda: slice(3)},
+    **{
+        "generator": lambda: (v for v in (1, 2)),
+        "endless": lambda: itertools.count(1),
+        "range": lambda: range(3),
+        "slice": lambda: slice(3),
+    },
     **{"key": lambda: jax.random.key(1), "old key": lambda: jax.random.PRNGKey(1), "keys": lambda: jax.random.split(KEY, 3)},
-    **{"uint32": lambda: np.zeros(7, np.uint32), "deleted": _deleted, "Decimal": lambda: Decimal("1.5"), "Fraction": lambda: Fraction(3, 2)},
-    **{"float16": lambda: np.float16(1), "longdouble": lambda: np.longdouble(1), "np.True_": lambda: np.True_, "np.int64": lambda: np.int64(2)},
-    **{"jnp number": lambda: jnp.asarray(1.5), "jnp int": lambda: jnp.asarray(2), "long text": lambda: "a" * 10**6, "Path": lambda: Path("a")},
+    **{
+        "uint32": lambda: np.zeros(7, np.uint32),
+        "deleted": _deleted,
+        "Decimal": lambda: Decimal("1.5"),
+        "Fraction": lambda: Fraction(3, 2),
+    },
+    **{
+        "float16": lambda: np.float16(1),
+        "longdouble": lambda: np.longdouble(1),
+        "np.True_": lambda: np.True_,
+        "np.int64": lambda: np.int64(2),
+    },
+    **{
+        "jnp number": lambda: jnp.asarray(1.5),
+        "jnp int": lambda: jnp.asarray(2),
+        "long text": lambda: "a" * 10**6,
+        "Path": lambda: Path("a"),
+    },
     **{"memory": lambda: memoryview(b"123"), "Ellipsis": lambda: ..., "network": lambda: lg.Dense(3) >> lg.Act("erf") >> lg.Dense(1)},
     **{"node class": lambda: lg.Dense, "activation": lambda: lg.activation("tanh"), "other net": lambda: lg.cnn([2]), "module": lambda: np},
     **{"brackets": lambda: "[" * 10**5, "digits": lambda: '{"format": ' + "9" * 5000 + "}", "deep text": lambda: _text_of(400)},
-    **{"nan text": lambda: "leaky_relu(nan)", "power text": lambda: "polynomial(9**9**9)", "toml": lambda: "a = ", "float8": lambda: "float8_e4m3fn"},
-    **{"structure": lambda: "f8,i4", "inf name": lambda: "leaky_relu(1e999)", "no node": lambda: '{"format":"largen-network","version":1,"nodes":[]}'},
+    **{
+        "nan text": lambda: "leaky_relu(nan)",
+        "power text": lambda: "polynomial(9**9**9)",
+        "toml": lambda: "a = ",
+        "float8": lambda: "float8_e4m3fn",
+    },
+    **{
+        "structure": lambda: "f8,i4",
+        "inf name": lambda: "leaky_relu(1e999)",
+        "no node": lambda: '{"format":"largen-network","version":1,"nodes":[]}',
+    },
 }
 COUNTS: dict[str, Callable[[], Any]] = {"1e12": lambda: 10**12, "2e7": lambda: 20_000_000}  # with SIZES only
 
@@ -273,15 +311,26 @@ def mild(value: Any, short: bool = False) -> dict[str, Any]:
         read_only = value.copy()
         read_only.setflags(write=False)
         swapped = value.astype(value.dtype.newbyteorder(">"))
-        layouts = {"as it is": value, "list": value.tolist(), "Fortran": np.asfortranarray(value), "strided": np.repeat(value, 2, -1)[..., ::2]}
+        layouts = {
+            "as it is": value,
+            "list": value.tolist(),
+            "Fortran": np.asfortranarray(value),
+            "strided": np.repeat(value, 2, -1)[..., ::2],
+        }
         kinds = {"read-only": read_only, "big-endian": swapped, "longdouble": value.astype(np.longdouble)}
         more = {} if short else {"jax": jnp.asarray(value), "float32": value.astype(np.float32)}
-        more |= {"unmasked": np.ma.masked_array(value), "matrix": np.asmatrix(value) if value.ndim == 2 else value}
+        more["unmasked"] = np.ma.masked_array(value)
         return layouts | kinds | more | {k: v for k, v in _foreign(value).items() if not (short and "bfloat16" in k)}
     if isinstance(value, bool):
         return {"as it is": value, "np.bool_": np.bool_(value), "other": not value}
     if isinstance(value, int):
-        return {"as it is": value, "np.int64": np.int64(value), "np.int8": np.int8(value), "jnp": jnp.asarray(value), "0-d": np.array(value)}
+        return {
+            "as it is": value,
+            "np.int64": np.int64(value),
+            "np.int8": np.int8(value),
+            "jnp": jnp.asarray(value),
+            "0-d": np.array(value),
+        }
     if isinstance(value, float):
         kinds = {"float32": np.float32(value), "0-d": np.array(value), "Fraction": Fraction(value), "jnp": jnp.asarray(value)}
         with _if_there():
@@ -317,11 +366,27 @@ def bent(value: Any) -> dict[str, Any]:
         nan, infinite, mask = value.copy(), value.copy(), np.zeros(value.shape, bool)
         nan[first], infinite[first], mask[first] = np.nan, np.inf, True
         shapes = {"one": value[0], "none": value[:0], "more axes": value[None], "longer": np.concatenate([value, value]), "row": value[:1]}
-        shapes |= {"wider": np.concatenate([value, value], -1), "empty rows": value[..., :0], "turned": value.T, "doubled": value[[0, 0, 1]]} if len(value) > 1 else {}
-        sizes = {"x 1e160": value * 1e160, "x 1e300": value * 1e300, "x 1e-200": value * 1e-200, "zeros": 0 * value, "float16": value.astype("f2") * 1000}
+        shapes |= (
+            {"wider": np.concatenate([value, value], -1), "empty rows": value[..., :0], "turned": value.T, "doubled": value[[0, 0, 1]]}
+            if len(value) > 1
+            else {}
+        )
+        sizes = {
+            "x 1e160": value * 1e160,
+            "x 1e300": value * 1e300,
+            "x 1e-200": value * 1e-200,
+            "zeros": 0 * value,
+            "float16": value.astype("f2") * 1000,
+        }
         sizes |= {"float32 x 1e20": (value * 1e20).astype("f4"), "-": -value}
         kinds = {"nan": nan, "infinite": infinite, "masked": np.ma.masked_array(value, mask), "objects": value.astype(object)}
-        kinds |= {"complex": value + 1j, "integers": np.rint(value).astype(int), "text": value.astype(str), "bool": value > 0, "traced": Traced(value)}
+        kinds |= {
+            "complex": value + 1j,
+            "integers": np.rint(value).astype(int),
+            "text": value.astype(str),
+            "bool": value > 0,
+            "traced": Traced(value),
+        }
         with _if_there():
             import torch
 
@@ -329,13 +394,20 @@ def bent(value: Any) -> dict[str, Any]:
         with _if_there():
             import pandas as pd
 
-            table = {"a": value.ravel()[:2], "b": ["x", "y"]}
+            table = {"a": [1.0, 2.0, 3.0], "b": ["x", "y", "z"]}
             kinds |= {"frame with names": pd.DataFrame(table), "frame with gaps": pd.DataFrame({"a": pd.array([1, None, 2], "Int64")})}
         return shapes | sizes | kinds
     if isinstance(value, bool):
         return {"traced": Traced(np.asarray(value))}
     if isinstance(value, (int, float)):
-        return {"-": -value, "2 x": 2 * value, "+ 1": value + 1, "/ 3": value / 3, "array": np.array([value]), "traced": Traced(np.asarray(value))}
+        return {
+            "-": -value,
+            "2 x": 2 * value,
+            "+ 1": value + 1,
+            "/ 3": value / 3,
+            "array": np.array([value]),
+            "traced": Traced(np.asarray(value)),
+        }
     if isinstance(value, (list, tuple)) and value:
         shorter, doubled = value[:-1], value + value
         return {"shorter": shorter, "doubled": doubled, "of None": [None] * len(value), "nested": [value], "array": _objects(value)}
@@ -344,15 +416,47 @@ def bent(value: Any) -> dict[str, Any]:
     if isinstance(value, dict) and value and all(isinstance(entry, dict) for entry in value.values()):
         first = next(iter(value))
         broken = {"lists": jax.tree_util.tree_map(lambda a: np.asarray(a).tolist(), value), "one path": {first: value[first]}}
-        broken |= {"nan": jax.tree_util.tree_map(lambda a: np.asarray(a) * np.nan, value), "ints": jax.tree_util.tree_map(lambda a: np.asarray(a, int), value)}
-        broken |= {"shapes": jax.tree_util.tree_map(lambda a: np.asarray(a).T[..., None], value), "entries": dict.fromkeys(value, 3), "keys": {1: value[first]}}
-        return broken | {"x 1e300": jax.tree_util.tree_map(lambda a: np.asarray(a, float) * 1e300, value), "one dtype": {**value, first: jax.tree_util.tree_map(lambda a: np.asarray(a, np.float32), value[first])}}
+        broken |= {
+            "nan": jax.tree_util.tree_map(lambda a: np.asarray(a) * np.nan, value),
+            "ints": jax.tree_util.tree_map(lambda a: np.asarray(a, int), value),
+        }
+        broken |= {
+            "shapes": jax.tree_util.tree_map(lambda a: np.asarray(a).T[..., None], value),
+            "entries": dict.fromkeys(value, 3),
+            "keys": {1: value[first]},
+        }
+        return broken | {
+            "x 1e300": jax.tree_util.tree_map(lambda a: np.asarray(a, float) * 1e300, value),
+            "one dtype": {**value, first: jax.tree_util.tree_map(lambda a: np.asarray(a, np.float32), value[first])},
+        }
     if hasattr(value, "units"):  # a network
-        wide = {"residual": lg.resnet_mlp(3, 1), "images": lg.cnn([2], pool=True), "normalised": lg.Dense(3) >> lg.LayerNorm() >> lg.Act("erf") >> lg.Dense(1)}
-        wide |= {"kinked": BENT, "steps": lg.mlp([3], activation="sign"), "one layer": lg.Dense(1), "no layer": lg.Identity(), "activation last": value >> lg.Act("erf")}
-        wide |= {"C_W 1e200": lg.mlp([3], activation="erf", C_W=1e200), "C_W 0": lg.mlp([3], activation="erf", C_W=0.0), "two outputs": lg.mlp([3], out=2)}
+        wide = {
+            "residual": lg.resnet_mlp(3, 1),
+            "images": lg.cnn([2], pool=True),
+            "normalised": lg.Dense(3) >> lg.LayerNorm() >> lg.Act("erf") >> lg.Dense(1),
+        }
+        wide |= {
+            "kinked": BENT,
+            "steps": lg.mlp([3], activation="sign"),
+            "one layer": lg.Dense(1),
+            "no layer": lg.Identity(),
+            "activation last": value >> lg.Act("erf"),
+        }
+        wide |= {
+            "C_W 1e200": lg.mlp([3], activation="erf", C_W=1e200),
+            "C_W 0": lg.mlp([3], activation="erf", C_W=0.0),
+            "two outputs": lg.mlp([3], out=2),
+        }
         leaves = {"nan": jax.tree_util.tree_map(lambda a: np.nan, value), "text": jax.tree_util.tree_map(lambda a: "a", value)}
-        return wide | leaves | {"jnp": jax.tree_util.tree_map(jnp.asarray, value), "arrays": jax.tree_util.tree_map(lambda a: np.ones(2), value), "traced": Traced(value)}
+        return (
+            wide
+            | leaves
+            | {
+                "jnp": jax.tree_util.tree_map(jnp.asarray, value),
+                "arrays": jax.tree_util.tree_map(lambda a: np.ones(2), value),
+                "traced": Traced(value),
+            }
+        )
     return {}
 
 
@@ -421,9 +525,14 @@ class Outcome:
     seconds: float
 
 
-# Fields that say infinity or NaN by their documentation: where there is no such scale, no such point, no such time.
-OPEN = {"xi_q", "xi_c", "crossover", "time", "error", "number", "searched", "K", "chi_par", "chi_perp", "c"}
-RECORDS_OPEN = ("PhaseDiagram", "FixedPoints", "Angles", "Prediction", "Condition")
+# Fields that are infinite or NaN by their documentation: no such scale, no such point, beyond the range of floats.
+OPEN = {
+    "PhaseDiagram": {"K", "chi_par", "chi_perp", "c", "xi_q", "xi_c"},
+    "FixedPoints": {"xi_q", "xi_c"},
+    "Angles": {"crossover"},
+    "Prediction": {"time"},
+    "SizeMoments": {"cutoff", "moments", "cumulants", "series", "double_scaled"},
+}
 
 
 def run(call: Call, base: Mapping[str, tuple[Any, dict[str, Any]]]) -> Outcome:
@@ -431,7 +540,7 @@ def run(call: Call, base: Mapping[str, tuple[Any, dict[str, Any]]]) -> Outcome:
     function, arguments = base[call.name]
     value = call.value()
     began, worked, told = time.perf_counter(), time.process_time(), ""
-    with warnings.catch_warnings(record=True) as said, _alarm(3 * LIMIT):
+    with warnings.catch_warnings(record=True) as said, _alarm(12 * LIMIT):
         warnings.simplefilter("always")
         try:
             if isinstance(value, Traced):
@@ -441,14 +550,12 @@ def run(call: Call, base: Mapping[str, tuple[Any, dict[str, Any]]]) -> Outcome:
             verdict = "accepted"
         except LargenError as error:
             verdict, told = "refused", str(error)
-        except ImportError as error:
-            verdict, told = "refused", str(error)
-        except BaseException as error:
-            if isinstance(error, KeyboardInterrupt):
-                raise
+        except TimeoutError as error:
+            verdict, told = "slow", str(error)
+        except Exception as error:
             verdict, told = "foreign", f"{type(error).__name__}: {error}"[:300]
     seconds = min(time.perf_counter() - began, time.process_time() - worked)  # what other processes take is not the call's
-    if verdict == "accepted" and not said and (where := strange(result)):
+    if FINITE and verdict == "accepted" and not said and (where := strange(result)):
         verdict, told = "silent", f"not finite: {where}"
     if verdict == "refused" and len(told) > 900:
         verdict, told = "foreign", f"a message of {len(told)} characters"
@@ -487,12 +594,14 @@ def strange(value: Any, place: str = "result", record: str = "") -> str:
     """Where a result holds NaN or infinity that no documentation announces; empty if nowhere."""
     if place.count(".") > 12:
         return ""
-    if isinstance(value, (float, np.floating)) or (isinstance(value, (np.ndarray, jax.Array)) and jnp.issubdtype(value.dtype, jnp.floating)):
+    if isinstance(value, (float, np.floating)) or (
+        isinstance(value, (np.ndarray, jax.Array)) and jnp.issubdtype(value.dtype, jnp.floating)
+    ):
         return "" if bool(np.isfinite(np.asarray(value)).all()) else place
     parts: list[tuple[str, Any]] = []
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        open_ = OPEN if type(value).__name__ in RECORDS_OPEN else ()
-        parts = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in open_]
+        known = OPEN.get(type(value).__name__, set())
+        parts = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in known]
     elif isinstance(value, dict):
         parts = [(str(k), v) for k, v in value.items()]
     elif isinstance(value, (list, tuple)):

@@ -37,7 +37,8 @@ def plain(value: Any, name: str, need: str = REALS) -> Array:
         if jnp.issubdtype(out.dtype, jax.dtypes.prng_key):
             raise InputError(name, "JAX random keys", need)
     elif out.dtype == np.longdouble:
-        out = out.astype(np.float64)
+        with np.errstate(over="ignore"):  # infinity is refused where finite numbers are needed
+            out = out.astype(np.float64)
     elif not out.dtype.isnative:
         out = out.astype(out.dtype.newbyteorder("="))
     if jnp.issubdtype(out.dtype, jnp.complexfloating):
@@ -88,7 +89,7 @@ def _frame(frame: Any, name: str, need: str) -> np.ndarray:
     columns = list(frame.items() if hasattr(frame, "items") else ((column.name, column) for column in frame.get_columns()))
     if not columns:
         raise InputError(name, "a table without columns", need)
-    return np.stack([_column(column, f"{name}[{title!r}]", need) for title, column in columns], axis=1)
+    return np.stack([plain(column, f"{name}[{title!r}]", need) for title, column in columns], axis=1)
 
 
 def _column(column: Any, name: str, need: str) -> np.ndarray:

@@ -23,7 +23,7 @@ def gain(activation: str | Callable[[Any], Any] | Activation, q: float = 1.0) ->
     (2.0, 2.352)
     """
     known = statistics(as_activation(activation))
-    variance = door.number(q, "q", low=0.0, strict=True)
+    variance = door.real(q, "q", low=0.0, strict=True)
     if not K_MIN <= variance <= known.K_max:
         raise InputError("q", shown(q), f"a variance from {K_MIN:g} to {known.K_max:.4g}, where <phi^2> is resolved")
     return float((variance / known.moments(variance).g) ** 0.5)

@@ -8,8 +8,10 @@ import jax
 import jax.numpy as jnp
 
 from largen.activations.activation import Activation
-from largen.adapters.initialisation import Initialisation, Size, foreign_numbers, planned, said, settled, unsaid
+from largen.adapters.initialisation import Feed, Found, INPUTS, Initialisation, Size, foreign_numbers, planned, said, settled, unsaid
 from largen.adapters.roles import INPUTS, Node, Role, Roles, roles
+from largen import door
+from largen.activations.critical import critical
 from largen.errors import InputError
 from largen.types import hand_back, island
 
@@ -102,5 +104,6 @@ def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]])
 
 
 def _normal(key: Any, std: float, like: Any) -> Any:
+    like = door.plain(like, "variables")
     with island(like):
         return hand_back((std * jax.random.normal(key, like.shape, like.dtype)).astype(like.dtype), like)

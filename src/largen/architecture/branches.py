@@ -92,7 +92,7 @@ DEEPEST = 50  # branches inside branches: every walk recurses into them
 def depth(part: Node) -> int:
     """How deep branches stand inside branches: 0 for a node without."""
     if isinstance(part, Serial):
-        return max(map(depth, set(part.nodes)))
+        return max(map(depth, {id(inner): inner for inner in part.nodes}.values()))
     return 1 + max(map(depth, part.branches)) if isinstance(part, Branching) else 0
 
 

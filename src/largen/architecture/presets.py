@@ -150,7 +150,7 @@ def widen(net: Any, factor: float | Fraction) -> Serial:
     128
     """
     door.concrete(net, "net")
-    exact = Fraction(factor) if isinstance(factor, Fraction) else Fraction(door.number(factor, "factor"))
+    exact = Fraction(factor) if isinstance(factor, Fraction) else Fraction(door.real(factor, "factor"))
     return _widened(network(net), exact, True)[0]
 
 

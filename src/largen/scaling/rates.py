@@ -41,7 +41,7 @@ def rates_of_sgd(net: Any, lr: float, n_in: int | tuple[int, ...] | None = None)
     >>> lg.rates_of_sgd(lg.Conv(8, 3) >> lg.Act("relu") >> lg.Flatten() >> lg.Dense(1), lr=1.0, n_in=(5, 4, 2))
     ((1.0, 1.0), (18.0, 160.0))
     """
-    rate = float(door.number(lr, "lr", low=0.0, strict=True))
+    rate = door.real(lr, "lr", low=0.0, strict=True)
     if n_in is None:
         need = "the number of input features, or the shape of one input"
         raise InputError("n_in", "nothing", need, "Call lg.rates_of_sgd(net, lr, n_in=X.shape[1:]).")
@@ -50,6 +50,6 @@ def rates_of_sgd(net: Any, lr: float, n_in: int | tuple[int, ...] | None = None)
         fans = [fan for _, _, fan in affine(whole, shape) if fan is not None]  # none is, where the shape is known
     except InputError as error:  # of a node that the shape does not fit
         raise InputError(
-            "n_in", repr(n_in), "the shape of one input of this network", f"{error.got[:1].upper()}{error.got[1:]}."
+            "n_in", shown(n_in), "the shape of one input of this network", f"{error.got[:1].upper()}{error.got[1:]}."
         ) from error
     return tuple(rate for _ in fans), tuple(rate * fan for fan in fans)

@@ -12,7 +12,7 @@ from largen.errors import InputError
 from largen.prediction.posterior.evidence import evidence
 from largen.prediction.posterior.search import Search
 from largen.prediction.spectrum import ridges
-from largen.types import is_traced, island
+from largen.types import island
 
 NAMES = ("C_W", "C_b", "ridge")
 BOUNDS = (1e-8, 1e4)  # of every hyperparameter; one at the lower bound is 0 for all that the data say
@@ -76,8 +76,7 @@ def fit(
     """
     net, X = network(net), door.inputs(X)
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
-    if is_traced(net, X, y, ridge):
-        raise InputError("net, X, y, ridge", "traced values", "concrete ones", "Call it outside jit, grad and vmap.")
+    door.concrete((net, X, y, ridge), "net, X, y, ridge")
     ridge = np.asarray(ridge, np.float64)[()]
     names = _names(vary, ridge)
     problem = Search(net, np.asarray(X, np.float64), np.asarray(y, np.float64), ridge, names, door.flag(shared, "shared"), order)

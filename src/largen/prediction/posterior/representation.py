@@ -57,6 +57,7 @@ def representation_update(net: Any, X: Any, y: Any, ridge: Any = 0.0, X_other: A
     """
     net, X = network(net), door.points(X)
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
+    door.concrete((net, X, y, ridge), "net, X, y, ridge")
     other = X[:0] if X_other is None else door.points(X_other, "X_other", X.shape[1], "X")
     if len(groups(net, columns := y.reshape(len(X), -1))) > 1:
         raise InputError("y", f"shape {y.shape}", "one column: a network with one output has one representation for it")
@@ -93,6 +94,7 @@ def conditional_variance(net: Any, X: Any, z: Any, ridge: Any = 0.0) -> Array:
     """
     net, X = network(net), door.points(X)
     z, ridge = door.targets(z, len(X), "z"), ridges(ridge, len(X))
+    door.concrete((net, X, z, ridge), "net, X, z, ridge")
     K, K1, V, n = tensors(net, X)
     G = K + K1 / n
     M = observe(G, np.asarray(z, np.float64).reshape(len(X), -1), ridge, "K + K1/n", TOO_DEEP).tilt

@@ -68,7 +68,7 @@ def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     >>> out.cutoff.round(3)
     array([ inf, 0.532, 0.177, 0.089])
     """
-    layers, x, order = concrete_chain(net, NAME), door.points(X), door.count(order, "order", 2)
+    layers, x, order = concrete_chain(net, NAME), door.host(door.points(X), "X"), door.count(order, "order", 2)
     if order > MOST:
         raise InputError("order", str(order), f"at most {MOST}", "The work grows as order^2.")
     pairs = slopes_of(layers, NAME)
