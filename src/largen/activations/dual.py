@@ -19,8 +19,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.closed import Analytic, Homogeneous, Step
-from largen.errors import UnsupportedError
+from largen.activations.closed import Analytic, Homogeneous, Step, itself
+from largen.activations.cusp import cosine_tangent, inverse_sine, once
 from largen.gaussian import hermite, piecewise
 from largen.gaussian.pair import Pair, safe_divide
 
@@ -52,9 +52,9 @@ def moment(phi: Activation, q: Any, order: int = 0) -> Any:
     if order == 0 and isinstance(phi.closed, Homogeneous):
         return (phi.closed.a_plus**2 + phi.closed.a_minus**2) / 2 * q
     if order == 0 and isinstance(phi.closed, Analytic):
-        return phi.closed.expectation(q, q, q)
+        return phi.closed.expectation(itself(q))
     if order == 1 and isinstance(phi.closed, Analytic):
-        return jax.jvp(lambda k: phi.closed.expectation(q, q, k), (q,), (jnp.ones_like(q),))[1]  # type: ignore[union-attr]
+        return phi.closed.slope(itself(q))
     if phi.kinks:
         f = phi.derivative(order)
         return piecewise.mean(lambda z: f(z) ** 2, q, phi.kinks)
@@ -113,31 +113,8 @@ def _homogeneous_jvp(form: Homogeneous, primals: Any, tangents: Any) -> Any:
     d1, d2, dk, _, _ = tangents
     value, kdot = _homogeneous_moments(form, q1, q2, k, near, far)
     dvalue = safe_divide(value - k * kdot, 2 * q1) * d1 + safe_divide(value - k * kdot, 2 * q2) * d2 + kdot * dk
-    density = _once(_inverse_sine(near, far) / (2 * np.pi), q1, q2, k)  # of both points at the kink, times r1 r2
-    return (value, kdot), (dvalue, (form.a_plus - form.a_minus) ** 2 * density * _cosine_tangent(q1, q2, k, d1, d2, dk))
-
-
-def _cosine_tangent(q1: Any, q2: Any, k: Any, d1: Any, d2: Any, dk: Any) -> Any:
-    r = jnp.sqrt(q1) * jnp.sqrt(q2)
-    return safe_divide(dk, r) - safe_divide(k, r) * (safe_divide(d1, 2 * q1) + safe_divide(d2, 2 * q2))
-
-
-def _inverse_sine(near: Any, far: Any) -> Any:
-    """1/sqrt(1 - c^2); 0 where the points coincide or oppose to within rounding: the symmetric subgradient."""
-    sine2 = near * far
-    return jnp.where(sine2 > 64 * jnp.finfo(sine2.dtype).eps ** 2, safe_divide(1.0, jnp.sqrt(sine2)), 0)
-
-
-@jax.custom_jvp
-def _once(x: Any, q1: Any, q2: Any, k: Any) -> Any:
-    """x, a function of the moments, whose derivative is refused."""
-    return x
-
-
-@_once.defjvp
-def _once_jvp(primals: Any, tangents: Any) -> Any:
-    reason = "the kernel of a kinked activation has a cusp where points coincide, its second derivative does not exist there"
-    raise UnsupportedError("a kinked activation", "", "the second derivative of a kernel", reason + "; use a smooth one, such as gelu")
+    density = once(inverse_sine(near, far) / (2 * np.pi), q1, q2, k)  # of both points at the kink, times r1 r2
+    return (value, kdot), (dvalue, (form.a_plus - form.a_minus) ** 2 * density * cosine_tangent(q1, q2, k, d1, d2, dk))
 
 
 # ---------------------------------------------------------------- the sign
@@ -162,59 +139,55 @@ def _step_moment(q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Any:
 def _step_jvp(primals: Any, tangents: Any) -> Any:
     q1, q2, k, near, far = primals
     d1, d2, dk, _, _ = tangents
-    slope = _once(2 / np.pi * _inverse_sine(near, far), q1, q2, k)
-    return _step_moment(*primals), slope * _cosine_tangent(q1, q2, k, d1, d2, dk)
+    slope = once(2 / np.pi * inverse_sine(near, far), q1, q2, k)
+    return _step_moment(*primals), slope * cosine_tangent(q1, q2, k, d1, d2, dk)
 
 
 # ---------------------------------------------------------------- analytic closed forms
 
 
 def _analytic(form: Analytic, pair: Pair) -> Dual:
-    def with_slope(q1: Any, q2: Any, k: Any) -> tuple[Any, Any]:
-        return jax.jvp(lambda v: form.expectation(q1, q2, v), (k,), (jnp.ones_like(k),))
-
-    k, kdot = with_slope(pair.q1, pair.q2, pair.k)
-    m1, m2 = form.expectation(pair.q1, pair.q1, pair.q1), form.expectation(pair.q2, pair.q2, pair.q2)
-    fixed, value, s1, s2 = jax.lax.stop_gradient((pair, k, m1, m2))
-    near, far = _analytic_versines(form, fixed, value, s1, s2)
+    k, kdot = form.expectation(pair), form.slope(pair)
+    m1, m2 = form.expectation(itself(pair.q1)), form.expectation(itself(pair.q2))
+    near, far = jax.lax.stop_gradient(_analytic_versines(form, jax.lax.stop_gradient(pair), k, m1, m2))
     return Dual(Pair(m1, m2, k, near, far), kdot, jnp.zeros((), pair.k.dtype))
 
 
 def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> tuple[Any, Any]:
-    """near', far' of an analytic activation. Close to c = +-1 (for a parity), by integrating the slope:
-    k'(1) - k'(c) = r1 r2 int_c^1 kdot, plus what different norms leave at c = 1."""
+    """near', far' of an analytic activation. Where 1 - c' is small (or 1 + c', for a parity), by integrating the slope:
+    k'(1) - k'(c) = r1 r2 int_c^1 kdot, 1 - c growing as a square, plus what different norms leave at c = 1."""
     size = jnp.sqrt(m1) * jnp.sqrt(m2)
     cosine = jnp.clip(safe_divide(k, size), -1, 1)
     q1, q2 = pair.q1, pair.q2
-    r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
-    small = jnp.minimum(pair.near, pair.far)
-    x, w = np.polynomial.legendre.leggauss(4)
-    lost = jnp.zeros_like(small)
+    r = jnp.sqrt(q1) * jnp.sqrt(q2)
+    opposite = (pair.near > pair.far) & (form.parity != "none")
+    versine = jnp.where(opposite, pair.far, pair.near)
+    x, w = np.polynomial.legendre.leggauss(8)
+    lost = jnp.zeros_like(versine)
     for node, weight in zip((x + 1) / 2, w / 2, strict=True):
-        at = r1 * r2 * (1 - small * float(node))
-        lost = lost + float(weight) * jax.jvp(lambda v: form.expectation(q1, q2, v), (at,), (jnp.ones_like(at),))[1]
-    rest = _parallel(form, q1, q2, size)
-    close = safe_divide(r1 * r2 * small * lost, size) + rest
-    positive = pair.near <= pair.far
-    use = (small < (3e-2 if small.dtype == jnp.float32 else 1e-3)) & (size > 0)  # where 1 - c' would lose digits
-    near = jnp.where(use & positive, close, 1 - cosine)
-    far = jnp.where(use & positive, 2 - close, 1 + cosine)
+        v = versine * float(node) ** 2
+        lost = lost + float(2 * node * weight) * form.slope(Pair(q1, q2, r * (1 - v), v, 2 - v))
+    close = safe_divide(r * versine * lost, size) + _parallel(form, q1, q2, size)
+    turned = -1 if form.parity == "odd" else 1  # k'(-c) = -+ k'(c)
+    use = (1 - jnp.where(opposite, turned, 1) * cosine < (1e-2 if versine.dtype == jnp.float32 else 1e-5)) & (size > 0)
+    near, far = jnp.where(use, close, 1 - cosine), jnp.where(use, 2 - close, 1 + cosine)
     if form.parity == "odd":
-        near, far = jnp.where(use & ~positive, 2 - close, near), jnp.where(use & ~positive, close, far)
-    if form.parity == "even":
-        near, far = jnp.where(use & ~positive, close, near), jnp.where(use & ~positive, 2 - close, far)
+        near, far = jnp.where(use & opposite, far, near), jnp.where(use & opposite, near, far)
     return jnp.maximum(near, 0), jnp.maximum(far, 0)
 
 
 def _parallel(form: Analytic, q1: Any, q2: Any, size: Any) -> Any:
     """1 - cos of phi(r1 u), phi(r2 u): (1/2) g (x1 - x2)^2 for close x = log r, with g = d^2 log E/dx1 dx2."""
-    direct = 1 - safe_divide(form.expectation(q1, q2, jnp.sqrt(q1) * jnp.sqrt(q2)), size, 1.0)
+
+    def parallel(v1: Any, v2: Any, k: Any) -> Any:
+        return form.expectation(Pair(v1, v2, k, jnp.zeros_like(k), jnp.full_like(k, 2)))
+
+    direct = 1 - safe_divide(parallel(q1, q2, jnp.sqrt(q1) * jnp.sqrt(q2)), size, 1.0)
     relative = safe_divide(q1 - q2, q1 + q2)  # = x1 - x2 up to a cubic term
     middle = (q1 + q2) / 2
 
     def log_moment(x1: Any, x2: Any) -> Any:
-        e1, e2 = middle * jnp.exp(2 * x1), middle * jnp.exp(2 * x2)
-        return jnp.log(form.expectation(e1, e2, middle * jnp.exp(x1 + x2)))
+        return jnp.log(parallel(middle * jnp.exp(2 * x1), middle * jnp.exp(2 * x2), middle * jnp.exp(x1 + x2)))
 
     zero, one = jnp.zeros_like(middle), jnp.ones_like(middle)
     inner = lambda x2: jax.jvp(lambda x1: log_moment(x1, x2), (zero,), (one,))[1]  # noqa: E731
@@ -347,7 +320,7 @@ def _kinked_jvp(phi: Activation, primals: Any, tangents: Any) -> Any:
     out = _kinked(phi, *primals)
     r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
     c, width = jnp.where(near <= far, 1 - near, far - 1), jnp.sqrt(near * far)
-    dc = _cosine_tangent(q1, q2, k, d1, d2, dk)
+    dc = cosine_tangent(q1, q2, k, d1, d2, dk)
     rates = []
     for order in (0, 1):
         f, slope = phi.derivative(order), phi.derivative(order + 1)
@@ -368,9 +341,9 @@ def _kinked_jvp(phi: Activation, primals: Any, tangents: Any) -> Any:
             for y, Jy in jumps:
                 u, v, s = x / r1, y / r2, jnp.minimum(near, far)
                 square = jnp.where(near <= far, (u - v) ** 2 + 2 * u * v * s, (u + v) ** 2 - 2 * u * v * s)
-                density = jnp.exp(-0.5 * safe_divide(square, width**2, jnp.inf)) * _inverse_sine(near, far) / (2 * np.pi)
+                density = jnp.exp(-0.5 * safe_divide(square, width**2, jnp.inf)) * inverse_sine(near, far) / (2 * np.pi)
                 cross = cross + J * Jy * density
-        both, first, second, cross = (_once(v, q1, q2, k) for v in (both, first, second, cross))
+        both, first, second, cross = (once(v, q1, q2, k) for v in (both, first, second, cross))
         tangent = both * dk + 0.5 * safe_divide(first - k * both, q1) * d1 + 0.5 * safe_divide(second - k * both, q2) * d2
         rates.append(tangent + cross * dc)
     return out, (*rates, *(jnp.zeros_like(v) for v in out[2:]))
