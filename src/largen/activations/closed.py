@@ -93,8 +93,8 @@ def more(pair: Pair) -> Any:
 
 @dataclass(frozen=True)
 class _Resolvent:
-    """det(1 + rate K) = m^2 D, m = `m1` `m2` with m_i^2 = 1 + rate q_i, and `b` = rate k/m, `gap` = rate^2 (q1 q2 - k^2)/m^2:
-    numbers of order one at every size. m is a unit: it carries no derivative."""
+    """det(1 + rate K) = m^2 D, m = `m1` `m2` with m_i^2 about 1 + rate q_i, and `b` = rate k/m, `gap` = rate^2 (q1 q2 - k^2)/m^2:
+    numbers of order one at every size. m is a unit, a power of two: it rounds nothing and carries no derivative."""
 
     b: Any
     gap: Any
@@ -104,7 +104,7 @@ class _Resolvent:
 
 
 def _resolvent(pair: Pair, rate: float) -> _Resolvent:
-    m1, m2 = (jax.lax.stop_gradient(jnp.sqrt(1 + rate * q)) for q in (pair.q1, pair.q2))
+    m1, m2 = (jnp.ldexp(jnp.ones_like(q), jnp.frexp(jax.lax.stop_gradient(1 + rate * q))[1] // 2) for q in (pair.q1, pair.q2))
     a1, a2, b = rate * pair.q1 / m1 / m1, rate * pair.q2 / m2 / m2, rate * pair.k / m1 / m2
     rest = gap(a1, a2, b, pair.near, pair.far)
     return _Resolvent(b, rest, (1 / m1 / m2) ** 2 + a1 / m2 / m2 + a2 / m1 / m1 + rest, m1, m2)
@@ -202,7 +202,9 @@ def _gabor_slope(pair: Pair) -> Any:
     """d/dk, with dq1' = -4k (1 + 2 q2)/D^2 dk and likewise q2', dk' = (D + 8 k^2)/D^2 dk, dD = -8k dk."""
     at, tilted, size = _gabor_parts(pair)
     inverse1, inverse2 = 1 / at.m1 / at.m1, 1 / at.m2 / at.m2
-    odd = 2 * at.b / at.D / at.m1 / at.m2 * (1 + 0.5 * (inverse1 + inverse2) / at.D)
+    odd = (
+        2 * at.b / at.D / at.m1 / at.m2 * (1 + (inverse1 * inverse2 + pair.q1 * inverse1 * inverse2 + pair.q2 * inverse2 * inverse1) / at.D)
+    )
     even = (1 + 2 * at.b * at.b / at.D) / at.D * (inverse1 * inverse2)
     return size * jnp.exp(-(tilted.q1 + tilted.q2) / 2) * (jnp.sinh(tilted.k) * odd + jnp.cosh(tilted.k) * even)
 
