@@ -10,30 +10,57 @@ its first derivative there is the symmetric subgradient (the divergent term is o
 kinked kernels are refused.
 """
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.closed import Analytic, Homogeneous, Step
-from largen.errors import UnsupportedError
+from largen.activations.closed import Analytic, Homogeneous, Step, itself
+from largen.activations.cusp import cosine_tangent, inverse_sine, once
 from largen.gaussian import hermite, piecewise
 from largen.gaussian.pair import Pair, safe_divide
+from largen.types import float64, is_traced
+
+T = TypeVar("T")
+_ORDINARY: ContextVar[bool] = ContextVar("ordinary", default=False)
+SAMPLE = 64  # pairs of which errors are estimated
+STEEPEST = 40  # powers of z that expectations are prepared for
+UNRESOLVED = {"float32": 3e-6, "float64": 1e-12}  # relative; what a rule may leave where another one could do better
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Dual:
     """`phi`: the second moments of (phi(z1), phi(z2)); `kdot`: E[phi'(z1) phi'(z2)]; `error`: estimated error of the
-    expectations relative to the largest variance (0 for closed forms)."""
+    two expectations, relative to the root of the product of those of either point with itself (0 for closed forms)."""
 
     phi: Pair
     kdot: Any
     error: Any
+
+
+def by_size(run: Callable[[bool], T], error: Callable[[T], Any], *values: Any) -> T:
+    """`run(True)`, a program that traces dual maps within `ordinary_sizes`, compiled sooner; `run(False)`, for all sizes, where it says by
+    an infinite error that sizes are not ordinary, and under tracing of any of the values, where nobody can look."""
+    out = run(not is_traced(*values))
+    return run(False) if not is_traced(out) and np.isinf(np.asarray(error(out))).any() else out
+
+
+@contextmanager
+def ordinary_sizes(yes: bool) -> Iterator[None]:
+    """Where dual maps are traced without the rules for large variances, if `yes`: where these are needed the error is infinite."""
+    token = _ORDINARY.set(yes)
+    try:
+        yield
+    finally:
+        _ORDINARY.reset(token)
 
 
 def dual(phi: Activation, pair: Pair) -> Dual:
@@ -52,12 +79,12 @@ def moment(phi: Activation, q: Any, order: int = 0) -> Any:
     if order == 0 and isinstance(phi.closed, Homogeneous):
         return (phi.closed.a_plus**2 + phi.closed.a_minus**2) / 2 * q
     if order == 0 and isinstance(phi.closed, Analytic):
-        return phi.closed.expectation(q, q, q)
+        return phi.closed.expectation(itself(q))
     if order == 1 and isinstance(phi.closed, Analytic):
-        return jax.jvp(lambda k: phi.closed.expectation(q, q, k), (q,), (jnp.ones_like(q),))[1]  # type: ignore[union-attr]
+        return phi.closed.slope(itself(q))
     if phi.kinks:
         f = phi.derivative(order)
-        return piecewise.mean(lambda z: f(z) ** 2, q, phi.kinks)
+        return piecewise.graded_mean(lambda z: f(z) ** 2, q, phi.kinks, _reach(phi))
     return _smooth_mean(phi, order, order, q)
 
 
@@ -113,31 +140,8 @@ def _homogeneous_jvp(form: Homogeneous, primals: Any, tangents: Any) -> Any:
     d1, d2, dk, _, _ = tangents
     value, kdot = _homogeneous_moments(form, q1, q2, k, near, far)
     dvalue = safe_divide(value - k * kdot, 2 * q1) * d1 + safe_divide(value - k * kdot, 2 * q2) * d2 + kdot * dk
-    density = _once(_inverse_sine(near, far) / (2 * np.pi), q1, q2, k)  # of both points at the kink, times r1 r2
-    return (value, kdot), (dvalue, (form.a_plus - form.a_minus) ** 2 * density * _cosine_tangent(q1, q2, k, d1, d2, dk))
-
-
-def _cosine_tangent(q1: Any, q2: Any, k: Any, d1: Any, d2: Any, dk: Any) -> Any:
-    r = jnp.sqrt(q1) * jnp.sqrt(q2)
-    return safe_divide(dk, r) - safe_divide(k, r) * (safe_divide(d1, 2 * q1) + safe_divide(d2, 2 * q2))
-
-
-def _inverse_sine(near: Any, far: Any) -> Any:
-    """1/sqrt(1 - c^2); 0 where the points coincide or oppose to within rounding: the symmetric subgradient."""
-    sine2 = near * far
-    return jnp.where(sine2 > 64 * jnp.finfo(sine2.dtype).eps ** 2, safe_divide(1.0, jnp.sqrt(sine2)), 0)
-
-
-@jax.custom_jvp
-def _once(x: Any, q1: Any, q2: Any, k: Any) -> Any:
-    """x, a function of the moments, whose derivative is refused."""
-    return x
-
-
-@_once.defjvp
-def _once_jvp(primals: Any, tangents: Any) -> Any:
-    reason = "the kernel of a kinked activation has a cusp where points coincide, its second derivative does not exist there"
-    raise UnsupportedError("a kinked activation", "", "the second derivative of a kernel", reason + "; use a smooth one, such as gelu")
+    density = once(inverse_sine(near, far) / (2 * np.pi), q1, q2, k)  # of both points at the kink, times r1 r2
+    return (value, kdot), (dvalue, (form.a_plus - form.a_minus) ** 2 * density * cosine_tangent(q1, q2, k, d1, d2, dk))
 
 
 # ---------------------------------------------------------------- the sign
@@ -162,59 +166,55 @@ def _step_moment(q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Any:
 def _step_jvp(primals: Any, tangents: Any) -> Any:
     q1, q2, k, near, far = primals
     d1, d2, dk, _, _ = tangents
-    slope = _once(2 / np.pi * _inverse_sine(near, far), q1, q2, k)
-    return _step_moment(*primals), slope * _cosine_tangent(q1, q2, k, d1, d2, dk)
+    slope = once(2 / np.pi * inverse_sine(near, far), q1, q2, k)
+    return _step_moment(*primals), slope * cosine_tangent(q1, q2, k, d1, d2, dk)
 
 
 # ---------------------------------------------------------------- analytic closed forms
 
 
 def _analytic(form: Analytic, pair: Pair) -> Dual:
-    def with_slope(q1: Any, q2: Any, k: Any) -> tuple[Any, Any]:
-        return jax.jvp(lambda v: form.expectation(q1, q2, v), (k,), (jnp.ones_like(k),))
-
-    k, kdot = with_slope(pair.q1, pair.q2, pair.k)
-    m1, m2 = form.expectation(pair.q1, pair.q1, pair.q1), form.expectation(pair.q2, pair.q2, pair.q2)
-    fixed, value, s1, s2 = jax.lax.stop_gradient((pair, k, m1, m2))
-    near, far = _analytic_versines(form, fixed, value, s1, s2)
+    k, kdot = form.expectation(pair), form.slope(pair)
+    m1, m2 = form.expectation(itself(pair.q1)), form.expectation(itself(pair.q2))
+    near, far = jax.lax.stop_gradient(_analytic_versines(form, jax.lax.stop_gradient(pair), k, m1, m2))
     return Dual(Pair(m1, m2, k, near, far), kdot, jnp.zeros((), pair.k.dtype))
 
 
 def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> tuple[Any, Any]:
-    """near', far' of an analytic activation. Close to c = +-1 (for a parity), by integrating the slope:
-    k'(1) - k'(c) = r1 r2 int_c^1 kdot, plus what different norms leave at c = 1."""
+    """near', far' of an analytic activation. Where 1 - c' is small (or 1 + c', for a parity), by integrating the slope:
+    k'(1) - k'(c) = r1 r2 int_c^1 kdot, 1 - c growing as a square, plus what different norms leave at c = 1."""
     size = jnp.sqrt(m1) * jnp.sqrt(m2)
     cosine = jnp.clip(safe_divide(k, size), -1, 1)
     q1, q2 = pair.q1, pair.q2
-    r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
-    small = jnp.minimum(pair.near, pair.far)
-    x, w = np.polynomial.legendre.leggauss(4)
-    lost = jnp.zeros_like(small)
+    r = jnp.sqrt(q1) * jnp.sqrt(q2)
+    opposite = (pair.near > pair.far) & (form.parity != "none")
+    versine = jnp.where(opposite, pair.far, pair.near)
+    x, w = np.polynomial.legendre.leggauss(8)
+    lost = jnp.zeros_like(versine)
     for node, weight in zip((x + 1) / 2, w / 2, strict=True):
-        at = r1 * r2 * (1 - small * float(node))
-        lost = lost + float(weight) * jax.jvp(lambda v: form.expectation(q1, q2, v), (at,), (jnp.ones_like(at),))[1]
-    rest = _parallel(form, q1, q2, size)
-    close = safe_divide(r1 * r2 * small * lost, size) + rest
-    positive = pair.near <= pair.far
-    use = (small < (3e-2 if small.dtype == jnp.float32 else 1e-3)) & (size > 0)  # where 1 - c' would lose digits
-    near = jnp.where(use & positive, close, 1 - cosine)
-    far = jnp.where(use & positive, 2 - close, 1 + cosine)
+        v = versine * float(node) ** 2
+        lost = lost + float(2 * node * weight) * form.slope(Pair(q1, q2, r * (1 - v), v, 2 - v))
+    close = safe_divide(r * versine * lost, size) + _parallel(form, q1, q2, size)
+    turned = -1 if form.parity == "odd" else 1  # k'(-c) = -+ k'(c)
+    use = (1 - jnp.where(opposite, turned, 1) * cosine < (1e-2 if versine.dtype == jnp.float32 else 1e-5)) & (size > 0)
+    near, far = jnp.where(use, close, 1 - cosine), jnp.where(use, 2 - close, 1 + cosine)
     if form.parity == "odd":
-        near, far = jnp.where(use & ~positive, 2 - close, near), jnp.where(use & ~positive, close, far)
-    if form.parity == "even":
-        near, far = jnp.where(use & ~positive, close, near), jnp.where(use & ~positive, 2 - close, far)
+        near, far = jnp.where(use & opposite, far, near), jnp.where(use & opposite, near, far)
     return jnp.maximum(near, 0), jnp.maximum(far, 0)
 
 
 def _parallel(form: Analytic, q1: Any, q2: Any, size: Any) -> Any:
     """1 - cos of phi(r1 u), phi(r2 u): (1/2) g (x1 - x2)^2 for close x = log r, with g = d^2 log E/dx1 dx2."""
-    direct = 1 - safe_divide(form.expectation(q1, q2, jnp.sqrt(q1) * jnp.sqrt(q2)), size, 1.0)
+
+    def parallel(v1: Any, v2: Any, k: Any) -> Any:
+        return form.expectation(Pair(v1, v2, k, jnp.zeros_like(k), jnp.full_like(k, 2)))
+
+    direct = 1 - safe_divide(parallel(q1, q2, jnp.sqrt(q1) * jnp.sqrt(q2)), size, 1.0)
     relative = safe_divide(q1 - q2, q1 + q2)  # = x1 - x2 up to a cubic term
     middle = (q1 + q2) / 2
 
     def log_moment(x1: Any, x2: Any) -> Any:
-        e1, e2 = middle * jnp.exp(2 * x1), middle * jnp.exp(2 * x2)
-        return jnp.log(form.expectation(e1, e2, middle * jnp.exp(x1 + x2)))
+        return jnp.log(parallel(middle * jnp.exp(2 * x1), middle * jnp.exp(2 * x2), middle * jnp.exp(x1 + x2)))
 
     zero, one = jnp.zeros_like(middle), jnp.ones_like(middle)
     inner = lambda x2: jax.jvp(lambda x1: log_moment(x1, x2), (zero,), (one,))[1]  # noqa: E731
@@ -226,13 +226,25 @@ def _parallel(form: Analytic, q1: Any, q2: Any, size: Any) -> Any:
 
 
 def _by_quadrature(phi: Activation, pair: Pair) -> Dual:
-    m1, m2 = _parted(moment(phi, _joined(pair.q1, pair.q2)), pair.q1, pair.q2)
-    moments = (pair.q1, pair.q2, pair.k, pair.near, pair.far)
-    if phi.kinks:
-        k, kdot, near, far, error = _kinked(phi, *moments)
-    else:
-        k, kdot, near, far, error = _smooth(phi, *moments)
+    rule = _kinked if phi.kinks else _smooth
+    m1, m2, k, kdot, near, far, error = rule(phi, pair.q1, pair.q2, pair.k, pair.near, pair.far)
     return Dual(Pair(m1, m2, k, jnp.clip(near, 0, 2), jnp.clip(far, 0, 2)), kdot, error)
+
+
+@cache
+@float64
+def growth(phi: Activation) -> float:
+    """The power of z that phi grows like, STEEPEST at most."""
+    z = 2.0 ** np.arange(4, 12)
+    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+        sizes = np.abs(np.asarray(phi.fn(jnp.asarray(np.stack([z, -z])))))
+        degrees = np.log2(sizes[:, 1:] / sizes[:, :-1])
+    return float(np.where(np.isnan(degrees), 0, degrees).clip(0, STEEPEST).max())
+
+
+def _reach(phi: Activation) -> float:
+    """Where expectations are cut, in standard deviations: as far out as phi grows."""
+    return piecewise.reach(growth(phi))
 
 
 def _joined(q1: Any, q2: Any) -> Any:
@@ -250,7 +262,14 @@ def _parted(values: Any, q1: Any, q2: Any) -> tuple[Any, Any]:
 def _smooth_mean(phi: Activation, a: int, b: int, q: Any) -> Any:
     """E[phi^(a) phi^(b)](q)."""
     f, g = phi.derivative(a), phi.derivative(b)
-    return hermite.mean(lambda z: f(z) * g(z), q)
+
+    def product(z: Any) -> Any:
+        return f(z) * g(z)
+
+    plain, wide = hermite.mean(product, q), hermite.mean(product, q, every=2)
+    resolved = jnp.abs(plain - wide) <= UNRESOLVED[q.dtype.name] * hermite.mean(lambda z: jnp.abs(product(z)), q)
+    graded = piecewise.graded_mean(product, q, (), hermite.REACH)
+    return jnp.where(resolved | (q <= piecewise.LARGE**2), plain, graded)
 
 
 @_smooth_mean.defjvp
@@ -263,23 +282,74 @@ def _smooth_mean_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: An
     return _smooth_mean(phi, a, b, q), curvature * dq / 2
 
 
+Moments = tuple[Any, Any, Any, Any, Any, Any, Any]  # E phi^2 of either point, E[phi phi], E[phi' phi'], 1 -+ c of the former, the error
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any, Any]:
-    """E[phi phi], E[phi' phi'], 1 - c and 1 + c of the former, and the error, by Hermite series."""
-    both = phi.derivative(0), phi.derivative(1)
-    A, terms, rest, square = hermite.coefficients(both, _joined(q1, q2), hermite.tolerance(q1.dtype))
+def _smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Moments:
+    """By Hermite series, and by graded quadrature where sizes are so large that the series do not converge."""
+    both, every = (phi.fn, phi.derivative()), _joined(q1, q2)
+    A, terms, rest, square = hermite.coefficients(both, every, hermite.tolerance(q1.dtype))
+    large, rest = _diverged(every, rest)
+    if not _ORDINARY.get():
+        square = jnp.where(large, piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2 for f in both]), every, (), hermite.REACH), square)
     (A1, A2), (size1, size2) = (_parted(v, q1, q2) for v in (A, jnp.sqrt(square)))
     same = (near == 0) & (q1 == q2)
     c, near_out, far_out = hermite.series(safe_divide(A1, size1), safe_divide(A2, size2), terms, near, far, same)
-    value, kdot = size1 * size2 * c
-    return value, kdot, near_out, far_out, rest.max()
+    pairs, need = _flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1]), _either(large, q1, q2, near)
+    series = [v.reshape(-1) for v in (c[0], c[1], near_out, far_out)]
+    out, changes = _graded(phi, need, pairs, series, hermite.REACH)
+    c, slope, near_out, far_out = (v.reshape(near.shape) for v in out)
+    error = jnp.maximum(rest.max(), jnp.maximum(*changes[:2]))
+    near_out, far_out = jnp.where(same, 0, near_out), jnp.where(same, 2, far_out)
+    return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * slope, near_out, far_out, error
+
+
+def _graded(phi: Activation, need: Any, pairs: Any, otherwise: Any, reach: float) -> tuple[Any, Any]:
+    """`piecewise.graded_pairs`, unless sizes are said to be ordinary."""
+    if _ORDINARY.get():
+        return tuple(otherwise), (jnp.where(need.any(), jnp.inf, 0.0),) * 2
+    return piecewise.graded_pairs(_integrand(phi), need, pairs, phi.kinks, otherwise, reach)
+
+
+def _diverged(q: Any, rest: Any) -> tuple[Any, Any]:
+    """Which points of variance q have no Hermite series, to judge by what they leave (functions, points); and the rest of the others."""
+    large = (q > piecewise.LARGE**2) & (rest.max(0) > UNRESOLVED[q.dtype.name])
+    return large, jnp.where(large, 0, rest)
+
+
+def _either(large: Any, q1: Any, q2: Any, like: Any) -> Any:
+    """Pairs in a row of whose points one at least is large."""
+    first, second = _parted(large, q1, q2)
+    return jnp.broadcast_to(first | second, like.shape).reshape(-1)
+
+
+def _flat(like: Any, *values: Any) -> list[Any]:
+    """Each of the values for all pairs, in a row."""
+    return [jnp.broadcast_to(v, like.shape).reshape(-1) for v in values]
+
+
+def _integrand(phi: Activation) -> Any:
+    """E[phi phi], E[phi' phi'] relative to the sizes s1, s2 of phi, t1, t2 of phi', and 1 -+ the former."""
+    f, slope = phi.fn, phi.derivative()
+
+    def integrand(z1: Any, z2: Any, s1: Any, s2: Any, t1: Any, t2: Any) -> tuple[Any, ...]:
+        f1, f2 = safe_divide(f(z1), s1), safe_divide(f(z2), s2)
+        return f1 * f2, safe_divide(slope(z1), t1) * safe_divide(slope(z2), t2), 0.5 * (f1 - f2) ** 2, 0.5 * (f1 + f2) ** 2
+
+    return integrand
 
 
 @_smooth.defjvp
 def _smooth_jvp(phi: Activation, primals: Any, tangents: Any) -> Any:
     out = _smooth(phi, *primals)
     slopes = _slopes(phi, SQUARES, primals, tangents)
-    return out, (*slopes, *(jnp.zeros_like(v) for v in out[2:]))
+    return out, (*_own_slopes(phi, primals, tangents), *slopes, *(jnp.zeros_like(v) for v in out[4:]))
+
+
+def _own_slopes(phi: Activation, primals: Any, tangents: Any) -> list[Any]:
+    """What changes of the variances do to E phi^2 of either point."""
+    return [jax.jvp(partial(moment, phi), (primals[i],), (tangents[i],))[1] for i in (0, 1)]
 
 
 SQUARES = ((0, 0), (1, 1))
@@ -290,10 +360,20 @@ Orders = tuple[tuple[int, int], ...]
 def _products(phi: Activation, orders: Orders, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Any:
     """E[phi^(a)(z1) phi^(b)(z2)] for every (a, b) of orders, (orders, *shape), by Hermite series."""
     every = sorted({order for pair in orders for order in pair})
-    A, terms, _, _ = hermite.coefficients([phi.derivative(o) for o in every], _joined(q1, q2), hermite.tolerance(q1.dtype))
+    functions = [phi.derivative(o) for o in every]
+    A, terms, rest, _ = hermite.coefficients(functions, _joined(q1, q2), hermite.tolerance(q1.dtype))
+    large, _ = _diverged(_joined(q1, q2), rest)
     A1, A2 = _parted(A, q1, q2)
     first, second = (np.array([every.index(pair[side]) for pair in orders]) for side in (0, 1))
-    return hermite.products(A1[:, first], A2[:, second], terms, near, far)
+    series = hermite.products(A1[:, first], A2[:, second], terms, near, far)
+
+    def integrand(z1: Any, z2: Any) -> tuple[Any, ...]:
+        left, right = [f(z1) for f in functions], [f(z2) for f in functions]
+        return tuple(left[i] * right[j] for i, j in zip(first, second, strict=True))
+
+    flat = [v.reshape(-1) for v in series]
+    out = piecewise.graded_pairs(integrand, _either(large, q1, q2, near), _flat(near, q1, q2, near, far), (), flat, hermite.REACH)[0]
+    return jnp.stack(out).reshape(series.shape)
 
 
 @_products.defjvp
@@ -312,29 +392,22 @@ def _slopes(phi: Activation, orders: Orders, primals: Any, tangents: Any) -> lis
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _kinked(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> tuple[Any, Any, Any, Any, Any]:
-    """E[phi phi], E[phi' phi'], 1 - c and 1 + c of the former, and the error, by quadrature split at the kinks."""
-    f, slope = phi.fn, phi.derivative()
-    size1, size2 = (jnp.sqrt(moment(phi, q)) for q in (q1, q2))
-
-    def integrand(z1: Any, z2: Any, s1: Any, s2: Any) -> tuple[Any, ...]:
-        f1, f2 = safe_divide(f(z1), s1), safe_divide(f(z2), s2)
-        return f1 * f2, slope(z1) * slope(z2), 0.5 * (f1 - f2) ** 2, 0.5 * (f1 + f2) ** 2
-
-    shape = jnp.broadcast_shapes(q1.shape, q2.shape, near.shape)
-
-    def expectations(pairs: list[Any], order: int) -> tuple[Any, ...]:
-        a, b, n, f, *sizes = pairs
-        return piecewise.pair_mean(integrand, a, b, n, f, phi.kinks, sizes, order)
-
-    pairs = [jnp.broadcast_to(v, shape) for v in (q1, q2, near, far, size1, size2)]
-    c, kdot, near_out, far_out = expectations(pairs, piecewise.FINE)
-    # the error, by a coarser rule on a sample of the pairs
-    few = slice(None, None, max(1, near.size // 64))
-    coarse_c, coarse_kdot = expectations([v.reshape(-1)[few] for v in pairs], piecewise.COARSE)[:2]
-    scale = jnp.maximum(jnp.abs(kdot).max(), jnp.finfo(kdot.dtype).tiny)
-    error = jnp.maximum(jnp.abs(coarse_c - c.reshape(-1)[few]).max(), jnp.abs(coarse_kdot - kdot.reshape(-1)[few]).max() / scale)
-    return size1 * size2 * c, kdot, near_out, far_out, error
+def _kinked(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Moments:
+    """By quadrature split at the kinks, and graded where sizes are large."""
+    every, integrand, reach, f, slope = _joined(q1, q2), _integrand(phi), _reach(phi), phi.fn, phi.derivative()
+    square = piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2, slope(z) ** 2]), every, phi.kinks, reach)
+    size1, size2 = _parted(jnp.sqrt(square), q1, q2)
+    pairs = _flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1])
+    plain = piecewise.plain_pairs(integrand, pairs, phi.kinks, reach)
+    # the error of these, by a coarser rule of shorter reach on a sample of the pairs
+    large = jnp.maximum(pairs[0], pairs[1]) > piecewise.LARGE**2
+    some = slice(None, None, max(1, near.size // SAMPLE))
+    coarse = piecewise.plain_pairs(integrand, [v[some] for v in pairs], phi.kinks, reach - piecewise.SHORT, piecewise.COARSE)
+    off = [jnp.where(large[some], 0, jnp.abs(plain[i][some] - coarse[i])).max() for i in (0, 1)]
+    fine, changes = _graded(phi, large, pairs, plain, reach)
+    error = jnp.maximum(jnp.maximum(*off), jnp.maximum(*changes[:2]))
+    c, kdot, near_out, far_out = (v.reshape(near.shape) for v in fine)
+    return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * kdot, near_out, far_out, error
 
 
 @_kinked.defjvp
@@ -347,7 +420,7 @@ def _kinked_jvp(phi: Activation, primals: Any, tangents: Any) -> Any:
     out = _kinked(phi, *primals)
     r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
     c, width = jnp.where(near <= far, 1 - near, far - 1), jnp.sqrt(near * far)
-    dc = _cosine_tangent(q1, q2, k, d1, d2, dk)
+    dc = cosine_tangent(q1, q2, k, d1, d2, dk)
     rates = []
     for order in (0, 1):
         f, slope = phi.derivative(order), phi.derivative(order + 1)
@@ -368,9 +441,9 @@ def _kinked_jvp(phi: Activation, primals: Any, tangents: Any) -> Any:
             for y, Jy in jumps:
                 u, v, s = x / r1, y / r2, jnp.minimum(near, far)
                 square = jnp.where(near <= far, (u - v) ** 2 + 2 * u * v * s, (u + v) ** 2 - 2 * u * v * s)
-                density = jnp.exp(-0.5 * safe_divide(square, width**2, jnp.inf)) * _inverse_sine(near, far) / (2 * np.pi)
+                density = jnp.exp(-0.5 * safe_divide(square, width**2, jnp.inf)) * inverse_sine(near, far) / (2 * np.pi)
                 cross = cross + J * Jy * density
-        both, first, second, cross = (_once(v, q1, q2, k) for v in (both, first, second, cross))
+        both, first, second, cross = (once(v, q1, q2, k) for v in (both, first, second, cross))
         tangent = both * dk + 0.5 * safe_divide(first - k * both, q1) * d1 + 0.5 * safe_divide(second - k * both, q2) * d2
         rates.append(tangent + cross * dc)
-    return out, (*rates, *(jnp.zeros_like(v) for v in out[2:]))
+    return out, (*_own_slopes(phi, primals, tangents), *rates, *(jnp.zeros_like(v) for v in out[4:]))

@@ -109,7 +109,7 @@ def statistics(phi: Activation) -> Statistics:
         fine, coarse = (np.where(np.isfinite(v), v, 0.0) ** 2 for v in (value, rough))
         error, place = line.disagreement(fine, coarse, grid, K)
         if error > ACCURACY:
-            got = f"{phi!r}, whose expectations by two rules differ by {error:.1e}, most of all near z = {_kink(phi, place, grid):.4g}"
+            got = f"{phi!r}, whose expectations by two rules differ by {error:.1e}, most of all near z = {kink(phi, place, grid):.4g}"
             raise InputError("activation", got, need, "Declare it: lg.activation(fn, kinks=(...)).")
     if not np.isfinite(slope[bounded]).all():
         raise InputError(
@@ -145,7 +145,7 @@ def _largest(grid: line.Grid, value: np.ndarray, slope: np.ndarray) -> float:
     return float(K[good].max()) if good.any() else line.K_MIN
 
 
-def _kink(phi: Activation, place: float, grid: line.Grid) -> float:
+def kink(phi: Activation, place: float, grid: line.Grid) -> float:
     """The undeclared kink in the panel around `place`: where the second difference of phi is largest."""
     i = int(np.searchsorted(grid.edges, place))
     left, right = grid.edges[i - 1], grid.edges[i]

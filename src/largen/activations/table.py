@@ -33,15 +33,15 @@ def _gelu_tanh(z: jax.Array) -> jax.Array:
     return 0.5 * z * (1 + jnp.tanh(math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)))
 
 
-_fixed("linear", lambda z: z, form=Analytic(lambda q1, q2, k: k + 0 * (q1 + q2), "odd"))
+_fixed("linear", lambda z: z, form=closed.linear)
 _fixed("relu", lambda z: jnp.maximum(z, 0), (0.0,), Homogeneous(1.0, 0.0))
 _fixed("abs", jnp.abs, (0.0,), Homogeneous(1.0, -1.0))
 _fixed("sign", jnp.sign, (0.0,), Step())
 _fixed("tanh", jnp.tanh)
-_fixed("sin", jnp.sin, form=Analytic(closed.sin, "odd"))
-_fixed("cos", jnp.cos, form=Analytic(closed.cos, "even"))
-_fixed("erf", _erf, form=Analytic(closed.erf, "odd"))
-_fixed("gelu", _gelu, form=Analytic(closed.gelu))
+_fixed("sin", jnp.sin, form=closed.sin)
+_fixed("cos", jnp.cos, form=closed.cos)
+_fixed("erf", _erf, form=closed.erf)
+_fixed("gelu", _gelu, form=closed.gelu)
 _fixed("gelu_tanh", _gelu_tanh)
 _fixed("swish", jax.nn.silu)
 _fixed("sigmoid", jax.nn.sigmoid)
@@ -52,8 +52,8 @@ _fixed("mish", lambda z: z * jnp.tanh(jax.nn.softplus(z)))
 _fixed("arctan", jnp.arctan)
 _fixed("softsign", lambda z: z / (1 + jnp.abs(z)), (0.0,))
 _fixed("hardtanh", lambda z: jnp.clip(z, -1, 1), (-1.0, 1.0))
-_fixed("exp", jnp.exp, form=Analytic(closed.exp))
-_fixed("gabor", lambda z: jnp.exp(-z * z) * jnp.sin(z))
+_fixed("exp", jnp.exp, form=closed.exp)
+_fixed("gabor", lambda z: jnp.exp(-z * z) * jnp.sin(z), form=closed.gabor)
 
 
 def _degree(p: object, name: str, low: int, high: int = HERMITE_MAX) -> int:
@@ -110,7 +110,7 @@ def polynomial(*coefficients: float) -> Activation:
 def rectified_monomial(p: int = 1) -> Activation:
     """z^p above 0, 0 below (p >= 1)."""
     degree = _degree(p, "rectified_monomial", 1)
-    form = Homogeneous(1.0, 0.0) if degree == 1 else None
+    form = Homogeneous(1.0, 0.0) if degree == 1 else closed.rectified(degree)
     return Activation(f"rectified_monomial({degree})", lambda z: jnp.where(z > 0, z, 0) ** degree, (0.0,), form)
 
 
@@ -123,8 +123,7 @@ def hermite(k: int = 1) -> Activation:
         shifted = [0.0, *current]
         lower = [*previous, *([0.0] * (len(shifted) - len(previous)))]
         previous, current = current, [(s - math.sqrt(m) * b) / math.sqrt(m + 1) for s, b in zip(shifted, lower, strict=True)]
-    base = polynomial(*current)
-    return Activation(f"hermite({degree})", base.fn, (), base.closed)
+    return Activation(f"hermite({degree})", polynomial(*current).fn, (), closed.hermite((0.0,) * degree + (1.0,)))
 
 
 @family
@@ -134,8 +133,7 @@ def gaussian(a: float = 1.0, b: float = 1.0) -> Activation:
     if rate <= 0:
         raise InputError("gaussian(a, b)", f"b = {b!r}", "b > 0")
     name = "gaussian" if (size, rate) == (1.0, 1.0) else f"gaussian({size!r}, {rate!r})"
-    form = Analytic(lambda q1, q2, k: size**2 * closed.gaussian(rate * q1, rate * q2, rate * k), "even")
-    return Activation(name, lambda z: size * jnp.exp(-rate * z * z), (), form)
+    return Activation(name, lambda z: size * jnp.exp(-rate * z * z), (), closed.gaussian(size, rate))
 
 
 @family
@@ -157,7 +155,7 @@ def exp_normalized(gamma: float = 1.0) -> Activation:
             total = total + w * now
         return total
 
-    return Activation(f"exp_normalized({g!r})", fn)
+    return Activation(f"exp_normalized({g!r})", fn, (), closed.hermite(weights))
 
 
 @family
@@ -170,5 +168,5 @@ def rbf(gamma: float = 1.0) -> Activation:
         f"rbf({g!r})",
         lambda z: math.sqrt(2) * jnp.sin(math.sqrt(2 * g) * z + math.pi / 4),
         (),
-        Analytic(lambda q1, q2, k: jnp.exp(-g * (q1 + q2 - 2 * k))),
+        closed.rbf(g),
     )

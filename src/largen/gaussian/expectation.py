@@ -79,5 +79,5 @@ def _rules(functions: tuple[Elementwise, ...], K: Any, kinks: tuple[float, ...])
     A1, n1, rest1, square1 = hermite.coefficients((f,), point.q1, tolerance)
     A2, n2, rest2, square2 = hermite.coefficients((g,), point.q2, tolerance)
     value = hermite.products(A1, A2, jnp.maximum(n1, n2), point.near, point.far)[0]
-    bound = jnp.sqrt(rest1 * rest2 * square1.max() * square2.max())[0]
+    bound = jnp.sqrt((rest1 * square1).max() * (rest2 * square2).max())
     return Expectation(value, bound)

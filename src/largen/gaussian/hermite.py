@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from largen.gaussian.pair import safe_divide
+
 BLOCK, MOST = 64, 4096  # terms computed at a time, at most
 STEP, REACH = 0.03, 16.0  # trapezoid in u: spectral for analytic functions; resolves h_4096
 UNROLL = 8  # terms a turn of the loops
@@ -43,8 +45,9 @@ def mean(f: Callable[[Any], Any], q: Any, every: int = 1) -> Any:
 
 def coefficients(functions: Sequence[Callable[[Any], Any]], q: Any, allowed: float) -> tuple[Any, Any, Any, Any]:
     """(A, N, rest, square) of each of the functions f: A of shape (MOST, functions, *q.shape), N (functions,) how many terms were
-    needed (traced multiples of BLOCK; A is zero beyond the largest), rest (functions,), the largest E[f^2] - sum A^2 relative to
-    the largest E[f^2], and square (functions, *q.shape), E[f^2]. Stops at the allowed rest, or when a block adds less than rounding.
+    needed (traced multiples of BLOCK; A is zero beyond the largest), rest (functions, *q.shape), E[f^2] - sum A^2 relative to E[f^2],
+    and square (functions, *q.shape), E[f^2]. Stops at the allowed rest of the largest E[f^2], or when a block adds less than rounding.
+    Where the values at the ends of the rule still count, for functions that grow, the rest includes them.
     """
     u, w = nodes(q.dtype)
     z = jnp.sqrt(q.reshape(-1))[:, None] * u
@@ -83,7 +86,9 @@ def coefficients(functions: Sequence[Callable[[Any], Any]], q: Any, allowed: flo
     start = (none[0], (jnp.zeros_like(half), half), total, scale, none, empty)
     _, _, left, _, needed, A = jax.lax.while_loop(more, extend, start)
     shape = len(functions), *q.shape
-    return A.reshape(MOST, *shape), needed, jnp.maximum(left.max(1) / scale, 0), total.reshape(shape)
+    ends = (values[..., 0] ** 2 * w[0] + values[..., -1] ** 2 * w[-1]) / STEP
+    rest = safe_divide(jnp.maximum(left, ends), total)
+    return A.reshape(MOST, *shape), needed, jnp.maximum(rest, 0).reshape(shape), total.reshape(shape)
 
 
 def products(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> Any:

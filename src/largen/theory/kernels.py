@@ -21,6 +21,8 @@ of independent f_i: K = prod K_i, Theta = sum_i Theta_i prod_(j != i) K_j.
 """
 
 import operator
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from numbers import Integral
@@ -28,9 +30,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from largen import door, exits
-from largen.activations.dual import dual
+from largen.activations.dual import by_size, dual, ordinary_sizes
+from largen.activations.activation import Activation
+from largen.activations.doubt import doubt
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.levels import levels
@@ -48,7 +53,7 @@ from largen.architecture.spatial import (
     SumPool,
     outputs_of,
 )
-from largen.architecture.walk import Theory, needed, walk
+from largen.architecture.walk import Theory, everything, needed, walk
 from largen.data import warn_if_unscaled
 from largen.errors import AccuracyWarning, InputError, shown, warn
 from largen.gaussian import pair as pairs
@@ -59,14 +64,16 @@ from largen.theory.gaussian_units import check_gaussian
 from largen.theory.positions import Carrier
 from largen.types import Array, hand_back, is_traced, island
 
+SMALL = 1e-2  # |x|^2/n_0 below which, and above whose inverse, float32 is not enough to compute in
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Kernel:
     """What `lg.kernel` returns. Order n^0: exact at infinite width.
 
-    `nngp` K and `ntk` Theta, (n1, n2), or (layers, n1, n2) for layer="all". `error`: estimated error of the Gaussian
-    expectations, relative to the largest variance, at the worst layer; 0 where all are closed forms.
+    `nngp` K and `ntk` Theta, (n1, n2), or (layers, n1, n2) for layer="all". `error`: estimated error of either by the Gaussian
+    expectations of all layers, relative to sqrt(K_ii K_jj) and sqrt(Theta_ii Theta_jj) of the two points; 0 where all are closed forms.
     """
 
     nngp: Array
@@ -138,7 +145,7 @@ def _weighted(node: Any, carrier: Carrier, rates: tuple[Any, Any]) -> Carrier:
 def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     out = dual(node.activation, carrier.pair)
     after = carrier.moved(lambda pair: out.phi if pair is carrier.pair else dual(node.activation, pair).phi, out.kdot * carrier.theta)
-    return replace(after, error=jnp.maximum(carrier.error, out.error))
+    return replace(after, error=carrier.error + out.error)
 
 
 @KERNELS.rule(Identity)
@@ -222,7 +229,7 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers; `UnsupportedError`
     for nodes without a rule, for an activation or normalisation that has no affine layer before it, for an activation last, and
     for a sum in which more than one branch does not end in an affine layer. Warns (`AccuracyWarning`) if the
-    error of a quadrature is above 1e-6 (undeclared kinks).
+    error of a quadrature is above 1e-6, and of what may be the cause: undeclared kinks, growth, size.
 
     Source: PDLT eqs. 4.118, 8.63; Williams; Cho and Saul; Jacot et al.
 
@@ -246,36 +253,52 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     chosen = chosen_layer(layer, [path for path, _ in levels(whole)])
     n2, depth = len(X1 if X2 is None else X2), len(extras) if chosen == "all" else 1
     dtype = X1.dtype if X2 is None else jnp.promote_types(X1.dtype, X2.dtype)
-    work = jnp.promote_types(dtype, jnp.float32)
+    work = precision(dtype, X1, X2, whole, extras)
     paired = needed(whole, KERNELS) == positions.PAIRS
     held.require(whole, X1.shape[1:], len(X1), n2, work.itemsize, paired, depth)
     warn_if_unscaled(X1)
-    with island(X1, X2):
+    with island(np.zeros((), work)):
         arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
         whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, X1.shape[1:]), extras))
-        out = _kernel(whole, arrays[0], arrays[1], extras, chosen)
+        out = by_size(
+            lambda ordinary: _kernel(whole, arrays[0], arrays[1], extras, chosen, ordinary), lambda out: out.error, arrays, whole, extras
+        )
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
-    warn_if_inaccurate(out.error, work)
+    warn_if_inaccurate(out.error, work, activations(whole))
     return hand_back(out, X1, X2)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(4,))
-def _kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str) -> Kernel:
-    return _walk_kernel(net, X1, X2, extras, layer, True)
+def precision(dtype: Any, *values: Any) -> np.dtype:
+    """What to compute in, for results of a dtype from points (the first two values): at least float32, and float64 for points so large
+    or small that kernels depend on more digits of their norms than float32 has."""
+    points = [X for X in values[:2] if X is not None]
+    work = np.promote_types(dtype, np.float32)
+    if work == np.float64 or is_traced(*values):
+        return work
+    with np.errstate(over="ignore"):
+        squares = [np.asarray((X.reshape(len(X), -1) ** 2).mean(1)) for X in points]
+    sizes = np.concatenate([q[q > 0] for q in squares])
+    return np.dtype(np.float64) if ((sizes < SMALL) | (sizes > 1 / SMALL)).any() else work
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
+def _kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, ordinary: bool) -> Kernel:
+    return _walk_kernel(net, X1, X2, extras, layer, True, ordinary)
 
 
 @_kernel.defjvp
-def _kernel_jvp(layer: int | str, primals: Any, tangents: Any) -> Any:
+def _kernel_jvp(layer: int | str, ordinary: bool, primals: Any, tangents: Any) -> Any:
     # unrolled: reverse mode through `scan` drops the custom derivatives inside it, so that second derivatives would be wrong
-    return jax.jvp(lambda net, X1, X2, extras: _walk_kernel(net, X1, X2, extras, layer, False), primals, tangents)
+    return jax.jvp(lambda net, X1, X2, extras: _walk_kernel(net, X1, X2, extras, layer, False, ordinary), primals, tangents)
 
 
-@partial(jax.jit, static_argnums=(4, 5))
-def _walk_kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, scan: bool) -> Kernel:
+@partial(jax.jit, static_argnums=(4, 5, 6))
+def _walk_kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, scan: bool, ordinary: bool) -> Kernel:
     names = [path for path, _ in levels(net)]
     keep = [] if layer == -1 else names if layer == "all" else [names[int(layer)]]
     first = positions.start(X1, X2, needed(net, KERNELS))
-    last, kept = walk(net, KERNELS, first, extras, keep=keep, scan=scan)
+    with ordinary_sizes(ordinary):
+        last, kept = walk(net, KERNELS, first, extras, keep=keep, scan=scan)
     if layer == -1:
         return Kernel(last.pair.k, last.theta, last.error)
     kept = [positions.reduced(carrier, positions.PIXELS, lead=1) for carrier in kept]
@@ -297,9 +320,16 @@ def chosen_layer(layer: Any, names: list[str]) -> int | str:
     raise InputError("layer", shown(layer), f'None, "all", a number from 1 to {len(names)}, or one of {", ".join(names)}')
 
 
-def warn_if_inaccurate(error: Any, dtype: Any) -> None:
+def activations(net: Serial) -> set[Activation]:
+    """All activations of a network."""
+    return {node.activation for _, node in everything(net) if isinstance(node, Act)}
+
+
+def warn_if_inaccurate(error: Any, dtype: Any, phis: Iterable[Activation]) -> None:
+    """Say so, and which of the activations may be why."""
     tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
-    if not is_traced(error) and float(error) > tolerance:
-        estimate = f"Gaussian expectations have an estimated relative error of {float(error):.1e}."
-        message = f"{estimate} If the activation has kinks, declare them: lg.activation(fn, kinks=(...))."
-        warn(message, AccuracyWarning)
+    if is_traced(error) or float(error) <= tolerance:
+        return
+    causes = {doubt(phi) for phi in phis if phi.closed is None}
+    message = f"Gaussian expectations have an estimated relative error of {float(error):.1e}. {' '.join(sorted(causes))}"
+    warn(message, AccuracyWarning)

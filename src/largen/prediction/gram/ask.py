@@ -3,12 +3,14 @@
 One call goes through the same walk and the same rules as `lg.kernel`, with a carrier whose cosines are exact instead of points.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from largen.activations.dual import by_size, ordinary_sizes
 from largen.architecture.nodes import Serial
 from largen.architecture.walk import walk
 from largen.gaussian.pair import Pair
@@ -18,11 +20,12 @@ from largen.types import island
 BATCH = 192  # pairs in one call, so that all calls share one compiled program
 
 
-@jax.jit
-def _walk(net: Serial, rates: Any, q1: Any, q2: Any, near: Any, far: Any) -> tuple[Any, Any, Any]:
+@partial(jax.jit, static_argnums=6)
+def _walk(net: Serial, rates: Any, q1: Any, q2: Any, near: Any, far: Any, ordinary: bool) -> tuple[Any, Any, Any]:
     k = jnp.sqrt(q1) * jnp.sqrt(q2) * jnp.where(near <= far, 1 - near, far - 1)
     pair = Pair(q1.reshape(1, 1), q2.reshape(1, 1), k[None], near[None], far[None])
-    last, _ = walk(net, KERNELS, Carrier(pair, jnp.zeros_like(pair.k), jnp.zeros((), k.dtype)), rates)
+    with ordinary_sizes(ordinary):
+        last, _ = walk(net, KERNELS, Carrier(pair, jnp.zeros_like(pair.k), jnp.zeros((), k.dtype)), rates)
     return last.pair.k[0], last.theta[0], last.error
 
 
@@ -39,7 +42,8 @@ def moments(
         for at in range(0, count, BATCH):
             some = slice(at, at + BATCH)
             for i, one in enumerate(rates):
-                out = _walk(net, one, np.float64(q1), np.float64(q2), near[some], far[some])
+                asked = net, one, np.float64(q1), np.float64(q2), near[some], far[some]
+                out = by_size(lambda ordinary, asked=asked: _walk(*asked, ordinary), lambda out: out[2])
                 K[some], Theta[i, some], error = (np.asarray(part) for part in out)
                 worst = max(worst, float(error))
     return K[:points], Theta[:, :points], worst

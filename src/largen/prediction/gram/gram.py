@@ -31,7 +31,7 @@ from largen.prediction.gram.tiles import Once, Stretch, Values, fill, symmetric
 from largen.prediction.gram.to_store import memory, to_store
 from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
-from largen.theory.kernels import Kernel, kernel, warn_if_inaccurate
+from largen.theory.kernels import Kernel, activations, kernel, precision, warn_if_inaccurate
 from largen.types import Array, is_traced, island
 
 
@@ -107,7 +107,7 @@ def gram(
     jaxed = any(isinstance(Z, jax.Array) for Z in (points, others))
     kind = _dtype(dtype, points, others, jaxed)
     n1, n2 = len(points), len(points if others is None else others)
-    work = np.promote_types(kind, np.float32)
+    work = precision(kind, points, others, whole, extras)
     spatial = points.ndim > 2
     results = 2.0 * n1 * n2 * kind.itemsize if store is None else memory(n1, n2, kind.itemsize, spatial)
     held = plan(whole, extras, points.shape[1:], n1, n2, work.name).held
@@ -117,13 +117,13 @@ def gram(
     build = partial(_engine, whole, extras, rates, *given, work.name)
     if store is not None:
         out = to_store(store, identity(whole, extras, *given, kind), build, (n1, n2), spatial, progress, cluster)
-        warn_if_inaccurate(out.error, work)
+        warn_if_inaccurate(out.error, work, activations(whole))
         return out
     if cluster is not None:
         raise InputError("cluster", "a cluster without a store", "store=, a path that all workers see")
     engine, size = build()
     K, Theta = fill(n1, n2, size, others is None, kind, engine.tile, progress)
-    warn_if_inaccurate(engine.error, work)
+    warn_if_inaccurate(engine.error, work, activations(whole))
     out = Kernel(K, Theta, np.asarray(engine.error, kind))
     if not jaxed:
         return out

@@ -163,7 +163,7 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
     if not any(layers[l].skip for l in picked):
         named.pop("M", None)
         missing["M"] = "zero without a skip connection into the layer"
-    warn_if_inaccurate(error, x.dtype)
+    warn_if_inaccurate(error, x.dtype, [layer.activation for layer in layers if layer.activation])
     with island(x):
 
         def handed(name: str, value: np.ndarray) -> Any:

@@ -75,7 +75,7 @@ def _metric(bare: tuple[Layer, ...], back: tuple[int, ...], moving: tuple[int, .
         last = Level(line.K[-1:, None], line.V[-1:, None, None, None], line.K1[-1:, None], None, line.error[-1])
     else:
         *_, last = recur(layers, K, x.shape[1])
-    warn_if_inaccurate(last.error, x.dtype)
+    warn_if_inaccurate(last.error, x.dtype, [layer.activation for layer in layers if layer.activation])
     return tuple(map(jnp.asarray, _outputs(last, back)))  # type: ignore[return-value]
 
 

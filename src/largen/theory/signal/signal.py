@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits
-from largen.activations.dual import moment
+from largen.activations.dual import by_size, moment, ordinary_sizes
 from largen.architecture.branches import Identity, LayerNorm, Sum, settled
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
@@ -23,7 +23,7 @@ from largen.data import warn_if_unscaled
 from largen.scaling.rates import resolve
 from largen.theory import held, positions
 from largen.theory.gaussian_units import check_gaussian
-from largen.theory.kernels import KERNELS
+from largen.theory.kernels import KERNELS, activations, precision, warn_if_inaccurate
 from largen.theory.positions import Carrier
 from largen.types import Array, hand_back, island
 
@@ -72,8 +72,8 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
     check_gaussian(whole)
     held.require(whole, x.shape[1:], len(x), len(x), x.dtype.itemsize, False, 5 * len(extras))
     warn_if_unscaled(x)
-    with island(x):
-        work = jnp.promote_types(x.dtype, jnp.float32)
+    work = precision(x.dtype, x, None, whole, extras)
+    with island(np.zeros((), work)):
         whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, x.shape[1:]), extras))
         found = at_levels(whole, jnp.asarray(x, work), None, extras)
         pair = found.pair
@@ -84,13 +84,19 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
         c = jnp.where(pair.near <= pair.far, 1 - pair.near, pair.far - 1)
         out = Signal(pair.k, found.theta, jnp.sqrt(sizes), c, par, perp, gradient, found.error[-1])
         out = jax.tree_util.tree_map(lambda a: a.astype(x.dtype), out)
+    warn_if_inaccurate(out.error, work, activations(whole))
     return hand_back(out, x)
 
 
-@partial(jax.jit, static_argnames=("scan",))
 def at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool = True) -> Carrier:
     """The kernel's carrier at every level, stacked first."""
-    _, kept = walk(net, KERNELS, positions.start(X1, X2, None), extras, keep=[path for path, _ in levels(net)], scan=scan)
+    return by_size(lambda ordinary: _at_levels(net, X1, X2, extras, scan, ordinary), lambda found: found.error, net, X1, X2, extras)
+
+
+@partial(jax.jit, static_argnums=(4, 5))
+def _at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool, ordinary: bool) -> Carrier:
+    with ordinary_sizes(ordinary):
+        _, kept = walk(net, KERNELS, positions.start(X1, X2, None), extras, keep=[path for path, _ in levels(net)], scan=scan)
     return jax.tree_util.tree_map(lambda *a: jnp.concatenate(a), *kept)
 
 
