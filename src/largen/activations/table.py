@@ -8,7 +8,7 @@ from jax.scipy.special import erf as _erf
 
 from largen.activations import closed
 from largen.activations.activation import Activation, Elementwise, activation, family
-from largen.activations.closed import Analytic, ClosedForm, Homogeneous, Step
+from largen.activations.closed import ClosedForm, Homogeneous, Step
 from largen.errors import InputError, shown
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772

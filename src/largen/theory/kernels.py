@@ -21,7 +21,6 @@ of independent f_i: K = prod K_i, Theta = sum_i Theta_i prod_(j != i) K_j.
 """
 
 import operator
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -33,9 +32,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits
-from largen.activations.dual import by_size, dual, ordinary_sizes
 from largen.activations.activation import Activation
 from largen.activations.doubt import doubt
+from largen.activations.dual import by_size, dual, ordinary_sizes
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.levels import levels
