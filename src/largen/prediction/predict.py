@@ -9,6 +9,7 @@ import numpy as np
 
 from largen import door
 from largen.architecture.nodes import Serial, network
+from largen.border import bordered
 from largen.errors import InputError
 from largen.prediction import flow, memory
 from largen.prediction.spectrum import Condition, condition, factor, flatten, namespace, ridges
@@ -41,6 +42,7 @@ class Prediction:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
+@bordered("X", "params")
 def predict(
     net: Any,
     X: Any,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
+from largen.border import bordered
 from largen.errors import InputError, SingularKernelError
 from largen.types import Array, is_traced, island
 
@@ -174,6 +175,7 @@ def _advice(f: Factorization, dtype: np.dtype) -> str:
     return ", ".join(ways) + (", or float64 arrays." if dtype != np.float64 else ".")
 
 
+@bordered("theta")
 def max_learning_rate(theta: Any) -> float:
     """The largest step eta of full-batch gradient descent that does not diverge: 2 / lambda_max(theta) (PDLT 10.33).
 
