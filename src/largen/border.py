@@ -2,12 +2,11 @@
 
 Outside of the island JAX has no float64, and what a derivative does after a function has returned (its backward pass) is done outside.
 So a function that enters the island with traced arguments is handed to JAX as one operation, whose value, tangents, cotangents and
-batches are each computed by a call of the function inside the island. What crosses the border is of the outer world's dtype, float32;
-inside all is float64, and numbers that are known are exact.
+batches are each computed by a call of the function inside the island. What crosses the border is of the outer world's dtype, float32.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
 from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
@@ -26,20 +25,27 @@ T = TypeVar("T")
 Function = Callable[..., Sequence[Any]]
 
 
-def bordered(*deciding: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """Decorator of a function that works in the island where one of the `deciding` arguments is float64: its derivatives are computed
-    there too, in both modes and to any order that it has, and it may be vmapped and jitted, whatever the flag."""
+    there too, in both modes and to any order that it has, and it may be vmapped and jitted, whatever the flag.
+
+    `points` (default: all that decide) are inputs of one network. JAX rounds those that it traces to float32, so the others are rounded
+    too, or equal points would not be equal any more, and a derivative at the cusp between them would be that of one side.
+    """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
-        places = [(name, names.index(name)) for name in deciding]
 
         def call(args: Any, kwargs: Any) -> Any:
-            if jnp.result_type(float) == np.float64 or not is_traced(args, kwargs):
+            if jnp.result_type(float) == np.float64 or not is_traced(args, kwargs) or len(args) > len(names):
                 return function(*args, **kwargs)
-            if not any(_is_float64(args[at] if at < len(args) else kwargs.get(name)) for name, at in places):
+            given = dict(zip(names, args, strict=False)) | kwargs
+            if not any(_is_float64(given.get(name)) for name in deciding):
                 return function(*args, **kwargs)
-            return _Crossing(function, args, kwargs).result()
+            same = [name for name in points or deciding if given.get(name) is not None]
+            if is_traced([given[name] for name in same]):
+                given |= {name: np.asarray(given[name], np.float32).astype(np.float64) for name in same if _is_float64(given[name])}
+            return _Crossing(function, given).result()
 
         def bordered_function(*args: Any, **kwargs: Any) -> Any:
             return call(args, kwargs)
@@ -65,9 +71,9 @@ class _Crossing:
     """One call with traced arguments. `run` is the pure function of their values, to arrays of the outer world's dtype; the rest of the
     result is kept from the first run. Every run sees its values traced, so that all take the same way through the function."""
 
-    def __init__(self, function: Callable[..., Any], args: Any, kwargs: Any):
+    def __init__(self, function: Callable[..., Any], arguments: dict[str, Any]):
         self.function = function
-        self.given, self.tree = jax.tree_util.tree_flatten((args, kwargs))
+        self.given, self.tree = jax.tree_util.tree_flatten(arguments)
         self.traced = [i for i, leaf in enumerate(self.given) if isinstance(leaf, Tracer)]
         self.kept: Any = None  # after the first run: the result's leaves, its structure, and which of them are arrays of `run`
 
@@ -79,8 +85,8 @@ class _Crossing:
     def run(self, *values: Any) -> list[Any]:
         if not is_traced(values):
             return jax.vjp(self.run, *values)[0]
-        args, kwargs = jax.tree_util.tree_unflatten(self.tree, _put(self.given, self.traced, values))
-        leaves, tree = jax.tree_util.tree_flatten(_opened(self.function(*args, **kwargs)))
+        arguments = jax.tree_util.tree_unflatten(self.tree, _put(self.given, self.traced, values))
+        leaves, tree = jax.tree_util.tree_flatten(_opened(self.function(**arguments)))
         if self.kept is None:
             places = [i for i, leaf in enumerate(leaves) if isinstance(leaf, Tracer)]
             self.kept = [None if i in places else leaf for i, leaf in enumerate(leaves)], tree, places
@@ -130,8 +136,14 @@ _island.multiple_results = True
 
 
 def _run(*args: Any, function: Function, pull: Any, linear: int) -> list[Any]:
+    known = [_outer(a) for a in args]
     with island():
-        return list(function(*args))
+        return list(function(*known))
+
+
+def _outer(value: Any) -> Any:
+    """Numbers of NumPy and Python in the dtype that JAX says they have here."""
+    return value if isinstance(value, (jax.Array, Tracer)) else jnp.asarray(value)
 
 
 def _shapes(*args: Any, function: Function, pull: Any, linear: int) -> list[Any]:
@@ -143,8 +155,7 @@ def _shapes(*args: Any, function: Function, pull: Any, linear: int) -> list[Any]
 def _tangents(primals: Any, tangents: Any, *, function: Function, pull: Any, linear: int) -> Any:
     n, live = len(primals), [i for i, t in enumerate(tangents) if not isinstance(t, ad.Zero)]
     outer = [tangents[i].dtype for i in live]
-    with island():  # a number known to Python or NumPy keeps its digits
-        primals = [p if isinstance(p, (jax.Array, Tracer)) else jnp.asarray(p) for p in primals]
+    primals = [_outer(p) for p in primals]
 
     def push(*args: Any) -> Sequence[Any]:
         point, ways = args[:n], dict(zip(live, args[n:], strict=True))

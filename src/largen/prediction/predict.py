@@ -42,7 +42,7 @@ class Prediction:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-@bordered("X", "params")
+@bordered("X", "params", points=("X", "X_test"))
 def predict(
     net: Any,
     X: Any,
