@@ -135,6 +135,25 @@ _island = Primitive("float64_island")
 _island.multiple_results = True
 
 
+def linear(function: Callable[[Any, Any], Any], pull: Callable[[Any, Any], Any], known: Any, way: Any) -> Any:
+    """function(known, way), linear in the array `way`, its transpose in that pull(known, cotangent), to be summed over leading axes that
+    `way` has not; `known` is a pytree of arrays.
+
+    For the tangents of a `jax.custom_jvp` function whose own derivatives are custom: where JAX keeps a linear operation for a backward
+    pass it looks through `jax.custom_jvp`, and forgets the rule by which the operation depends on what is known.
+    """
+    leaves, tree = jax.tree_util.tree_flatten(known)
+
+    def push(*values: Any) -> list[Any]:
+        return [function(jax.tree_util.tree_unflatten(tree, values[:-1]), values[-1])]
+
+    def back(point: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
+        out = pull(jax.tree_util.tree_unflatten(tree, list(point)), cotangents[0])
+        return [out.sum(tuple(range(out.ndim - way.ndim)))]
+
+    return _island.bind(*leaves, way, function=push, pull=back, linear=1)[0]
+
+
 def _run(*args: Any, function: Function, pull: Any, linear: int) -> list[Any]:
     known = [_outer(a) for a in args]
     with island():

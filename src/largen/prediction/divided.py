@@ -13,72 +13,84 @@ eigenvalues in a denominator where that would cancel: x w(x) = 1 - p(x) gives, f
 and for c t < 1/2 the power series of w is summed. At infinite time p = 0, and w is the inverse.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
+from largen.border import linear
 from largen.errors import InputError
 
 TERMS = 18  # of power series in numbers up to 1, the k-th at most 1/k!
 
 
+How = tuple[Any, Any, Any]  # (time, eta, steps): time and steps with two axes of length 1 at the end; eta and steps None for flow
+
+
 @jax.custom_jvp
-def rotated(A: Any, U: Any, x: Any, how: tuple[Any, Any, Any]) -> Any:
-    """U^T w(A) U, (n, n) or (T, n, n), for the eigenvectors U and eigenvalues x of A, which count as fixed. `how`: (time, eta, steps),
-    time and steps with two axes of length 1 at the end; eta and steps None for flow. Derivatives in A up to the second."""
-    return _diagonal(_one(x, _axes(how, 1)))
+def rotated(A: Any, U: Any, x: Any, how: How) -> Any:
+    """U^T w(A) U, (n, n) or (T, n, n), for the eigenvectors U and eigenvalues x of A, which count as fixed. Derivatives in A up to the
+    second, in `how` where w has them."""
+    return _diagonal(x, how)
 
 
 @rotated.defjvp
 def _rotated_jvp(primals: Any, tangents: Any) -> Any:
     (A, U, x, how), (dA, _, _, dhow) = primals, tangents
-    moved = jax.jvp(lambda h: _diagonal(_one(x, _axes(h, 1))), (how,), (dhow,))[1]
-    return rotated(A, U, x, how), moved + _slope(A, U, x, how, dA)
+    moved = jax.jvp(lambda h: _diagonal(x, h), (how,), (dhow,))[1]
+    return rotated(A, U, x, how), moved + linear(_slope, _slope_pull, primals, dA)
 
 
 @jax.custom_jvp
-def _slope(A: Any, U: Any, x: Any, how: Any, E: Any) -> Any:
+def _slope(at: Any, E: Any) -> Any:
     """The derivative of `rotated` along E."""
+    _, U, x, how = at
     return _two(x[:, None], x, how) * (U.T @ E @ U)
 
 
 @_slope.defjvp
 def _slope_jvp(primals: Any, tangents: Any) -> Any:
-    (A, U, x, how, E), (dA, _, _, dhow, dE) = primals, tangents
+    (at, E), ((dA, _, _, dhow), dE) = primals, tangents
+    _, U, x, how = at
     moved = jax.jvp(lambda h: _two(x[:, None], x, h) * (U.T @ E @ U), (how,), (dhow,))[1]
-    return _slope(A, U, x, how, E), _slope(A, U, x, how, dE) + moved + _bend(A, U, x, how, E, dA)
+    along = linear(_slope, _slope_pull, at, dE) + linear(lambda known, F: _bend(*known, F), _bend_pull, primals, dA)
+    return _slope(at, E), along + moved
+
+
+def _slope_pull(at: Any, C: Any) -> Any:
+    """The transpose of `_slope` in E: a derivative of a function of a matrix is self-adjoint."""
+    U = at[1]
+    return U @ _slope(at, U @ C @ U.T) @ U.T
 
 
 @jax.custom_jvp
-def _bend(A: Any, U: Any, x: Any, how: Any, E: Any, F: Any) -> Any:
+def _bend(at: Any, E: Any, F: Any) -> Any:
     """The second derivative along E and F."""
+    _, U, x, how = at
     E, F = U.T @ E @ U, U.T @ F @ U
 
     def through(j: Any) -> Any:
-        return _three(x[:, None], x[j], x, how) * (E[:, j, None] * F[j] + F[:, j, None] * E[j])
+        here, there = E[..., :, j, None] * F[..., None, j, :], F[..., :, j, None] * E[..., None, j, :]
+        return _three(x[:, None], x[j], x, how) * (here + there)
 
     return jax.lax.map(through, jnp.arange(len(x))).sum(0)
 
 
-@partial(_bend.defjvp, symbolic_zeros=True)
+def _bend_pull(known: Any, C: Any) -> Any:
+    """The transpose of `_bend` in F."""
+    at, E = known
+    U = at[1]
+    return U @ _bend(at, E, U @ C @ U.T) @ U.T
+
+
+@_bend.defjvp
 def _bend_jvp(primals: Any, tangents: Any) -> Any:
-    (A, U, x, how, E, F), (dA, _, _, dhow, dE, dF) = primals, tangents
-    fixed = [isinstance(t, jax.custom_derivatives.SymbolicZero) for t in jax.tree_util.tree_leaves((dA, dhow))]
-    if not all(fixed):
-        raise InputError("net, X", "third derivatives of a trained network", "first or second ones", "Take differences of the second.")
-    given = [jnp.zeros_like(A) if isinstance(t, jax.custom_derivatives.SymbolicZero) else t for t in (dE, dF)]
-    return _bend(A, U, x, how, E, F), _bend(A, U, x, how, given[0], F) + _bend(A, U, x, how, E, given[1])
+    raise InputError("net, X", "third derivatives of trained networks", "first or second ones", "Take differences of second derivatives.")
 
 
-def _diagonal(w: Any) -> Any:
-    return w[..., None] * jnp.eye(w.shape[-1], dtype=w.dtype)
-
-
-def _axes(how: Any, many: int) -> Any:
-    """`how` for numbers of `many` axes instead of two."""
-    return jax.tree_util.tree_map(lambda v: v.reshape(v.shape[: v.ndim - 2 + many]) if v.ndim >= 2 else v, how)
+def _diagonal(x: Any, how: How) -> Any:
+    """diag(w(x))."""
+    return _one(x, how) * jnp.eye(len(x), dtype=x.dtype)
 
 
 def _series(how: Any) -> list[Any]:
