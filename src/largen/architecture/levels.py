@@ -11,7 +11,7 @@ from largen.architecture.spatial import Flatten
 from largen.architecture.walk import branch_paths, paths
 
 # What the values are at a place of a network: the inputs; independent Gaussian units of mean zero, at infinite width; or something
-# else, of which only second moments are known (activations, sums of different kinds).
+# else, of which only second moments are known (activations, sums of different kinds, units of unlike variances side by side).
 INPUTS, GAUSSIAN, MOMENTS = "inputs", "gaussian", "moments"
 
 
@@ -19,13 +19,14 @@ def kind_after(part: Node, before: str) -> str:
     """What the values are after a node, given what they are before it."""
     if isinstance(part, (Affine, Attention)):
         return GAUSSIAN
-    if isinstance(part, (Act, Product, Concat, Dropout)):
+    if isinstance(part, (Act, Dropout)):
         return MOMENTS
     if isinstance(part, Flatten):  # units of different positions have different variances
         return INPUTS if before == INPUTS else MOMENTS
-    if isinstance(part, Sum):
+    if isinstance(part, Branching):
         kinds = {kind_after(branch, before) for branch in part.branches}
-        return kinds.pop() if len(kinds) == 1 else MOMENTS
+        alike = isinstance(part, Sum) or len(part.branches) == 1 or kinds == {INPUTS}  # of Gaussian branches a sum alone is Gaussian
+        return kinds.pop() if alike and len(kinds) == 1 else MOMENTS
     if isinstance(part, Serial):
         for inner in part.nodes:
             before = kind_after(inner, before)

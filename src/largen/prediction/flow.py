@@ -15,10 +15,13 @@ Descent with step eta replaces exp(-lambda t) by (1 - eta lambda)^steps. Every m
 from dataclasses import dataclass
 from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from largen import door
 from largen.errors import InputError, shown
+from largen.prediction.divided import rotated
 from largen.prediction.spectrum import Factorization, namespace, refuse_singular
 from largen.types import Array, is_traced, island
 
@@ -75,7 +78,7 @@ def _axis(value: Any, name: str, need: str, whole: bool = False) -> Any:
 
 
 def weights(f: Factorization, plan: Schedule, outputs: int = 1) -> Array:
-    """w(lambda) per eigenvalue, (n,) or (T, n): (1 - exp(-lambda t))/lambda, (1 - (1 - eta lambda)^steps)/lambda or 1/lambda.
+    """w(lambda) per eigenvalue, (n,) or (T, n), or, of a traced kernel, on the diagonal of (n, n) or (T, n, n): (1 - exp(-lambda t))/lambda, (1 - (1 - eta lambda)^steps)/lambda or 1/lambda.
 
     Exact to rounding at any lambda, 0 included (where w = t). Raises `SingularKernelError` where infinite time is not defined
     and `InputError` for a step size above 2/lambda_max, with which descent diverges.
@@ -87,6 +90,8 @@ def weights(f: Factorization, plan: Schedule, outputs: int = 1) -> Array:
     if plan.eta is not None and not is_traced(plan.eta, f.largest) and plan.eta * f.largest > most:
         fix = "lg.max_learning_rate(theta) gives the bound (with a ridge: of theta + ridge)."
         raise InputError("eta", f"{plan.eta:g}, with which descent diverges", f"at most 2/lambda_max = {2 / f.largest:.6g}", fix)
+    if f.matrix is not None:
+        return _differentiable(f, plan)
     xp = namespace(f.values, plan.time, plan.eta)
     with island(f.values):
         values, dtype = xp.asarray(f.values), f.values.dtype
@@ -105,9 +110,28 @@ def weights(f: Factorization, plan: Schedule, outputs: int = 1) -> Array:
         return w
 
 
+def _differentiable(f: Factorization, plan: Schedule) -> Array:
+    """The weights of a traced kernel in the basis of its eigenvectors, with their derivatives in the kernel."""
+    dtype = f.values.dtype
+    time, steps = (None if v is None else jnp.asarray(v, dtype)[..., None, None] for v in (plan.time, plan.steps))
+    eta = None if plan.eta is None else jnp.asarray(plan.eta, dtype)
+    return rotated(f.matrix, _vectors(f), jax.lax.stop_gradient(f.values), (time, eta, steps))
+
+
+def _vectors(f: Factorization) -> Array:
+    """The eigenvectors: of a traced kernel fixed, as derivatives are those of the weights."""
+    return f.vectors if f.matrix is None else jax.lax.stop_gradient(f.vectors)
+
+
+def _weighed(f: Factorization, rows: Array, w: Array) -> Array:
+    """Rows (m, n) in the basis of eigenvectors, times the weights: (m, n) or (T, m, n)."""
+    return rows * w[..., None, :] if f.matrix is None else rows @ w
+
+
 def mean(f: Factorization, w: Array, theta_BA: Array, residual: Array) -> Array:
     """Theta_BA w(Theta~ + R) residual, (m, o) or (T, m, o), for residual (n, o): y for the ensemble, y - z_A(0) for one network."""
-    return (theta_BA @ f.vectors) @ (w[..., None] * (f.vectors.T @ residual))
+    along = _vectors(f).T @ residual
+    return (theta_BA @ _vectors(f)) @ (w[..., None] * along if f.matrix is None else w @ along)
 
 
 def covariance(f: Factorization, w: Array, theta_BA: Array, K_AA: Array, K_BA: Array, K_BB: Array, error: Any = 0.0) -> Array:
@@ -116,7 +140,8 @@ def covariance(f: Factorization, w: Array, theta_BA: Array, K_AA: Array, K_BA: A
     K_BB - R_t K_AB - K_BA R_t^T + R_t K_AA R_t^T with R_t = Theta_BA w(Theta~ + R), K the prior covariance of the outputs: that of
     z_B - R_t z_A, which is none the less positive semidefinite for an R_t that is not exact. `error`: relative error of K.
     """
-    R = ((theta_BA @ f.vectors) * w[..., None, :]) @ f.vectors.T
+    vectors = _vectors(f)
+    R = _weighed(f, theta_BA @ vectors, w) @ vectors.T
     cross = R @ K_BA.T
     out = K_BB - cross - cross.mT + R @ K_AA @ R.mT
     size = K_BB.diagonal() ** 0.5 + abs(R) @ K_AA.diagonal() ** 0.5

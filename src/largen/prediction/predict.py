@@ -9,6 +9,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
+from largen.border import bordered
 from largen.errors import InputError
 from largen.prediction import flow, memory
 from largen.prediction.spectrum import Condition, condition, factor, flatten, namespace, ridges
@@ -79,6 +80,7 @@ class Prediction:
 
 
 @exits.finite("time")
+@bordered("X", "params", points=("X", "X_test"))
 def predict(
     net: Any,
     X: Any,

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits, memory
+from largen.border import bordered
 from largen.errors import InputError, SingularKernelError
 from largen.types import Array, is_traced, island
 
@@ -26,7 +27,8 @@ class Factorization:
     """Theta~ + diag(ridge) = vectors diag(values) vectors^T, order n^0 in the widths.
 
     `vectors` (n, n); `values` (n,) ascending, rounding noise below 0 set to 0; `smallest` and `largest` are the extreme
-    eigenvalues before that; `duplicate` is the pair of samples (i, j) that the kernel cannot tell apart, if there is one.
+    eigenvalues before that; `duplicate` is the pair of samples (i, j) that the kernel cannot tell apart, if there is one. `matrix`: the
+    whole, if it is traced; derivatives are taken through it, as those of eigenvectors do not exist for repeated eigenvalues.
     """
 
     vectors: Array
@@ -34,6 +36,7 @@ class Factorization:
     smallest: Any
     largest: Any
     duplicate: tuple[int, int] | None = None
+    matrix: Any = None
 
     @property
     def eps(self) -> float:
@@ -111,7 +114,7 @@ def factor(theta: Any, ridge: Any = 0.0, name: str = "theta") -> Factorization:
         total = xp.asarray(theta) + xp.diag(xp.broadcast_to(xp.asarray(ridge, dtype=theta.dtype), (n,)))
         values, vectors = xp.linalg.eigh(total)
         if is_traced(values):
-            return Factorization(vectors, xp.maximum(values, 0), values[0], values[-1])
+            return Factorization(vectors, xp.maximum(values, 0), values[0], values[-1], matrix=total)
         smallest, largest = float(values[0]), float(values[-1])
         if largest < 0 or smallest < -(float(jnp.finfo(values.dtype).eps) ** 0.5) * largest:
             got = f"a matrix with eigenvalue {smallest:.3g} (the largest is {largest:.3g})"
@@ -181,6 +184,7 @@ def _advice(f: Factorization, dtype: np.dtype) -> str:
 
 
 @exits.finite()
+@bordered("theta")
 def max_learning_rate(theta: Any) -> float:
     """The largest step eta of full-batch gradient descent that does not diverge: 2 / lambda_max(theta) (PDLT 10.33).
 

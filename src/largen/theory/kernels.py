@@ -53,6 +53,7 @@ from largen.architecture.spatial import (
     outputs_of,
 )
 from largen.architecture.walk import Theory, everything, needed, walk
+from largen.border import bordered
 from largen.data import warn_if_unscaled
 from largen.errors import AccuracyWarning, InputError, shown, warn
 from largen.gaussian import pair as pairs
@@ -211,6 +212,7 @@ def _flatten(node: Flatten, carrier: Carrier, extra: Any, need: Any) -> Carrier:
 
 
 @exits.finite()
+@bordered("X1", "X2")
 def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | str | None = None) -> Kernel:
     r"""NNGP and NTK of a network at infinite width, exact at order n^0.
 

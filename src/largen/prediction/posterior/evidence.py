@@ -10,6 +10,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
+from largen.border import bordered
 from largen.errors import InputError
 from largen.prediction import memory
 from largen.prediction.posterior.bayes import evidence_shift
@@ -71,6 +72,7 @@ def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
 
 
 @exits.finite()
+@bordered("X")
 def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Evidence:
     """The log evidence and what it is made of. Arguments and errors as of `lg.evidence`; returns an `Evidence`.
 

@@ -19,6 +19,7 @@ from largen.architecture.branches import Identity, LayerNorm, Sum, settled
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, like, marks, walk
+from largen.border import bordered
 from largen.data import warn_if_unscaled
 from largen.scaling.rates import resolve
 from largen.theory import held, positions
@@ -50,6 +51,7 @@ class Signal:
 
 
 @exits.finite()
+@bordered("X")
 def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
     r"""Signal propagation through a network at infinite width: sizes, correlations, susceptibilities, gradients, level by level.
 
