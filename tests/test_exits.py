@@ -109,25 +109,29 @@ def test_the_message_says_sizes_and_a_mend():
 
 BUILDERS = {"Repeat", "activation", "chain", "cnn", "dumps", "figure", "loads", "mlp", "myrtle", "one_hot", "resnet", "resnet_mlp"}
 BUILDERS |= {"transformer", "widen"}
-DECLARED = {
+INFINITE = {  # fields with what infinity means in their documentation
     "angles": ("crossover",),
     "evidence_scan": ("log",),
-    "fit": ("errors",),
     "fixed_points": ("xi_q", "xi_c"),
     "generalization": ("time",),
     "information": ("entropy", "inputs"),
-    "gram": ("nngp", "ntk"),
-    "phase_diagram": ("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c"),
+    "phase_diagram": ("K",),
     "predict": ("time",),
-    "size_moments": ("cutoff",),
+    "size_moments": ("moments", "cumulants", "kurtosis", "norm_variance", "series", "double_scaled", "cutoff"),
+}
+UNSEEN = {  # where NaN has a meaning, or which are looked at tile by tile
+    "fit": ("errors",),
+    "gram": ("nngp", "ntk"),
+    "phase_diagram": ("chi_par", "chi_perp", "c", "xi_q", "xi_c"),
 }
 
 
 def test_every_public_function_that_computes_is_looked_at():
     functions = {name: f for name, f in vars(lg).items() if inspect.isfunction(f) and not name.startswith("_")}
-    declared = {name: getattr(f, exits.DECLARED, None) for name, f in functions.items()}
-    assert {name for name, fields in declared.items() if fields is None} == BUILDERS
-    assert {name: fields for name, fields in declared.items() if fields} == DECLARED
+    assert {name for name, f in functions.items() if not hasattr(f, exits.DECLARED)} == BUILDERS
+    declared = {name: getattr(f, exits.DECLARED) for name, f in functions.items() if name not in BUILDERS}
+    assert {name: infinite for name, (infinite, _) in declared.items() if infinite} == INFINITE
+    assert {name: unseen for name, (_, unseen) in declared.items() if unseen} == UNSEEN
 
 
 def test_infinities_with_a_meaning_are_returned():
@@ -161,11 +165,13 @@ def test_a_fault_inside_is_told_about_the_argument_of_whoever_was_called():
     def inner(theta):
         return {"a": [np.exp(theta)]}
 
-    @exits.finite("loose")
+    @exits.finite("loose", unseen=("blank",))
     def outer(data, scale=1.0):
-        return {"loose": np.inf, **inner(np.asarray(data) * scale)}
+        return {"loose": np.array([np.nan if scale == 2 else np.inf]), "blank": np.nan, **inner(np.asarray(data) * scale)}
 
     assert outer([1.0])["loose"] == np.inf
+    with pytest.raises(InputError, match="loose"):
+        outer([1.0], scale=2)
     with pytest.raises(InputError, match=r"1 of 2 entries of `\['a'\]\[0\]` of `inner`") as error:
         outer([1.0, 2e5])
     assert error.value.argument == "data"

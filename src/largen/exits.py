@@ -5,7 +5,7 @@ included, where values are concrete (under `jit`, `grad` or `vmap` nothing is). 
 declared raises `NotFinite`, an `InputError` about the argument *of that function* whose size is farthest from one. A public function
 that calls another passes the fault on as its own: the error names what its user gave it.
 
-Declared fields are those whose documentation gives infinity or NaN a meaning, such as the infinite depth scale of a critical point.
+Declared fields are those whose documentation gives infinity (or NaN) a meaning, such as the infinite depth scale of a critical point.
 """
 
 import inspect
@@ -25,7 +25,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 BROKEN = (OverflowError, ZeroDivisionError, np.linalg.LinAlgError)  # how Python and LAPACK say it of what is on the way
-DECLARED = "may_be_infinite"  # the attribute of a decorated function with its declared fields
+DECLARED = "not_finite"  # the attribute of a decorated function with its fields that may be infinite, and those not looked at
 INSIDE = ("net", "self")  # arguments whose numbers are called by the fields they stand in, such as C_W
 COUNTS = 1e12  # whole numbers up to this may be counts
 CALM = 2.0  # powers of ten up to which the sizes of all arguments count as ordinary
@@ -48,8 +48,9 @@ class NotFinite(InputError):
         self.args = (argument, got, need, fix, what, kind, calm)  # of which pickle makes it again
 
 
-def finite(*declared: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
-    """Decorator of public functions: results are finite, but for the `declared` fields, or an `InputError` says why they are not."""
+def finite(*infinite: str, unseen: tuple[str, ...] = ()) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Decorator of public functions: results are finite, or an `InputError` says why they are not. Fields that may be `infinite` are only
+    looked at for NaN, those `unseen` not at all: NaN is one of their meanings, or they were looked at where they are made."""
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         @wraps(function)
@@ -57,7 +58,7 @@ def finite(*declared: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
             try:
                 with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # what comes of it is said below
                     out = function(*args, **kwargs)
-                    _look(out, f"`{function.__name__}`", frozenset(declared))
+                    _look(out, f"`{function.__name__}`", frozenset(infinite), frozenset(unseen))
             except NotFinite as fault:
                 raise _blame(function, args, kwargs, fault) from None
             except BROKEN as error:
@@ -67,16 +68,20 @@ def finite(*declared: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
                 raise found from error
             return out
 
-        setattr(checked, DECLARED, declared)
+        setattr(checked, DECLARED, (infinite, unseen))
         return checked
 
     return decorate
 
 
-def require(values: Any, what: str) -> None:
-    """Raise `NotFinite` if numbers computed on the way, an array, are not finite; `what` they are, as in "the train kernel"."""
+def require(values: Any, what: str, infinite: bool = False) -> None:
+    """Raise `NotFinite` if numbers computed on the way, an array, are not finite, or NaN if they may be `infinite`; `what` they are, as in
+    "the train kernel"."""
     if not is_traced(values) and not is_finite(values):
-        total, bad = np.size(values), int((~np.isfinite(np.asarray(values))).sum())
+        host = np.asarray(values)
+        total, bad = host.size, int((np.isnan(host) if infinite else ~np.isfinite(host)).sum())
+        if not bad:
+            return
         said = f"{what} is" if total == 1 else f"{bad} of {total} entries of {what} are"
         raise NotFinite(what, "numbers that are not finite", "finite ones", "", said, np.dtype(values.dtype))
 
@@ -98,23 +103,18 @@ def _all_finite(values: Any) -> Any:
     return jnp.isfinite(values).all()
 
 
-def _look(result: Any, where: str, declared: frozenset[str]) -> None:
-    """Raise `NotFinite` at the first array or number that is not finite."""
-    for path, leaf in _leaves(result, declared):
-        require(leaf, f"`{path}` of {where}" if path else f"the result of {where}")
-
-
-def _leaves(value: Any, declared: frozenset[str] = frozenset(), path: str = "") -> Iterator[tuple[str, Any]]:
-    """(path, array) of the floating numbers in a result: records, mappings, sequences, arrays, numbers; all else is passed over."""
+def _look(value: Any, where: str, infinite: frozenset[str], unseen: frozenset[str], path: str = "", mild: bool = False) -> None:
+    """Raise `NotFinite` at the first number or array of a result (records, mappings, sequences) that is not finite, or, in a `mild` part,
+    NaN; all else is passed over."""
     if isinstance(value, (float, complex)):
-        yield path, np.asarray(value)
+        require(np.asarray(value), f"`{path}` of {where}" if path else f"the result of {where}", mild)
     elif isinstance(value, (np.ndarray, np.generic, jax.Array)):
         if jnp.issubdtype(value.dtype, jnp.inexact):
-            yield path, value
+            require(value, f"`{path}` of {where}" if path else f"the result of {where}", mild)
     else:
         for step, name, part in _parts(value):
-            if name not in declared:
-                yield from _leaves(part, declared, path + step)
+            if name not in unseen:
+                _look(part, where, infinite, unseen, path + step, mild or name in infinite)
 
 
 def _parts(value: Any) -> Iterator[tuple[str, Any, Any]]:

@@ -35,7 +35,7 @@ from largen.theory.kernels import Kernel, activations, kernel, precision, warn_i
 from largen.types import Array, is_traced, island
 
 
-@exits.finite("nngp", "ntk")  # every tile is looked at where it is made
+@exits.finite(unseen=("nngp", "ntk"))  # every tile is looked at where it is made
 def gram(
     net: Any,
     X: Any,

@@ -43,7 +43,7 @@ class Fit:
     order: int
 
 
-@exits.finite("errors")
+@exits.finite(unseen=("errors",))
 def fit(
     net: Any,
     X: Any,

@@ -48,7 +48,7 @@ class SizeMoments:
     cutoff: np.ndarray
 
 
-@exits.finite("cutoff")
+@exits.finite("moments", "cumulants", "kurtosis", "norm_variance", "series", "double_scaled", "cutoff")
 def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     """Exact moments of the size of signals at finite width, for scale-invariant activations, C_b = 0 and one input.
 

@@ -50,7 +50,7 @@ class PhaseDiagram:
     searched: tuple[float, float]
 
 
-@exits.finite("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c")
+@exits.finite("K", unseen=("chi_par", "chi_perp", "c", "xi_q", "xi_c"))
 def phase_diagram(activation: str | Callable[[Any], Any] | Activation, C_W: Any, C_b: Any) -> PhaseDiagram:
     """Order, chaos and depth scales over a grid of (C_W, C_b) at infinite width; `lg.figure` draws it.
 
