@@ -335,13 +335,22 @@ def test_paths_that_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere" / "below")
     (tmp_path / "mine" / "log").mkdir(parents=True)
     (tmp_path / "mine" / "log" / "diary.txt").write_text("")
-    odd = [tmp_path / "file" / "below", tmp_path / "loop", tmp_path / "loop" / "below", tmp_path / "dangling", tmp_path / "mine"]
+    (tmp_path / "half").mkdir()
+    (tmp_path / "half" / "film.partial").write_text("")
+    odd = [
+        tmp_path / "file" / "below",
+        tmp_path / "loop",
+        tmp_path / "loop" / "below",
+        tmp_path / "dangling",
+        tmp_path / "mine",
+        tmp_path / "half",
+    ]
     odd += [tmp_path / ("x" * 300), tmp_path / "\ud800", f"{tmp_path}/a\0b", "", "~nobody-of-that-name/k", "/proc/k", "/dev/null"]
     for path in (*odd, b"bytes", object(), 3.0, ["k"], True):
         with pytest.raises(InputError) as refused:
             lg.gram(RELU, X, store=path)
         assert refused.value.argument == "store" and "\n" not in str(refused.value) and len(str(refused.value)) < 400, path
-    assert {file.name for file in tmp_path.iterdir()} == {"file", "loop", "dangling", "mine"}
+    assert {file.name for file in tmp_path.iterdir()} == {"file", "loop", "dangling", "mine", "half"}
     for taken in ("log", "ntk/c", "ntk/c/0", "ntk/c/0/0", "log/0.jsonl", "zarr.json"):
         path = tmp_path / taken.replace("/", "-")
         lg.gram(RELU, X, store=path)
@@ -408,8 +417,12 @@ def test_a_path_that_is_no_store_is_refused(tmp_path: Path) -> None:
         lg.gram(RELU, X, cluster=3)
     with pytest.raises(InputError, match="a dask"):
         lg.gram(RELU, X, store=tmp_path / "k", cluster=3)
-    (tmp_path / "k").mkdir()
-    lg.gram(RELU, X, store=tmp_path / "k")  # an empty folder is a new path
+    for name in ("k", "k/log", "k/ntk", "k/nngp"):  # an empty folder is a new path, and so is what a kill leaves before there is a store
+        (tmp_path / name).mkdir()
+    for name in ("log/0.jsonl", "ntk/zarr.json.0af.partial", "nngp/zarr.json"):
+        (tmp_path / "k" / name).write_text("")
+    lg.gram(RELU, X, store=tmp_path / "k")
+    assert not list((tmp_path / "k").rglob("*.partial"))
 
 
 def test_one_run_at_a_time(tmp_path: Path) -> None:

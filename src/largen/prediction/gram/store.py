@@ -26,6 +26,7 @@ from largen.prediction.gram.tiles import Values
 FORMAT, VERSION = "largen-gram", 2
 ARRAYS = ("nngp", "ntk")
 METADATA = (*(f"{name}/zarr.json" for name in ARRAYS), "zarr.json")  # in the order in which they are written: the last tells a store
+HALF = "zarr.json.*.partial"  # metadata in writing
 NAMES = {"network": "network", "rates": "rates", "X": "points X", "X2": "points X2", "dtype": "dtype"}
 ANEW = "Give another path, or delete that folder to begin anew."
 
@@ -136,7 +137,7 @@ def is_new(path: Path) -> bool:
     inside = [*path.iterdir(), *(file for folder in folders if folder.is_dir() for file in folder.iterdir())]
     begun = {*folders, *(path / name for name in METADATA[:-1])}
     empty = path / "log" / "0.jsonl"
-    return all(file in begun or file.suffix == ".partial" or (file == empty and file.stat().st_size == 0) for file in inside)
+    return all(file in begun or file.match(HALF) or (file == empty and file.stat().st_size == 0) for file in inside)
 
 
 def create(path: Path, about: dict[str, Any], layout: Layout) -> None:
@@ -182,7 +183,7 @@ def restore(path: Path, about: dict[str, Any], header: Header) -> None:
 
 def sweep(path: Path) -> None:
     """Remove what a write that was cut off left behind."""
-    for file in path.rglob("*.partial"):
+    for file in (*path.rglob(HALF), *path.glob("*/c/**/*.partial")):
         file.unlink(missing_ok=True)
 
 
