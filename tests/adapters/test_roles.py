@@ -142,7 +142,9 @@ def test_what_ends_a_branch_after_its_last_layer() -> None:
 
         return reading(build)
 
-    assert {name: value for name, (value, _) in normed("weight").scales.items()} == pytest.approx({"a.weight": 0.5**0.5, "b.weight": 0.5**0.5})
+    assert {name: value for name, (value, _) in normed("weight").scales.items()} == pytest.approx(
+        {"a.weight": 0.5**0.5, "b.weight": 0.5**0.5}
+    )
     assert normed("weight").layers["a2"].share == 1
     assert "without a weight" in normed("").layers["a2"].open
 
@@ -204,7 +206,9 @@ def test_layers_called_in_series_are_not_read_and_scores_are_no_branches() -> No
         return g.plus(z, g.dense("out", g.add(Node("through", "", (v,)))))
 
     read = reading(attention)
-    assert {name: (role.share, role.open, role.unread) for name, role in read.layers.items() if name in "qkv"} == dict.fromkeys("qkv", (1, "", ""))
+    assert {name: (role.share, role.open, role.unread) for name, role in read.layers.items() if name in "qkv"} == dict.fromkeys(
+        "qkv", (1, "", "")
+    )
 
 
 def test_reading_is_quick_for_deep_models() -> None:

@@ -15,7 +15,7 @@ torch: Any = pytest.importorskip("torch", reason="PyTorch is not installed (TORC
 nn = torch.nn
 F = nn.functional
 
-GELU = lg.critical("gelu")
+GELU: Any = lg.critical("gelu")
 X = torch.zeros(3, 8)
 
 
@@ -189,7 +189,7 @@ class Language(nn.Module):
 
 
 def test_a_transformer_written_by_hand() -> None:
-    with pytest.raises(InputError, match="could not be traced.*example="):
+    with pytest.raises(InputError, match=r"could not be traced.*example="):
         lg.torch.init_(Language(), activation="gelu")
     table = lg.torch.init_(Language(), example=torch.zeros(2, 7, dtype=torch.long))
     wanted = {"head": 1.0}

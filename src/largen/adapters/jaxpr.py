@@ -20,19 +20,100 @@ from largen.activations.activation import activation as as_activation
 from largen.adapters.roles import PRODUCT, Node, is_softmax, softmax_of, summed
 
 Graph = tuple[list[Node], list[Node]]
-NAMES = ("linear", "relu", "tanh", "gelu", "gelu_tanh", "swish", "sigmoid", "softplus", "elu", "selu", "mish", "softsign", "hardtanh", "sin", "cos")
+NAMES = (
+    "linear",
+    "relu",
+    "tanh",
+    "gelu",
+    "gelu_tanh",
+    "swish",
+    "sigmoid",
+    "softplus",
+    "elu",
+    "selu",
+    "mish",
+    "softsign",
+    "hardtanh",
+    "sin",
+    "cos",
+)
 NAMES += ("abs", "arctan", "erf", "exp", "sign", "quadratic")
 BENT = "an elementwise function that is none of those with a name"
 GRID = np.concatenate([np.linspace(-4, 4, 41), [-0.01, 0.013]])
-SHAPES = {"reshape", "broadcast_in_dim", "squeeze", "transpose", "rev", "copy", "copy_p", "reduce_precision", "stop_gradient", "expand_dims"}
+SHAPES = {
+    "reshape",
+    "broadcast_in_dim",
+    "squeeze",
+    "transpose",
+    "rev",
+    "copy",
+    "copy_p",
+    "reduce_precision",
+    "stop_gradient",
+    "expand_dims",
+}
 SHAPES |= {"convert_element_type", "dynamic_slice", "slice", "pad", "split", "sharding_constraint", "optimization_barrier"}
 REDUCE = {"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin", "reduce_and", "reduce_or"}
 WINDOW = {"reduce_window_sum", "reduce_window_max", "reduce_window_min", "reduce_window"}
 ROOTS = {"sqrt", "rsqrt", "pow"}
 INLINE = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-ELEMENTWISE = {"add", "sub", "mul", "div", "max", "min", "neg", "abs", "sign", "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc"}
-ELEMENTWISE |= {"sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "pow", "integer_pow", "square", "sqrt", "rsqrt", "cbrt", "select_n"}
-ELEMENTWISE |= {"gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "clamp", "is_finite", "floor", "ceil", "round", "rem", "atan2", "erf_inv"}
+ELEMENTWISE = {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "max",
+    "min",
+    "neg",
+    "abs",
+    "sign",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log1p",
+    "tanh",
+    "logistic",
+    "erf",
+    "erfc",
+}
+ELEMENTWISE |= {
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "asinh",
+    "pow",
+    "integer_pow",
+    "square",
+    "sqrt",
+    "rsqrt",
+    "cbrt",
+    "select_n",
+}
+ELEMENTWISE |= {
+    "gt",
+    "ge",
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "and",
+    "or",
+    "not",
+    "clamp",
+    "is_finite",
+    "floor",
+    "ceil",
+    "round",
+    "rem",
+    "atan2",
+    "erf_inv",
+}
 
 
 class CallError(Exception):
@@ -65,13 +146,18 @@ def graph(
     """The graph of `function(parameters, *args)`, and the fan_in of each of its affine layers. `name_of`: the name of a parameter, of its
     path; "~" in front of it if it is none that is trained. `layers`: the name of a weight -> the layer whose weight it is. Entries of
     `args` that are no arrays of floats or integers stay as they are."""
-    is_array = [isinstance(leaf, (jax.Array, np.ndarray, float, complex)) and not isinstance(leaf, bool) for leaf in jax.tree_util.tree_leaves(args)]
+    is_array = [
+        isinstance(leaf, (jax.Array, np.ndarray, float, complex)) and not isinstance(leaf, bool) for leaf in jax.tree_util.tree_leaves(args)
+    ]
     leaves, tree = jax.tree_util.tree_flatten(tuple(args))
     moving = [leaf for leaf, yes in zip(leaves, is_array, strict=True) if yes]
 
     def run(parameters: Any, moving: list[Any]) -> Any:
         rest = iter(moving)
-        return function(parameters, *jax.tree_util.tree_unflatten(tree, [next(rest) if yes else leaf for leaf, yes in zip(leaves, is_array, strict=True)]))
+        return function(
+            parameters,
+            *jax.tree_util.tree_unflatten(tree, [next(rest) if yes else leaf for leaf, yes in zip(leaves, is_array, strict=True)]),
+        )
 
     try:
         closed = jax.make_jaxpr(run)(parameters, moving)

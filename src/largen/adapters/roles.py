@@ -17,7 +17,9 @@ import numpy as np
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
 
-Kind: TypeAlias = Literal["inputs", "affine", "foreign", "activation", "norm", "through", "scale", "pool", "sum", "join", "parameter", "unknown"]
+Kind: TypeAlias = Literal[
+    "inputs", "affine", "foreign", "activation", "norm", "through", "scale", "pool", "sum", "join", "parameter", "unknown"
+]
 INPUTS = "inputs"
 Feed: TypeAlias = Activation | str  # what comes in: an activation, or INPUTS
 SOFTMAX = "the operation softmax"
@@ -212,7 +214,7 @@ class _Reader:
         def of(node: Node) -> tuple[int, bool]:
             if shared >> self.place[node] & 1:
                 return 0, False
-            ways = [best[one] if one in best else (0, False) for one in node.before]
+            ways = [best.get(one, (0, False)) for one in node.before]
             most, bent = max((way[0] for way in ways), default=0), any(way[1] for way in ways)
             return most + (node.kind in ("affine", "foreign")), bent or node.kind == "activation"
 
@@ -323,7 +325,9 @@ class _Reader:
             why = "called several times, one call after the other; theory takes the weights of all layers as independent"
             return Role(None, why, sources=tuple(self.sources(calls)), open=why)
         walks = [_Walk(self) for _ in calls]
-        fed = {(walk.back(node.before[0]) if node.before else INPUTS, round(walk.share, 9)) for walk, node in zip(walks, calls, strict=True)}
+        fed = {
+            (walk.back(node.before[0]) if node.before else INPUTS, round(walk.share, 9)) for walk, node in zip(walks, calls, strict=True)
+        }
         parts = {self.shares.get(node, (1.0, []))[0] for node in calls}
         sources = tuple(self.sources(calls))
         if len(fed) > 1 or len(parts) > 1:

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import fx, nn
+from torch.fx.node import map_arg
 
 from largen.adapters.roles import Node
 from largen.adapters.torch_ops import Option, node_of
@@ -87,8 +88,9 @@ def _walked(graph: fx.Graph, parameter: Callable[[fx.Node], str | None], one: Ca
     made: dict[fx.Node, Node] = {}
     outputs: list[Node] = []
     for node in graph.nodes:
-        args = list(fx.node.map_arg(node.args, made.__getitem__))
-        kwargs = dict(fx.node.map_arg(node.kwargs, made.__getitem__))
+        values: Any = made.__getitem__  # arguments with values of our graph for values of theirs
+        args = list(map_arg(node.args, values))
+        kwargs = dict(map_arg(node.kwargs, values))
 
         def option(keyword: str, at: int, default: Any, args: list[Any] = args, kwargs: dict[str, Any] = kwargs) -> Any:
             return kwargs[keyword] if keyword in kwargs else args[at] if at < len(args) else default
@@ -116,7 +118,11 @@ def _module(name: str, module: nn.Module, args: list[Any]) -> Node:
         return Node("unknown", f"the module {name} ({kind.__name__})", before)
     if isinstance(module, nn.PReLU):
         slopes = module.weight.detach().unique().tolist()
-        return Node("activation", f"leaky_relu({slopes[0]!r})", before) if len(slopes) == 1 else Node("unknown", f"{name} (PReLU of several slopes)", before)
+        return (
+            Node("activation", f"leaky_relu({slopes[0]!r})", before)
+            if len(slopes) == 1
+            else Node("unknown", f"{name} (PReLU of several slopes)", before)
+        )
 
     def option(keyword: str, at: int, default: Any) -> Any:
         return args[at] if at == 0 and args else getattr(module, keyword, default)
@@ -163,7 +169,13 @@ def _in_place(model: nn.Module, node: fx.Node) -> bool:
         return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
     if node.op == "call_method":
         name = str(node.target)
-        return (name.endswith("_") and not name.endswith("__")) or name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__")
+        return (name.endswith("_") and not name.endswith("__")) or name in (
+            "__iadd__",
+            "__isub__",
+            "__imul__",
+            "__itruediv__",
+            "__setitem__",
+        )
     if node.op != "call_function":
         return False
     name = getattr(node.target, "__name__", "")

@@ -8,12 +8,61 @@ from typing import Any, TypeAlias
 from largen.adapters.roles import PRODUCT, Node, is_softmax, softmax_of, summed
 
 SILENT = {"identity", "flatten", "unflatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "getitem"}
-SILENT |= {"to", "float", "double", "half", "bfloat16", "type_as", "to_copy", "clone", "t", "movedim", "swapaxes", "ravel", "expand", "repeat"}
-SILENT |= {"chunk", "split", "split_with_sizes", "tensor_split", "unbind", "select", "slice", "narrow", "unsafe_view", "alias", "detach", "roll", "flip"}
-SILENT |= {"pad", "constant_pad_nd", "zeropad2d", "unfold", "pixelshuffle", "pixel_shuffle", "pixelunshuffle", "pixel_unshuffle", "numpy_t", "mt"}
+SILENT |= {
+    "to",
+    "float",
+    "double",
+    "half",
+    "bfloat16",
+    "type_as",
+    "to_copy",
+    "clone",
+    "t",
+    "movedim",
+    "swapaxes",
+    "ravel",
+    "expand",
+    "repeat",
+}
+SILENT |= {
+    "chunk",
+    "split",
+    "split_with_sizes",
+    "tensor_split",
+    "unbind",
+    "select",
+    "slice",
+    "narrow",
+    "unsafe_view",
+    "alias",
+    "detach",
+    "roll",
+    "flip",
+}
+SILENT |= {
+    "pad",
+    "constant_pad_nd",
+    "zeropad2d",
+    "unfold",
+    "pixelshuffle",
+    "pixel_shuffle",
+    "pixelunshuffle",
+    "pixel_unshuffle",
+    "numpy_t",
+    "mt",
+}
 PLAIN = {"relu", "tanh", "sigmoid", "mish", "selu", "silu", "softsign", "sin", "cos", "erf", "abs", "sign", "arctan", "exp"}
 ALIASES = {"leakyrelu": "leaky_relu", "atan": "arctan", "truediv": "div", "itruediv": "div", "true_divide": "div", "divide": "div"}
-ALIASES |= {"imul": "mul", "multiply": "mul", "iadd": "add", "isub": "sub", "subtract": "sub", "imatmul": "matmul", "clip": "clamp", "negative": "neg"}
+ALIASES |= {
+    "imul": "mul",
+    "multiply": "mul",
+    "iadd": "add",
+    "isub": "sub",
+    "subtract": "sub",
+    "imatmul": "matmul",
+    "clip": "clamp",
+    "negative": "neg",
+}
 NORM = re.compile(r"(layer|batch|group|instance|rms|local_?response)_?norm(\d?d|alize)?|normalize|native_\w+_norm\w*")
 LINEAR = {"linear", "conv1d", "conv2d", "conv3d", "convolution", "matmul", "mm", "addmm", "einsum"}
 Option: TypeAlias = Callable[[str, int, Any], Any]  # (keyword, position, default) -> value of a call's argument
@@ -139,7 +188,9 @@ def _is_root_of(other: Node, value: Node) -> bool:
     """Whether `other` is a root of a statistic of what `value` is, up to its mean."""
     rooted, depth = False, 0
     while depth < 12 and other.before:
-        rooted |= other.kind == "unknown" and bool(re.search(r"operation r?sqrt|operation std|operation pow|operation \w*norm", other.label))
+        rooted |= other.kind == "unknown" and bool(
+            re.search(r"operation r?sqrt|operation std|operation pow|operation \w*norm", other.label)
+        )
         base = value
         while True:
             if other is base and depth:
