@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from largen.adapters.roles import Node, Roles, roles, softmax_of, summed
+from largen.adapters.feeds import roles
+from largen.adapters.roles import Node, Roles, softmax_of, summed
 
 
 class Graph:

@@ -8,7 +8,7 @@ root of its own statistics is a normalisation; a mean over positions with softma
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -16,30 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from largen.activations.activation import activation as as_activation
+from largen.adapters.elementwise import BENT, evaluated, named
 from largen.adapters.roles import PRODUCT, Node, is_softmax, softmax_of, summed
 
 Graph = tuple[list[Node], list[Node]]
-NAMES = (
-    "linear",
-    "relu",
-    "tanh",
-    "gelu",
-    "gelu_tanh",
-    "swish",
-    "sigmoid",
-    "softplus",
-    "elu",
-    "selu",
-    "mish",
-    "softsign",
-    "hardtanh",
-    "sin",
-    "cos",
-)
-NAMES += ("abs", "arctan", "erf", "exp", "sign", "quadratic")
-BENT = "an elementwise function that is none of those with a name"
-GRID = np.concatenate([np.linspace(-4, 4, 41), [-0.01, 0.013]])
 SHAPES = {
     "reshape",
     "broadcast_in_dim",
@@ -252,7 +232,7 @@ class _Reader:
         if inputs and all(value.constant is not None for value in inputs) and (name in ELEMENTWISE or name in SHAPES):
             if name in SHAPES:
                 return Value(constant=inputs[0].constant)
-            return Value(constant=np.asarray(_evaluated(equation, [value.constant for value in inputs])).flat[0])
+            return Value(constant=np.asarray(evaluated(equation, [value.constant for value in inputs])).flat[0])
         return Value()
 
     def reshaped(self, equation: Any, value: Value) -> Value:
@@ -288,7 +268,7 @@ class _Reader:
             parts = [value.apply if value.node is not None else value.constant for value in inputs]
 
             def apply(z: Any) -> Any:
-                return _evaluated(equation, [part(z) if callable(part) else part for part in parts])
+                return evaluated(equation, [part(z) if callable(part) else part for part in parts])
 
             coarse = any(value.coarse for value in moving) or any(_is_half(variable) for variable in equation.invars)
             inner = tuple(value.key if value.node is not None else float(value.constant) for value in inputs)
@@ -354,9 +334,7 @@ class _Reader:
         if value.source is not None:
             node = Node("pool", "a mean or sum: it changes the size of signals", (self.settle(value.source),))
         elif value.apply is not None and value.key:
-            if value.key not in _FUNCTIONS:
-                _FUNCTIONS[value.key] = _function(value.apply, 5e-3 if value.coarse else 1e-4)
-            kind, label, factor = _FUNCTIONS[value.key]
+            kind, label, factor = named(value.apply, value.key, 5e-3 if value.coarse else 1e-4)
             if kind != "same":
                 node = Node(kind, label, (node,), (factor,) if kind == "scale" else ())
         self.value(node)
@@ -371,50 +349,8 @@ def _root(node: Node) -> Node:
     return node
 
 
-def _evaluated(equation: Any, values: Sequence[Any]) -> Any:
-    """An elementwise operation on numbers, whatever shapes and precision the program has."""
-    name, params = equation.primitive.name, equation.params
-    with jax.enable_x64(True):
-        logical = name in ("and", "or", "not", "xor")
-        floats = [jnp.asarray(value, jnp.bool_ if logical else jnp.float64) for value in values]
-        if name == "select_n":
-            which, *cases = floats
-            return jnp.where(which.astype(bool), cases[1], cases[0])
-        shape = np.broadcast_shapes(*(value.shape for value in floats))
-        return equation.primitive.bind(*(jnp.broadcast_to(value, shape) for value in floats), **params)
-
-
 def _is_half(variable: Any) -> bool:
     return jnp.issubdtype(variable.aval.dtype, jnp.floating) and variable.aval.dtype.itemsize < 4
-
-
-def _function(apply: Callable[[Any], Any], tolerance: float) -> tuple[Any, str, float]:
-    """An elementwise function as (kind, label, factor): nothing at all, a factor, an activation, or unknown."""
-    with jax.enable_x64(True):
-        got = np.asarray(jax.jit(lambda z: jnp.asarray(apply(z), jnp.float64))(GRID))
-    if np.array_equal(got, GRID):
-        return "same", "", 1.0
-    size = float(np.abs(got).max())
-    factor = float(got[-1] / GRID[-1])
-    if size and np.allclose(got, factor * GRID, atol=1e-6 * size, rtol=0):
-        return "scale", "", float(np.round(factor, 6)) if abs(abs(factor) - 1) < 1e-6 else factor
-    errors = {name: float(np.abs(got - known).max()) for name, known in _known().items()}
-    name = min(errors, key=errors.__getitem__)
-    if errors[name] < tolerance * max(1.0, size):
-        return "activation", name, 1.0
-    slope = float(got[0] / GRID[0])
-    if np.allclose(got, np.where(GRID > 0, GRID, slope * GRID), atol=1e-6, rtol=0):
-        return "activation", f"leaky_relu({float(f'{slope:.6g}')!r})", 1.0
-    return "unknown", BENT, 1.0
-
-
-_FUNCTIONS: dict[int, tuple[Any, str, float]] = {}
-
-
-@cache
-def _known() -> dict[str, np.ndarray]:
-    with jax.enable_x64(True):
-        return {name: np.asarray(one) for name, one in jax.jit(lambda z: {name: as_activation(name)(z) for name in NAMES})(GRID).items()}
 
 
 def _fan_in(equation: Any, side: int) -> int:

@@ -7,8 +7,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from largen.adapters.feeds import roles
 from largen.adapters.initialisation import Initialisation, Size, foreign_numbers, planned, said, settled, unsaid
-from largen.adapters.roles import INPUTS, Kind, Node, Role, Roles, roles
+from largen.adapters.roles import INPUTS, Kind, Node, Role, Roles
 from largen.errors import InputError
 from largen.types import hand_back, island
 

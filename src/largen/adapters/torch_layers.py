@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 
 from largen.activations.critical import critical
+from largen.adapters.feeds import roles
 from largen.adapters.initialisation import Found, Size, foreign_numbers, settled
-from largen.adapters.roles import Role, Roles, roles
+from largen.adapters.roles import Role, Roles
 from largen.adapters.torch_graph import Affine, graph_of, is_affine
 from largen.errors import InputError
 
