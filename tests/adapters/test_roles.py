@@ -180,6 +180,9 @@ def test_terms_of_equal_standing_share_alike() -> None:
 
     assert shares(towers) == pytest.approx({"a": 1 / 2, "b": 1 / 2})
     assert shares(lambda g, z: g.plus(z, g.add(Node("parameter", "positions")))) == {}
+    noisy = reading(lambda g, z: g.plus(z, g.add(Node("unknown", "the operation randn_like", (z,)))))
+    assert noisy.layers["head"].open == "a sum with the operation randn_like"
+    assert not reading(lambda g, z: g.norm(g.plus(z, g.add(Node("unknown", "an embedding"))))).layers["head"].unread
 
 
 def test_constant_factors_between_layers() -> None:

@@ -61,13 +61,19 @@ def through_a_view(m: Any, x: Any) -> Any:
     return m.c(m.b(x))
 
 
+def through_data(m: Any, x: Any) -> Any:
+    x = m.a(x)
+    x.data.clamp_(min=0)
+    return m.c(m.b(x))
+
+
 def written_out(m: Any, x: Any) -> Any:
     x = m.a(x)
     torch.tanh(x, out=x)
     return m.c(m.b(x))
 
 
-@pytest.mark.parametrize("forward", [discarded, methods, read_again, through_a_view, written_out])
+@pytest.mark.parametrize("forward", [discarded, methods, read_again, through_a_view, through_data, written_out])
 def test_what_is_changed_in_place_and_read_again_is_refused_without_an_example(forward: Any) -> None:
     for said in (None, "relu"):
         with pytest.raises(InputError, match=r"a, b, c: .*(in place|out=).*example="):

@@ -176,7 +176,10 @@ class Streams:
         for i, (term, weight) in enumerate(zip(node.before, node.weights, strict=True)):
             if i == one.skip:
                 continue
-            for end in self.ends(term, one.base):
+            ends = self.ends(term, one.base)
+            if not ends and _base(term).kind == "unknown":  # nothing to set in it: noise, an embedding
+                one.fault = one.fault or f"a sum with {_base(term).label}"
+            for end in ends:
                 factor = abs(end.factor * weight * after)
                 drift = any(_has_mean(name) for name in end.tail)
                 if even:

@@ -19,6 +19,25 @@ Affine: TypeAlias = "nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d"
 Graph: TypeAlias = tuple[list[Node], list[Node]]  # nodes in order, and the outputs
 FOREIGN = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder, nn.TransformerDecoderLayer)
 AUGMENTED = {"iadd", "isub", "imul", "itruediv", "ifloordiv", "imatmul", "ipow", "imod", "iand", "ior", "ixor", "setitem"}
+TRANSPOSED = ("T", "mT", "H", "mH", "data", "real")  # attributes that are the same numbers
+FRESH = {
+    "clone",
+    "repeat",
+    "mul",
+    "truediv",
+    "div",
+    "add",
+    "sub",
+    "rsub",
+    "matmul",
+    "bmm",
+    "einsum",
+    "pow",
+    "sum",
+    "softmax",
+    "where",
+    "maximum",
+}
 
 
 class OrderError(Exception):
@@ -76,6 +95,9 @@ def traced(model: nn.Module) -> Graph:
         if node.op == "call_module":
             return _module(str(node.target), model.get_submodule(str(node.target)), args)
         name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
+        if node.target is getattr:
+            kept = args[0].kind == "parameter" or node.args[1] in TRANSPOSED
+            return args[0] if kept else Node("unknown", f"the attribute {node.args[1]}", (args[0],))
         if node.op == "call_function" and not _is_known(node.target, name):
             return Node("unknown", f"the function {name}", tuple(arg for arg in args if isinstance(arg, Node)))
         return node_of(name, args, option, weights)
@@ -194,7 +216,7 @@ def _may_share(model: nn.Module, node: fx.Node) -> bool:
         return _module("", module, [Node("inputs")]).kind in ("through", "pool") and not is_affine(module)
     name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", "")
     made = node_of(name, [Node("inputs")], lambda _, at, default: default if at else Node("inputs"), {})
-    return made.kind in ("through", "pool") and name not in ("clone", "repeat")
+    return made.kind in ("through", "pool", "unknown") and name not in FRESH
 
 
 def _is_sequence(module: nn.Module) -> bool:

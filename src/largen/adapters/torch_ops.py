@@ -168,6 +168,8 @@ def _product(key: str, name: str, pair: tuple[Node, ...]) -> Node:
         if other.kind == "parameter" and _normalised(value) is not None:
             norm = _normalised(value)
             return Node("norm", norm.label if norm else "", value.before or (value,), weight=other.label)
+        if _is_drawn(other):
+            return Node("through", f"{name} with a random mask (dropout): in training it divides <phi^2> by 1 - p", (value,))
         if _is_root_of(other, value):
             weight = value.label.removeprefix(PRODUCT) if value.label.startswith(PRODUCT) else ""
             return Node("norm", "a normalisation by hand: it resets the size of signals", (value,), weight=weight)
@@ -175,6 +177,12 @@ def _product(key: str, name: str, pair: tuple[Node, ...]) -> Node:
     if parameters:
         return Node("unknown", PRODUCT + parameters[0], tuple(one for one in pair if one.kind != "parameter"))
     return Node("unknown", f"the operation {name}", pair)
+
+
+def _is_drawn(node: Node) -> bool:
+    while node.kind in ("through", "scale"):
+        node = node.before[0]
+    return node.kind == "unknown" and "bernoulli" in node.label
 
 
 def _normalised(node: Node) -> Node | None:
