@@ -120,6 +120,37 @@ def test_a_linen_sequence_is_read_in_order() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("function", "wanted"),
+    [
+        (lambda z: jnp.where(z > 0, z, 0.2 * z), ("leaky_relu(0.2)", 2 / 1.04)),
+        (lambda z: nn.relu(z / 2) * 3, ("relu", 2 * 4 / 9)),  # factors are undone
+        (lambda z: z * jax.nn.sigmoid(z), ("swish", None)),
+        (lambda z: 2 * jnp.tanh(z), ("tanh", 1 / 4)),
+        (jax.nn.relu6, "none of those with a name"),
+        (lambda z: z * jax.nn.sigmoid(1.702 * z), "factor 1.702 before swish"),
+        (nn.glu, "mul of two values"),
+        (lambda z: z[:, ::-1] * jax.nn.sigmoid(z), "mul of two values"),
+        (lambda z: z / jnp.sqrt((z**2).mean(-1, keepdims=True)), ("linear", 1)),
+    ],
+)
+def test_functions_are_known_by_what_they_do(function: Any, wanted: Any) -> None:
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            return nn.Dense(3, name="head")(function(nn.Dense(8)(x)))
+
+    x = jnp.ones((2, 5))
+    variables = jax.eval_shape(lambda: Model().init(jax.random.key(0), x))
+    if isinstance(wanted, str):
+        with pytest.raises(InputError, match=f"head: .*{wanted}"):
+            lg.flax.table(Model(), variables, example=x)
+        return
+    head = next(layer for layer in lg.flax.table(Model(), variables, example=x).layers if layer.name == "head")
+    assert head.activation == wanted[0]
+    assert head.C_W == pytest.approx(wanted[1] if wanted[1] is not None else lg.critical(wanted[0]).C_W, rel=1e-5)
+
+
 def test_gates_and_loops_are_said_by_name() -> None:
     class Recurrent(nn.Module):
         @nn.compact

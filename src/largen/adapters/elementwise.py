@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -10,6 +10,7 @@ import numpy as np
 
 from largen.activations.activation import activation as as_activation
 
+Step: TypeAlias = tuple[Any, str, float]  # kind, label and factor of a node
 NAMES = (
     "linear",
     "relu",
@@ -29,8 +30,8 @@ NAMES = (
 )
 NAMES += ("abs", "arctan", "erf", "exp", "sign", "quadratic")
 BENT = "an elementwise function that is none of those with a name"
-GRID = np.concatenate([np.linspace(-4, 4, 41), [-0.01, 0.013]])
-_NAMED: dict[int, tuple[Any, str, float]] = {}
+GRID = np.concatenate([np.linspace(-4, 4, 41), [-0.01, 0.013, -12, -8, 8, 12]])
+_NAMED: dict[int, tuple[Step, ...]] = {}
 
 
 def evaluated(equation: Any, values: Sequence[Any]) -> Any:
@@ -46,32 +47,43 @@ def evaluated(equation: Any, values: Sequence[Any]) -> Any:
         return equation.primitive.bind(*(jnp.broadcast_to(value, shape) for value in floats), **params)
 
 
-def named(apply: Callable[[Any], Any], key: int, tolerance: float) -> tuple[Any, str, float]:
-    """An elementwise function as (kind, label, factor) of a node: nothing at all, a factor, an activation, or unknown. `key` is the same
-    for the same function, which is evaluated once."""
+def named(apply: Callable[[Any], Any], key: int, inner: Sequence[float], tolerance: float) -> tuple[Step, ...]:
+    """An elementwise function as what it does one after the other: nothing at all, factors, one activation, or unknown. `key` is the same
+    for the same function, which is evaluated once; `inner`: the factors that its argument may have."""
     if key not in _NAMED:
-        _NAMED[key] = _function(apply, tolerance)
+        _NAMED[key] = _steps(apply, inner, tolerance)
     return _NAMED[key]
 
 
-def _function(apply: Callable[[Any], Any], tolerance: float) -> tuple[Any, str, float]:
-    """An elementwise function as (kind, label, factor): nothing at all, a factor, an activation, or unknown."""
+def _steps(apply: Callable[[Any], Any], inner: Sequence[float], tolerance: float) -> tuple[Step, ...]:
     with jax.enable_x64(True):
-        got = np.asarray(jax.jit(lambda z: jnp.asarray(apply(z), jnp.float64))(GRID))
+        got, *stretched = np.asarray(jax.jit(lambda z: jnp.asarray(apply(z), jnp.float64))(np.stack([GRID, *(GRID / c for c in inner)])))
     if np.array_equal(got, GRID):
-        return "same", "", 1.0
-    size = float(np.abs(got).max())
-    factor = float(got[-1] / GRID[-1])
+        return ()
+    size, factor = float(np.abs(got).max()), float(got[-1] / GRID[-1])
     if size and np.allclose(got, factor * GRID, atol=1e-6 * size, rtol=0):
-        return "scale", "", float(np.round(factor, 6)) if abs(abs(factor) - 1) < 1e-6 else factor
-    errors = {name: float(np.abs(got - known).max()) for name, known in _known().items()}
+        return (("scale", "", float(np.round(factor, 6)) if abs(abs(factor) - 1) < 1e-6 else factor),)
+    ways = [((), got), *(((("scale", "", c),), values) for c, values in zip(inner, stretched, strict=True))]
+    for before, values in ways:
+        name = _name(values, tolerance)
+        if name:
+            return (*before, ("activation", name, 1.0))
+    for before, values in ways:  # a factor behind what is linear far out (relu, gelu)
+        outer = float(values[-1] / GRID[-1])
+        name = _name(values / outer, tolerance) if outer else ""
+        if name:
+            return (*before, ("activation", name, 1.0), ("scale", "", outer))
+    return (("unknown", BENT, 1.0),)
+
+
+def _name(values: np.ndarray, tolerance: float) -> str:
+    errors = {name: float((np.abs(values - known) / (1 + np.abs(known))).max()) for name, known in _known().items()}
     name = min(errors, key=errors.__getitem__)
-    if errors[name] < tolerance * max(1.0, size):
-        return "activation", name, 1.0
-    slope = float(got[0] / GRID[0])
-    if np.allclose(got, np.where(GRID > 0, GRID, slope * GRID), atol=1e-6, rtol=0):
-        return "activation", f"leaky_relu({float(f'{slope:.6g}')!r})", 1.0
-    return "unknown", BENT, 1.0
+    if errors[name] < tolerance:
+        return name
+    slope = float(values[0] / GRID[0])
+    leaky = np.allclose(values, np.where(GRID > 0, GRID, slope * GRID), atol=1e-5, rtol=0)
+    return f"leaky_relu({float(f'{slope:.6g}')!r})" if leaky else ""
 
 
 @cache

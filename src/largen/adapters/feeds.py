@@ -63,7 +63,7 @@ class _Reader(Streams):
         share = parts.pop() * factor
         notes = dict.fromkeys(note for walk in walks for note in walk.notes)
         reasons = dict.fromkeys(why for node in calls for why in self.shares.get(node, (1.0, []))[1])
-        if share != 1:
+        if abs(share - 1) > 1e-6:
             notes |= {f"{_part(share)} of C_W and C_b" + (f": {'; '.join(reasons)}" if reasons else ""): None}
         opened = next((self.open[node] for node in calls if node in self.open), "")
         unread = "" if not isinstance(feed, str) or feed == INPUTS else feed

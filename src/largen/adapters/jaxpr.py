@@ -33,6 +33,7 @@ SHAPES = {
     "expand_dims",
 }
 SHAPES |= {"convert_element_type", "dynamic_slice", "slice", "pad", "split", "sharding_constraint", "optimization_barrier"}
+SAME = {"convert_element_type", "copy", "copy_p", "reduce_precision", "stop_gradient", "sharding_constraint", "optimization_barrier"}
 REDUCE = {"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin", "reduce_and", "reduce_or"}
 WINDOW = {"reduce_window_sum", "reduce_window_max", "reduce_window_min", "reduce_window"}
 ROOTS = {"sqrt", "rsqrt", "pow"}
@@ -117,6 +118,7 @@ class Value:
     parameter: str = ""
     plain: bool = False  # a parameter that was only reshaped
     constant: Any = None
+    inner: tuple[float, ...] = ()  # factors that `node` had before anything else was done
     coarse: bool = False  # half precision was among it
 
 
@@ -207,7 +209,7 @@ class _Reader:
         if all(value.node is None for value in inputs):
             return [self.of_constants(equation, inputs)] * many
         if name in SHAPES or (name in ("gather", "dynamic_update_slice") and inputs[0].node is not None):
-            return [self.reshaped(equation, inputs[0])] * many
+            return [self.reshaped(equation, inputs[0]) for _ in range(many)]
         if name in REDUCE or name in ("cumsum", "cummax", "sort", "top_k"):
             return [self.reduced(inputs[0])] * many
         if name in ELEMENTWISE:
@@ -236,10 +238,12 @@ class _Reader:
         return Value()
 
     def reshaped(self, equation: Any, value: Value) -> Value:
-        strided = equation.primitive.name == "slice" and any(step != 1 for step in equation.params["strides"] or ())
-        if strided:
-            return self.value(Node("pool", "", (self.settle(value),)))
-        return value
+        """The same numbers in another place: no longer the same element as before, unless only their type changes."""
+        name = equation.primitive.name
+        if value.source is not None or name in SAME:
+            return value
+        strided = name == "slice" and any(step != 1 for step in equation.params["strides"] or ())
+        return self.value(Node("pool" if strided else "through", "", (self.settle(value),)))
 
     def reduced(self, value: Value) -> Value:
         return Value(node=value.node, source=value.source or value, rooted=value.rooted, parameter=value.parameter)
@@ -272,7 +276,10 @@ class _Reader:
 
             coarse = any(value.coarse for value in moving) or any(_is_half(variable) for variable in equation.invars)
             inner = tuple(value.key if value.node is not None else float(value.constant) for value in inputs)
-            return Value(node=moving[0].node, apply=apply, key=hash((name, str(equation.params), inner, coarse)), coarse=coarse)
+            stretch = _stretch(name, inputs) or tuple(dict.fromkeys(c for value in moving for c in value.inner))
+            return Value(
+                node=moving[0].node, apply=apply, inner=stretch, key=hash((name, str(equation.params), inner, coarse)), coarse=coarse
+            )
         if name in ("add", "sub", "add_any") and len(moving) == 2:
             return self.value(summed(((self.settle(moving[0]), 1.0), (self.settle(moving[1]), -1.0 if name == "sub" else 1.0))))
         return self.unknown(f"the operation {name} of two values", moving)
@@ -334,8 +341,8 @@ class _Reader:
         if value.source is not None:
             node = Node("pool", "a mean or sum: it changes the size of signals", (self.settle(value.source),))
         elif value.apply is not None and value.key:
-            kind, label, factor = named(value.apply, value.key, 5e-3 if value.coarse else 1e-4)
-            if kind != "same":
+            for kind, label, factor in named(value.apply, value.key, value.inner, 5e-3 if value.coarse else 1e-4):
+                self.value(node)
                 node = Node(kind, label, (node,), (factor,) if kind == "scale" else ())
         self.value(node)
         self.settled[id(value)] = (value, node)
@@ -347,6 +354,16 @@ def _root(node: Node) -> Node:
     while node.kind in ("through", "activation", "scale") or node.label == BENT or node.label.startswith(PRODUCT):
         node = node.before[0]
     return node
+
+
+def _stretch(name: str, inputs: Sequence[Value]) -> tuple[float, ...]:
+    """The factor of a value that is only multiplied or divided by a number."""
+    if name not in ("mul", "div") or len(inputs) != 2:
+        return ()
+    constants = [float(value.constant) for value in inputs if value.node is None]
+    if len(constants) != 1 or not constants[0] or any(value.node is not None and value.key for value in inputs):
+        return ()
+    return (constants[0] if name == "mul" else 1 / constants[0],) if name == "mul" or inputs[0].node is not None else ()
 
 
 def _is_half(variable: Any) -> bool:
