@@ -98,7 +98,7 @@ def measure(kind: str, width: int, blocks: int, seeds: int) -> tuple[float, floa
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--width", type=int, default=256)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--blocks", type=int, nargs="+", default=[4, 16, 64])

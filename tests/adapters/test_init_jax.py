@@ -120,6 +120,37 @@ def test_a_linen_sequence_is_read_in_order() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("function", "wanted"),
+    [
+        (lambda z: jnp.where(z > 0, z, 0.2 * z), ("leaky_relu(0.2)", 2 / 1.04)),
+        (lambda z: nn.relu(z / 2) * 3, ("relu", 2 * 4 / 9)),  # factors are undone
+        (lambda z: z * jax.nn.sigmoid(z), ("swish", None)),
+        (lambda z: 2 * jnp.tanh(z), ("tanh", 1 / 4)),
+        (jax.nn.relu6, "none of those with a name"),
+        (lambda z: z * jax.nn.sigmoid(1.702 * z), "factor 1.702 before swish"),
+        (nn.glu, "mul of two values"),
+        (lambda z: z[:, ::-1] * jax.nn.sigmoid(z), "mul of two values"),
+        (lambda z: z / jnp.sqrt((z**2).mean(-1, keepdims=True)), ("linear", 1)),
+    ],
+)
+def test_functions_are_known_by_what_they_do(function: Any, wanted: Any) -> None:
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            return nn.Dense(3, name="head")(function(nn.Dense(8)(x)))
+
+    x = jnp.ones((2, 5))
+    variables = jax.eval_shape(lambda: Model().init(jax.random.key(0), x))
+    if isinstance(wanted, str):
+        with pytest.raises(InputError, match=f"head: .*{wanted}"):
+            lg.flax.table(Model(), variables, example=x)
+        return
+    head = next(layer for layer in lg.flax.table(Model(), variables, example=x).layers if layer.name == "head")
+    assert head.activation == wanted[0]
+    assert head.C_W == pytest.approx(wanted[1] if wanted[1] is not None else lg.critical(wanted[0]).C_W, rel=1e-5)
+
+
 def test_gates_and_loops_are_said_by_name() -> None:
     class Recurrent(nn.Module):
         @nn.compact
@@ -219,6 +250,7 @@ def test_nnx_gives_a_new_module() -> None:
     )
     check_variance(new.stem.kernel[...], next(layer.C_W for layer in table.layers if layer.name == "stem") / 30)
     point = lg.critical("gelu")
+    assert point.C_W is not None and point.C_b is not None
     check_variance(new.blocks[10].kernel[...], point.C_W / 40)
     check_variance(jnp.stack([block.bias[...] for block in new.blocks]), point.C_b)
 
@@ -265,7 +297,7 @@ def test_an_equinox_model_is_said() -> None:
     parts = eqx.nn.Conv2d(4, 60, 3, groups=2, key=keys[0]), eqx.nn.LayerNorm(60), eqx.nn.MultiheadAttention(2, 60, key=keys[1])
     model = Vision(*parts, eqx.nn.Linear(60, 90, use_bias=False, key=keys[2]))
     for said in (None, "tanh"):
-        with pytest.raises(InputError, match="fields of a model do not say.*example="):
+        with pytest.raises(InputError, match=r"fields of a model do not say.*example="):
             lg.equinox.init(model, KEY, activation=said)
     with pytest.raises(InputError, match=r"\.head without biases"):
         lg.equinox.init(model, KEY, activation={".conv": "inputs", ".head": "gelu"})
@@ -331,9 +363,9 @@ def test_dtypes_stay(variables: Any) -> None:
     double = jax.tree_util.tree_map(lambda a: np.asarray(a, np.float64), variables)
     new = lg.flax.init(Net(), double, KEY, activation=SAID)
     assert new["params"]["head"]["kernel"].dtype == np.float64
-    check_variance(new["params"]["head"]["kernel"], lg.critical("gelu_tanh").C_W / 300)
     table = lg.flax.table(Net(), half, example=jnp.ones((1, 6, 6, 4), jnp.bfloat16))
     assert [layer.activation for layer in table.layers] == ["inputs", "gelu_tanh", "gelu_tanh"]
+    check_variance(new["params"]["head"]["kernel"], table.layers[2].C_W / 300)
 
 
 def test_errors_read_well(variables: Any) -> None:

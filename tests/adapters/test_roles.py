@@ -4,7 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
-from largen.adapters.roles import Node, Roles, roles, softmax_of, summed
+from largen.adapters.feeds import roles
+from largen.adapters.roles import Node, Roles, softmax_of, summed
 
 
 class Graph:
@@ -142,7 +143,9 @@ def test_what_ends_a_branch_after_its_last_layer() -> None:
 
         return reading(build)
 
-    assert {name: value for name, (value, _) in normed("weight").scales.items()} == pytest.approx({"a.weight": 0.5**0.5, "b.weight": 0.5**0.5})
+    assert {name: value for name, (value, _) in normed("weight").scales.items()} == pytest.approx(
+        {"a.weight": 0.5**0.5, "b.weight": 0.5**0.5}
+    )
     assert normed("weight").layers["a2"].share == 1
     assert "without a weight" in normed("").layers["a2"].open
 
@@ -177,6 +180,9 @@ def test_terms_of_equal_standing_share_alike() -> None:
 
     assert shares(towers) == pytest.approx({"a": 1 / 2, "b": 1 / 2})
     assert shares(lambda g, z: g.plus(z, g.add(Node("parameter", "positions")))) == {}
+    noisy = reading(lambda g, z: g.plus(z, g.add(Node("unknown", "the operation randn_like", (z,)))))
+    assert noisy.layers["head"].open == "a sum with the operation randn_like"
+    assert not reading(lambda g, z: g.norm(g.plus(z, g.add(Node("unknown", "an embedding"))))).layers["head"].unread
 
 
 def test_constant_factors_between_layers() -> None:
@@ -204,7 +210,9 @@ def test_layers_called_in_series_are_not_read_and_scores_are_no_branches() -> No
         return g.plus(z, g.dense("out", g.add(Node("through", "", (v,)))))
 
     read = reading(attention)
-    assert {name: (role.share, role.open, role.unread) for name, role in read.layers.items() if name in "qkv"} == dict.fromkeys("qkv", (1, "", ""))
+    assert {name: (role.share, role.open, role.unread) for name, role in read.layers.items() if name in "qkv"} == dict.fromkeys(
+        "qkv", (1, "", "")
+    )
 
 
 def test_reading_is_quick_for_deep_models() -> None:

@@ -8,7 +8,7 @@ import jax
 
 from largen.activations.activation import activation as as_activation
 from largen.adapters.initialisation import Initialisation as Initialisation, Size
-from largen.adapters.roles import INPUTS, Role, Roles
+from largen.adapters.roles import INPUTS, Kind, Role, Roles
 from largen.adapters.told import draw, in_order, named, table_of, traced
 from largen.errors import InputError
 from largen.networks.parameters import a_key
@@ -104,7 +104,7 @@ def _read(model: Any, layers: dict[str, Any], activation: Any, example: Any) -> 
     return (in_order([("affine", "")]), {}) if _settable(model) else (None, {})
 
 
-def _part(name: str, part: Any) -> tuple[str, Any]:
+def _part(name: str, part: Any) -> tuple[Kind, Any]:
     if _settable(part):
         return "affine", name
     if isinstance(part, _equinox().nn.Lambda):

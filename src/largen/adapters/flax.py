@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from largen.adapters.initialisation import Initialisation as Initialisation, Size
-from largen.adapters.roles import Roles
+from largen.adapters.roles import Kind, Roles
 from largen.adapters.told import draw, in_order, table_of, traced
 from largen.errors import InputError
 from largen.networks.parameters import a_key
@@ -15,9 +15,7 @@ from largen.networks.parameters import a_key
 Arrays = dict[str, tuple[Any, Any]]  # layer name -> (kernel, bias or None)
 
 
-def init(
-    module: Any, variables: Any = None, key: Any = None, activation: Any = None, example: Any = None, input_scale: float = 1.0
-) -> Any:
+def init(module: Any, variables: Any = None, key: Any = None, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Any:
     """New values for a Flax model: every dense and convolutional layer at the critical point of the activation that feeds it.
 
     W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
@@ -96,7 +94,10 @@ def _read(module: Any, variables: Any, arrays: Arrays, example: Any) -> tuple[Ro
         kinds = {"linen": (flax.linen.Dense, flax.linen.Conv), "nnx": (flax.nnx.Linear, flax.nnx.Conv)}
         if type(module) in (flax.linen.Sequential, flax.nnx.Sequential):
             linen = type(module) is flax.linen.Sequential
-            parts = [_part(f"layers_{i}" if linen else f"layers/{i}", one, kinds["linen" if linen else "nnx"]) for i, one in enumerate(module.layers)]
+            parts = [
+                _part(f"layers_{i}" if linen else f"layers/{i}", one, kinds["linen" if linen else "nnx"])
+                for i, one in enumerate(module.layers)
+            ]
             return in_order(parts), {}
         if list(arrays) == [""] or type(module) in (*kinds["linen"], *kinds["nnx"]):
             return in_order([("affine", "")]), {}
@@ -122,7 +123,7 @@ def _read(module: Any, variables: Any, arrays: Arrays, example: Any) -> tuple[Ro
     return traced(apply, variables, example, name_of, layers)
 
 
-def _part(name: str, part: Any, kinds: tuple[type, ...]) -> tuple[str, Any]:
+def _part(name: str, part: Any, kinds: tuple[type, ...]) -> tuple[Kind, Any]:
     if type(part) in kinds:
         return "affine", getattr(part, "name", None) or name
     modules = (_flax().linen.Module, _flax().nnx.Module)

@@ -68,7 +68,7 @@ class Initialisation:
 @dataclass(frozen=True)
 class Found:
     """A layer before it is set: what feeds it, the names of the layers whose outputs reach it (`sources`), and the part of the critical
-    C_W and C_b that is its `share` (see `adapters/roles.py`)."""
+    C_W and C_b that is its `share` (see `adapters/streams.py`)."""
 
     name: str
     fan_in: int
@@ -93,16 +93,15 @@ def said(activation: Any, names: Sequence[str]) -> tuple[Activation | None, dict
     return None, {name: INPUTS if value == INPUTS else as_activation(value) for name, value in activation.items()}
 
 
-def unsaid(missing: Mapping[str, str], named_only: Mapping[str, str] | None = None, hint: str = "") -> InputError:
+def unsaid(missing: dict[str, str], named_only: dict[str, str], hint: str = "") -> InputError:
     """The error for layers (name -> why) of which it is not known what feeds them; those of `named_only` have to be said by name, as one
     activation for all would not be right for them. `hint`: how the library's reader can be given more to see."""
-    strict = named_only or {}
     reasons: dict[str, list[str]] = {}
-    for name, why in (missing | strict).items():
+    for name, why in (missing | named_only).items():
         reasons.setdefault(why, []).append(name or "(model)")
     listed = "; ".join(f"{_few(names)}: {why}" for why, names in reasons.items())
-    example = ", ".join(f'"{name}": "relu"' for name in list(missing | strict)[:3])
-    say = "Say it by name, " if strict else 'Say it: activation="relu" for all of them, or one by one, '
+    example = ", ".join(f'"{name}": "relu"' for name in list(missing | named_only)[:3])
+    say = "Say it by name, " if named_only else 'Say it: activation="relu" for all of them, or one by one, '
     fix = f'{hint}{say}activation={{{example}}}, with "inputs" for what the inputs feed.'
     return InputError("activation", f"layers of which it is not known what feeds them ({listed})", "what feeds every layer", fix)
 

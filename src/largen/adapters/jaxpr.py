@@ -8,7 +8,7 @@ root of its own statistics is a normalisation; a mean over positions with softma
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Any
 
 import jax
@@ -16,23 +16,85 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend import core
 
-from largen.activations.activation import activation as as_activation
+from largen.adapters.elementwise import BENT, evaluated, named
 from largen.adapters.roles import PRODUCT, Node, is_softmax, softmax_of, summed
 
 Graph = tuple[list[Node], list[Node]]
-NAMES = ("linear", "relu", "tanh", "gelu", "gelu_tanh", "swish", "sigmoid", "softplus", "elu", "selu", "mish", "softsign", "hardtanh", "sin", "cos")
-NAMES += ("abs", "arctan", "erf", "exp", "sign", "quadratic")
-BENT = "an elementwise function that is none of those with a name"
-GRID = np.concatenate([np.linspace(-4, 4, 41), [-0.01, 0.013]])
-SHAPES = {"reshape", "broadcast_in_dim", "squeeze", "transpose", "rev", "copy", "copy_p", "reduce_precision", "stop_gradient", "expand_dims"}
+SHAPES = {
+    "reshape",
+    "broadcast_in_dim",
+    "squeeze",
+    "transpose",
+    "rev",
+    "copy",
+    "copy_p",
+    "reduce_precision",
+    "stop_gradient",
+    "expand_dims",
+}
 SHAPES |= {"convert_element_type", "dynamic_slice", "slice", "pad", "split", "sharding_constraint", "optimization_barrier"}
+SAME = {"convert_element_type", "copy", "copy_p", "reduce_precision", "stop_gradient", "sharding_constraint", "optimization_barrier"}
 REDUCE = {"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin", "reduce_and", "reduce_or"}
 WINDOW = {"reduce_window_sum", "reduce_window_max", "reduce_window_min", "reduce_window"}
 ROOTS = {"sqrt", "rsqrt", "pow"}
 INLINE = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-ELEMENTWISE = {"add", "sub", "mul", "div", "max", "min", "neg", "abs", "sign", "exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc"}
-ELEMENTWISE |= {"sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "asinh", "pow", "integer_pow", "square", "sqrt", "rsqrt", "cbrt", "select_n"}
-ELEMENTWISE |= {"gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "clamp", "is_finite", "floor", "ceil", "round", "rem", "atan2", "erf_inv"}
+ELEMENTWISE = {
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "max",
+    "min",
+    "neg",
+    "abs",
+    "sign",
+    "exp",
+    "exp2",
+    "expm1",
+    "log",
+    "log1p",
+    "tanh",
+    "logistic",
+    "erf",
+    "erfc",
+}
+ELEMENTWISE |= {
+    "sin",
+    "cos",
+    "tan",
+    "asin",
+    "acos",
+    "atan",
+    "sinh",
+    "cosh",
+    "asinh",
+    "pow",
+    "integer_pow",
+    "square",
+    "sqrt",
+    "rsqrt",
+    "cbrt",
+    "select_n",
+}
+ELEMENTWISE |= {
+    "gt",
+    "ge",
+    "lt",
+    "le",
+    "eq",
+    "ne",
+    "and",
+    "or",
+    "not",
+    "clamp",
+    "is_finite",
+    "floor",
+    "ceil",
+    "round",
+    "rem",
+    "atan2",
+    "erf_inv",
+}
 
 
 class CallError(Exception):
@@ -56,6 +118,7 @@ class Value:
     parameter: str = ""
     plain: bool = False  # a parameter that was only reshaped
     constant: Any = None
+    inner: tuple[float, ...] = ()  # factors that `node` had before anything else was done
     coarse: bool = False  # half precision was among it
 
 
@@ -65,13 +128,18 @@ def graph(
     """The graph of `function(parameters, *args)`, and the fan_in of each of its affine layers. `name_of`: the name of a parameter, of its
     path; "~" in front of it if it is none that is trained. `layers`: the name of a weight -> the layer whose weight it is. Entries of
     `args` that are no arrays of floats or integers stay as they are."""
-    is_array = [isinstance(leaf, (jax.Array, np.ndarray, float, complex)) and not isinstance(leaf, bool) for leaf in jax.tree_util.tree_leaves(args)]
+    is_array = [
+        isinstance(leaf, (jax.Array, np.ndarray, float, complex)) and not isinstance(leaf, bool) for leaf in jax.tree_util.tree_leaves(args)
+    ]
     leaves, tree = jax.tree_util.tree_flatten(tuple(args))
     moving = [leaf for leaf, yes in zip(leaves, is_array, strict=True) if yes]
 
     def run(parameters: Any, moving: list[Any]) -> Any:
         rest = iter(moving)
-        return function(parameters, *jax.tree_util.tree_unflatten(tree, [next(rest) if yes else leaf for leaf, yes in zip(leaves, is_array, strict=True)]))
+        return function(
+            parameters,
+            *jax.tree_util.tree_unflatten(tree, [next(rest) if yes else leaf for leaf, yes in zip(leaves, is_array, strict=True)]),
+        )
 
     try:
         closed = jax.make_jaxpr(run)(parameters, moving)
@@ -141,7 +209,7 @@ class _Reader:
         if all(value.node is None for value in inputs):
             return [self.of_constants(equation, inputs)] * many
         if name in SHAPES or (name in ("gather", "dynamic_update_slice") and inputs[0].node is not None):
-            return [self.reshaped(equation, inputs[0])] * many
+            return [self.reshaped(equation, inputs[0]) for _ in range(many)]
         if name in REDUCE or name in ("cumsum", "cummax", "sort", "top_k"):
             return [self.reduced(inputs[0])] * many
         if name in ELEMENTWISE:
@@ -166,14 +234,16 @@ class _Reader:
         if inputs and all(value.constant is not None for value in inputs) and (name in ELEMENTWISE or name in SHAPES):
             if name in SHAPES:
                 return Value(constant=inputs[0].constant)
-            return Value(constant=np.asarray(_evaluated(equation, [value.constant for value in inputs])).flat[0])
+            return Value(constant=np.asarray(evaluated(equation, [value.constant for value in inputs])).flat[0])
         return Value()
 
     def reshaped(self, equation: Any, value: Value) -> Value:
-        strided = equation.primitive.name == "slice" and any(step != 1 for step in equation.params["strides"] or ())
-        if strided:
-            return self.value(Node("pool", "", (self.settle(value),)))
-        return value
+        """The same numbers in another place: no longer the same element as before, unless only their type changes."""
+        name = equation.primitive.name
+        if value.source is not None or name in SAME:
+            return value
+        strided = name == "slice" and any(step != 1 for step in equation.params["strides"] or ())
+        return self.value(Node("pool" if strided else "through", "", (self.settle(value),)))
 
     def reduced(self, value: Value) -> Value:
         return Value(node=value.node, source=value.source or value, rooted=value.rooted, parameter=value.parameter)
@@ -202,11 +272,14 @@ class _Reader:
             parts = [value.apply if value.node is not None else value.constant for value in inputs]
 
             def apply(z: Any) -> Any:
-                return _evaluated(equation, [part(z) if callable(part) else part for part in parts])
+                return evaluated(equation, [part(z) if callable(part) else part for part in parts])
 
             coarse = any(value.coarse for value in moving) or any(_is_half(variable) for variable in equation.invars)
             inner = tuple(value.key if value.node is not None else float(value.constant) for value in inputs)
-            return Value(node=moving[0].node, apply=apply, key=hash((name, str(equation.params), inner, coarse)), coarse=coarse)
+            stretch = _stretch(name, inputs) or tuple(dict.fromkeys(c for value in moving for c in value.inner))
+            return Value(
+                node=moving[0].node, apply=apply, inner=stretch, key=hash((name, str(equation.params), inner, coarse)), coarse=coarse
+            )
         if name in ("add", "sub", "add_any") and len(moving) == 2:
             return self.value(summed(((self.settle(moving[0]), 1.0), (self.settle(moving[1]), -1.0 if name == "sub" else 1.0))))
         return self.unknown(f"the operation {name} of two values", moving)
@@ -268,10 +341,8 @@ class _Reader:
         if value.source is not None:
             node = Node("pool", "a mean or sum: it changes the size of signals", (self.settle(value.source),))
         elif value.apply is not None and value.key:
-            if value.key not in _FUNCTIONS:
-                _FUNCTIONS[value.key] = _function(value.apply, 5e-3 if value.coarse else 1e-4)
-            kind, label, factor = _FUNCTIONS[value.key]
-            if kind != "same":
+            for kind, label, factor in named(value.apply, value.key, value.inner, 5e-3 if value.coarse else 1e-4):
+                self.value(node)
                 node = Node(kind, label, (node,), (factor,) if kind == "scale" else ())
         self.value(node)
         self.settled[id(value)] = (value, node)
@@ -285,50 +356,18 @@ def _root(node: Node) -> Node:
     return node
 
 
-def _evaluated(equation: Any, values: Sequence[Any]) -> Any:
-    """An elementwise operation on numbers, whatever shapes and precision the program has."""
-    name, params = equation.primitive.name, equation.params
-    with jax.enable_x64(True):
-        logical = name in ("and", "or", "not", "xor")
-        floats = [jnp.asarray(value, jnp.bool_ if logical else jnp.float64) for value in values]
-        if name == "select_n":
-            which, *cases = floats
-            return jnp.where(which.astype(bool), cases[1], cases[0])
-        shape = np.broadcast_shapes(*(value.shape for value in floats))
-        return equation.primitive.bind(*(jnp.broadcast_to(value, shape) for value in floats), **params)
+def _stretch(name: str, inputs: Sequence[Value]) -> tuple[float, ...]:
+    """The factor of a value that is only multiplied or divided by a number."""
+    if name not in ("mul", "div") or len(inputs) != 2:
+        return ()
+    constants = [float(value.constant) for value in inputs if value.node is None]
+    if len(constants) != 1 or not constants[0] or any(value.node is not None and value.key for value in inputs):
+        return ()
+    return (constants[0] if name == "mul" else 1 / constants[0],) if name == "mul" or inputs[0].node is not None else ()
 
 
 def _is_half(variable: Any) -> bool:
     return jnp.issubdtype(variable.aval.dtype, jnp.floating) and variable.aval.dtype.itemsize < 4
-
-
-def _function(apply: Callable[[Any], Any], tolerance: float) -> tuple[Any, str, float]:
-    """An elementwise function as (kind, label, factor): nothing at all, a factor, an activation, or unknown."""
-    with jax.enable_x64(True):
-        got = np.asarray(jax.jit(lambda z: jnp.asarray(apply(z), jnp.float64))(GRID))
-    if np.array_equal(got, GRID):
-        return "same", "", 1.0
-    size = float(np.abs(got).max())
-    factor = float(got[-1] / GRID[-1])
-    if size and np.allclose(got, factor * GRID, atol=1e-6 * size, rtol=0):
-        return "scale", "", float(np.round(factor, 6)) if abs(abs(factor) - 1) < 1e-6 else factor
-    errors = {name: float(np.abs(got - known).max()) for name, known in _known().items()}
-    name = min(errors, key=errors.__getitem__)
-    if errors[name] < tolerance * max(1.0, size):
-        return "activation", name, 1.0
-    slope = float(got[0] / GRID[0])
-    if np.allclose(got, np.where(GRID > 0, GRID, slope * GRID), atol=1e-6, rtol=0):
-        return "activation", f"leaky_relu({float(f'{slope:.6g}')!r})", 1.0
-    return "unknown", BENT, 1.0
-
-
-_FUNCTIONS: dict[int, tuple[Any, str, float]] = {}
-
-
-@cache
-def _known() -> dict[str, np.ndarray]:
-    with jax.enable_x64(True):
-        return {name: np.asarray(one) for name, one in jax.jit(lambda z: {name: as_activation(name)(z) for name in NAMES})(GRID).items()}
 
 
 def _fan_in(equation: Any, side: int) -> int:

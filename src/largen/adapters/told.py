@@ -9,9 +9,10 @@ import jax.numpy as jnp
 
 from largen.activations.activation import Activation
 from largen.adapters.initialisation import Feed, Found, INPUTS, Initialisation, Size, foreign_numbers, planned, said, settled, unsaid
-from largen.adapters.roles import INPUTS, Node, Role, Roles, roles
+from largen.adapters.roles import INPUTS, Kind, Node, Role, Roles, roles
 from largen import door
 from largen.activations.critical import critical
+from largen.adapters.feeds import roles
 from largen.errors import InputError
 from largen.types import hand_back, island
 
@@ -48,14 +49,14 @@ def named(value: Any) -> Any:
     return next((name for name, functions in NAMES.items() if any(value is fn for fn in functions)), value)
 
 
-def in_order(parts: Sequence[tuple[str, Any]]) -> Roles:
+def in_order(parts: Sequence[tuple[Kind, Any]]) -> Roles:
     """The roles in a sequence: pairs of "affine" and a layer's name, "activation" and a function, or "unknown" and a description."""
     nodes = [Node("inputs")]
     for kind, what in parts:
         phi = named(what) if kind == "activation" else what
-        if kind == "activation" and not isinstance(phi, (str, Activation)):
+        if not isinstance(phi, str):
             kind, phi = "unknown", f"the function {getattr(what, '__name__', type(what).__name__)}"
-        nodes.append(Node("affine" if kind == "affine" else "activation" if kind == "activation" else "unknown", phi, nodes[-1:] and (nodes[-1],)))
+        nodes.append(Node(kind, phi, (nodes[-1],)))
     return roles(nodes)
 
 
@@ -75,7 +76,12 @@ def traced(
 
 
 def table_of(
-    sizes: Sequence[Size], left: Mapping[str, str], activation: Any, input_scale: Any, read: Roles | None, sizes_of_weights: Mapping[str, int]
+    sizes: Sequence[Size],
+    left: Mapping[str, str],
+    activation: Any,
+    input_scale: Any,
+    read: Roles | None,
+    sizes_of_weights: Mapping[str, int],
 ) -> Initialisation:
     """The table by the roles that were read and what was said; `read` is None where nothing shows the order of the layers."""
     names = [size.name for size in sizes]

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias, TypeGuard
 
 import torch
 from torch import fx, nn
+from torch.fx.node import map_arg
 
 from largen.adapters.roles import Node
 from largen.adapters.torch_ops import Option, node_of
@@ -18,6 +19,25 @@ Affine: TypeAlias = "nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d"
 Graph: TypeAlias = tuple[list[Node], list[Node]]  # nodes in order, and the outputs
 FOREIGN = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder, nn.TransformerDecoderLayer)
 AUGMENTED = {"iadd", "isub", "imul", "itruediv", "ifloordiv", "imatmul", "ipow", "imod", "iand", "ior", "ixor", "setitem"}
+TRANSPOSED = ("T", "mT", "H", "mH", "data", "real")  # attributes that are the same numbers
+FRESH = {
+    "clone",
+    "repeat",
+    "mul",
+    "truediv",
+    "div",
+    "add",
+    "sub",
+    "rsub",
+    "matmul",
+    "bmm",
+    "einsum",
+    "pow",
+    "sum",
+    "softmax",
+    "where",
+    "maximum",
+}
 
 
 class OrderError(Exception):
@@ -75,6 +95,9 @@ def traced(model: nn.Module) -> Graph:
         if node.op == "call_module":
             return _module(str(node.target), model.get_submodule(str(node.target)), args)
         name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", str(node.target))
+        if node.target is getattr:
+            kept = args[0].kind == "parameter" or node.args[1] in TRANSPOSED
+            return args[0] if kept else Node("unknown", f"the attribute {node.args[1]}", (args[0],))
         if node.op == "call_function" and not _is_known(node.target, name):
             return Node("unknown", f"the function {name}", tuple(arg for arg in args if isinstance(arg, Node)))
         return node_of(name, args, option, weights)
@@ -87,8 +110,9 @@ def _walked(graph: fx.Graph, parameter: Callable[[fx.Node], str | None], one: Ca
     made: dict[fx.Node, Node] = {}
     outputs: list[Node] = []
     for node in graph.nodes:
-        args = list(fx.node.map_arg(node.args, made.__getitem__))
-        kwargs = dict(fx.node.map_arg(node.kwargs, made.__getitem__))
+        values: Any = made.__getitem__  # arguments with values of our graph for values of theirs
+        args = list(map_arg(node.args, values))
+        kwargs = dict(map_arg(node.kwargs, values))
 
         def option(keyword: str, at: int, default: Any, args: list[Any] = args, kwargs: dict[str, Any] = kwargs) -> Any:
             return kwargs[keyword] if keyword in kwargs else args[at] if at < len(args) else default
@@ -116,7 +140,11 @@ def _module(name: str, module: nn.Module, args: list[Any]) -> Node:
         return Node("unknown", f"the module {name} ({kind.__name__})", before)
     if isinstance(module, nn.PReLU):
         slopes = module.weight.detach().unique().tolist()
-        return Node("activation", f"leaky_relu({slopes[0]!r})", before) if len(slopes) == 1 else Node("unknown", f"{name} (PReLU of several slopes)", before)
+        return (
+            Node("activation", f"leaky_relu({slopes[0]!r})", before)
+            if len(slopes) == 1
+            else Node("unknown", f"{name} (PReLU of several slopes)", before)
+        )
 
     def option(keyword: str, at: int, default: Any) -> Any:
         return args[at] if at == 0 and args else getattr(module, keyword, default)
@@ -163,7 +191,13 @@ def _in_place(model: nn.Module, node: fx.Node) -> bool:
         return bool(getattr(model.get_submodule(str(node.target)), "inplace", False))
     if node.op == "call_method":
         name = str(node.target)
-        return (name.endswith("_") and not name.endswith("__")) or name in ("__iadd__", "__isub__", "__imul__", "__itruediv__", "__setitem__")
+        return (name.endswith("_") and not name.endswith("__")) or name in (
+            "__iadd__",
+            "__isub__",
+            "__imul__",
+            "__itruediv__",
+            "__setitem__",
+        )
     if node.op != "call_function":
         return False
     name = getattr(node.target, "__name__", "")
@@ -182,7 +216,7 @@ def _may_share(model: nn.Module, node: fx.Node) -> bool:
         return _module("", module, [Node("inputs")]).kind in ("through", "pool") and not is_affine(module)
     name = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", "")
     made = node_of(name, [Node("inputs")], lambda _, at, default: default if at else Node("inputs"), {})
-    return made.kind in ("through", "pool") and name not in ("clone", "repeat")
+    return made.kind in ("through", "pool", "unknown") and name not in FRESH
 
 
 def _is_sequence(module: nn.Module) -> bool:

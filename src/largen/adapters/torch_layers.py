@@ -6,8 +6,9 @@ from typing import Any
 from torch import nn
 
 from largen.activations.critical import critical
+from largen.adapters.feeds import roles
 from largen.adapters.initialisation import Found, Size, foreign_numbers, settled
-from largen.adapters.roles import Role, Roles, roles
+from largen.adapters.roles import Role, Roles
 from largen.adapters.torch_graph import Affine, graph_of, is_affine
 from largen.errors import InputError
 
@@ -35,7 +36,9 @@ def layers(model: nn.Module, activation: Any, example: Any) -> tuple[list[Found]
     read = roles(*graph)
     found, more = settled(sizes, read, activation)
     advice = {name: _advice(model, name, role) for name, role in read.foreign.items()}
-    tied = {name: f"{left[name]}; {foreign_numbers(read.layers[name])}" for name in left if name in read.layers and read.layers[name].share != 1}
+    tied = {
+        name: f"{left[name]}; {foreign_numbers(read.layers[name])}" for name in left if name in read.layers and read.layers[name].share != 1
+    }
     return found, left | more | advice | tied, {name: value for name, (value, _) in read.scales.items()}
 
 
@@ -67,21 +70,18 @@ def _advice(model: nn.Module, name: str, role: Role) -> str:
     """The numbers for a part that is not read: of the module or the parameter `name`."""
     part = dict(model.named_modules()).get(name)
     if isinstance(part, nn.MultiheadAttention):
-        E = part.embed_dim
-        return f"MultiheadAttention is not read: set in_proj_weight to std {_std(role, 1 / E, 1.0)}, out_proj.weight to std {math.sqrt(role.share / E):.4g}, its biases to 0"
+        stds = f"in_proj_weight to std {_std(role, part.embed_dim)}, out_proj.weight to std {math.sqrt(role.share / part.embed_dim):.4g}"
+        return f"MultiheadAttention is not read: set {stds}, its biases to 0"
     if part is None:
-        shape = dict(model.named_parameters())[name].shape if name in dict(model.named_parameters()) else ()
-        return foreign_numbers(role, shape[-1] if name.endswith("in_proj_weight") else None)
-    blocks = [block for block in model.modules() if type(block) in BLOCKS]
-    first = next(block for block in part.modules() if type(block) in BLOCKS)
-    B = sum(BLOCKS[type(block)] for block in blocks)
+        weight = dict(model.named_parameters()).get(name)
+        return foreign_numbers(role, weight.shape[-1] if weight is not None and name.endswith("in_proj_weight") else None)
+    blocks: list[Any] = [block for block in model.modules() if type(block) in BLOCKS]
+    B, first = sum(BLOCKS[type(block)] for block in blocks), blocks[0]
     E, F = first.self_attn.embed_dim, first.linear2.in_features
     phi = {nn.functional.relu: "relu", nn.functional.gelu: "gelu"}.get(first.activation, "relu")
-    C_W = (critical(phi).C_W or 1.0) / B
-    return (
-        f"{type(part).__name__} is not read: with {B} branches in the model, set std {1 / math.sqrt(E):.4g} in every in_proj_weight and linear1.weight, "
-        f"{math.sqrt(1 / (B * E)):.4g} in every out_proj.weight, {math.sqrt(C_W / F):.4g} in every linear2.weight, biases to 0"
-    )
+    stds = f"{1 / math.sqrt(E):.4g} in every in_proj_weight and linear1.weight, {math.sqrt(1 / (B * E)):.4g} in every out_proj.weight"
+    last = f"{math.sqrt((critical(phi).C_W or 1.0) / B / F):.4g} in every linear2.weight"
+    return f"{type(part).__name__} is not read: with {B} branches in the model, set std {stds}, {last}, biases to 0"
 
 
 def _recurrent(module: nn.RNNBase) -> str:
@@ -92,10 +92,7 @@ def _recurrent(module: nn.RNNBase) -> str:
     return f"two terms are summed, C_W/2 each: set weight_ih_l0 to std {std_ih:.4g}, every weight_hh to std {std_hh:.4g}, biases to 0"
 
 
-def _std(role: Role, per: float, share: float) -> str:
-    return f"{math.sqrt(_C_W(role) * share * per):.4g}"
-
-
-def _C_W(role: Role) -> float:
+def _std(role: Role, fan_in: int) -> str:
+    """Of weights that are not the last of their branch."""
     point = critical(role.feed if role.feed is not None and not isinstance(role.feed, str) else "linear")
-    return point.C_W or 1.0
+    return f"{math.sqrt((point.C_W or 1.0) / fan_in):.4g}"

@@ -8,12 +8,61 @@ from typing import Any, TypeAlias
 from largen.adapters.roles import PRODUCT, Node, is_softmax, softmax_of, summed
 
 SILENT = {"identity", "flatten", "unflatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "contiguous", "getitem"}
-SILENT |= {"to", "float", "double", "half", "bfloat16", "type_as", "to_copy", "clone", "t", "movedim", "swapaxes", "ravel", "expand", "repeat"}
-SILENT |= {"chunk", "split", "split_with_sizes", "tensor_split", "unbind", "select", "slice", "narrow", "unsafe_view", "alias", "detach", "roll", "flip"}
-SILENT |= {"pad", "constant_pad_nd", "zeropad2d", "unfold", "pixelshuffle", "pixel_shuffle", "pixelunshuffle", "pixel_unshuffle", "numpy_t", "mt"}
+SILENT |= {
+    "to",
+    "float",
+    "double",
+    "half",
+    "bfloat16",
+    "type_as",
+    "to_copy",
+    "clone",
+    "t",
+    "movedim",
+    "swapaxes",
+    "ravel",
+    "expand",
+    "repeat",
+}
+SILENT |= {
+    "chunk",
+    "split",
+    "split_with_sizes",
+    "tensor_split",
+    "unbind",
+    "select",
+    "slice",
+    "narrow",
+    "unsafe_view",
+    "alias",
+    "detach",
+    "roll",
+    "flip",
+}
+SILENT |= {
+    "pad",
+    "constant_pad_nd",
+    "zeropad2d",
+    "unfold",
+    "pixelshuffle",
+    "pixel_shuffle",
+    "pixelunshuffle",
+    "pixel_unshuffle",
+    "numpy_t",
+    "mt",
+}
 PLAIN = {"relu", "tanh", "sigmoid", "mish", "selu", "silu", "softsign", "sin", "cos", "erf", "abs", "sign", "arctan", "exp"}
 ALIASES = {"leakyrelu": "leaky_relu", "atan": "arctan", "truediv": "div", "itruediv": "div", "true_divide": "div", "divide": "div"}
-ALIASES |= {"imul": "mul", "multiply": "mul", "iadd": "add", "isub": "sub", "subtract": "sub", "imatmul": "matmul", "clip": "clamp", "negative": "neg"}
+ALIASES |= {
+    "imul": "mul",
+    "multiply": "mul",
+    "iadd": "add",
+    "isub": "sub",
+    "subtract": "sub",
+    "imatmul": "matmul",
+    "clip": "clamp",
+    "negative": "neg",
+}
 NORM = re.compile(r"(layer|batch|group|instance|rms|local_?response)_?norm(\d?d|alize)?|normalize|native_\w+_norm\w*")
 LINEAR = {"linear", "conv1d", "conv2d", "conv3d", "convolution", "matmul", "mm", "addmm", "einsum"}
 Option: TypeAlias = Callable[[str, int, Any], Any]  # (keyword, position, default) -> value of a call's argument
@@ -119,6 +168,8 @@ def _product(key: str, name: str, pair: tuple[Node, ...]) -> Node:
         if other.kind == "parameter" and _normalised(value) is not None:
             norm = _normalised(value)
             return Node("norm", norm.label if norm else "", value.before or (value,), weight=other.label)
+        if _is_drawn(other):
+            return Node("through", f"{name} with a random mask (dropout): in training it divides <phi^2> by 1 - p", (value,))
         if _is_root_of(other, value):
             weight = value.label.removeprefix(PRODUCT) if value.label.startswith(PRODUCT) else ""
             return Node("norm", "a normalisation by hand: it resets the size of signals", (value,), weight=weight)
@@ -126,6 +177,12 @@ def _product(key: str, name: str, pair: tuple[Node, ...]) -> Node:
     if parameters:
         return Node("unknown", PRODUCT + parameters[0], tuple(one for one in pair if one.kind != "parameter"))
     return Node("unknown", f"the operation {name}", pair)
+
+
+def _is_drawn(node: Node) -> bool:
+    while node.kind in ("through", "scale"):
+        node = node.before[0]
+    return node.kind == "unknown" and "bernoulli" in node.label
 
 
 def _normalised(node: Node) -> Node | None:
@@ -139,7 +196,9 @@ def _is_root_of(other: Node, value: Node) -> bool:
     """Whether `other` is a root of a statistic of what `value` is, up to its mean."""
     rooted, depth = False, 0
     while depth < 12 and other.before:
-        rooted |= other.kind == "unknown" and bool(re.search(r"operation r?sqrt|operation std|operation pow|operation \w*norm", other.label))
+        rooted |= other.kind == "unknown" and bool(
+            re.search(r"operation r?sqrt|operation std|operation pow|operation \w*norm", other.label)
+        )
         base = value
         while True:
             if other is base and depth:
