@@ -1,6 +1,7 @@
 """Critical points: the numbers of the theory page (PDLT digest, sections 6, 8.4, 9: T3-T5, traps 9-12), laws, and bad input."""
 
 import math
+import re
 from typing import Any
 
 import jax.numpy as jnp
@@ -9,9 +10,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 import largen
+from largen.activations.dual import moment
 from largen.activations.statistics import statistics
 from largen.errors import InputError
-from largen.theory.signal.fixed_points import kernels
+from largen.theory.signal.fixed_points import cosine_map, kernels
+from largen.types import float64
 
 lg: Any = largen  # records have optional fields; here their values are known
 
@@ -162,10 +165,10 @@ def test_scale_invariant_class(name, C_W, c):
     ("name", "words"),
     [
         ("sigmoid", r"K\* = 0 would need C_b = .* = -4 < 0"),
-        ("softplus", "stays between 0.591 and"),
+        ("softplus", "chi_perp is below chi_par for every K"),
         ("monomial(3)", "phi'\\(0\\) = 0"),
-        ("exp", "is 0.5, never 1"),
-        ("cos", "never grow"),
+        ("exp", "is 0.5 for every K"),
+        ("cos", "do not grow"),
     ],
 )
 def test_no_criticality_is_said_in_words(name, words):
@@ -315,3 +318,38 @@ def test_a_declared_kink_is_fine():
 def test_bad_sizes_for_gain(q):
     with pytest.raises(InputError, match="`q`"):
         lg.gain("tanh", q=q)
+
+
+@pytest.mark.parametrize("name", ["gelu", "swish", "mish"])
+def test_half_stable_words_are_what_the_map_of_sizes_does(name):
+    """Which side comes to K*, where the other settles, and the pace: one layer at 40 sizes, by the quadrature of the kernels."""
+    point, phi = lg.critical(name), lg.activation(name)
+    K_star, near, above = point.K_star, point.candidates[0].neighbour, point.stable_from == "above"
+    K = K_star * np.geomspace(0.05, 20, 40)
+    K = np.append(K[(abs(K / K_star - 1) > 0.01) & (abs(K / near - 1) > 0.01)], K_star * (1.1 if above else 0.9))
+    moved = point.C_b + point.C_W * float64(lambda: np.asarray(moment(phi, jnp.asarray(K))))() - K
+    K = K[:-1]
+    goal = np.where((K > K_star) == above, K_star, near)
+    assert (np.sign(moved[:-1]) == np.sign(goal - K)).all()
+    held, other = ("Larger sizes come down to it", "smaller ones") if above else ("Smaller sizes rise to it", "larger ones")
+    fate = "grow without end" if np.isinf(near) else f"settle at K = {near:.4g}"
+    assert f"{held}; {other} do not reach it but {fate}." in point.reason
+    layers = 0.01 * K_star / abs(moved[-1])
+    told = float(re.findall(r"some ([\d,]+) layers", point.reason)[0].replace(",", ""))
+    assert told == pytest.approx(layers, rel=0.06)
+    assert {"gelu": near == pytest.approx(3.0350, abs=6e-5), "swish": near == pytest.approx(14.5931, abs=6e-5), "mish": np.isinf(near)}[
+        name
+    ]
+
+
+def test_angles_at_criticality_are_what_the_sentence_says():
+    """At K* = 0 small angles are kept: 1 - c of close inputs stays between layers 100 and 400 of tanh and elu, layer by layer."""
+    for name in ("tanh", "elu"):
+        point, of, K, near, seen = lg.critical(name), known(name), 1.0, 0.005, []
+        assert "small angles between inputs are kept" in point.reason
+        for _ in range(400):
+            after = point.C_W * float(of.moments(K).g)
+            near = point.C_W * float(cosine_map(of.phi, K, near)[0]) / after
+            K = after
+            seen.append(near)
+        assert seen[399] / seen[99] == pytest.approx(1, abs=0.1)

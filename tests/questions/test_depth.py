@@ -43,7 +43,7 @@ def test_at_the_limit_of_correlations_a_400th_tells_inputs_apart() -> None:
 def test_at_the_limit_of_sizes_they_have_grown_400_fold() -> None:
     net = lg.mlp([256] * 17, 1, "relu", C_W=3.0)
     depth = lg.how_deep(net, 10**6).limits["sizes"]
-    assert depth == 1 + math.floor(TRAINABLE / math.log(1.5)) == 15
+    assert depth is not None and depth == 1 + math.floor(TRAINABLE / math.log(1.5)) == 15
     K = [np.mean(a**2) for a in draws(net, np.ones((1, 4)), 64).values()]
     assert 250 < K[depth - 1] / K[0] < 410 and K[depth] / K[0] > 375
 

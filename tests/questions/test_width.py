@@ -58,7 +58,8 @@ def test_the_command(tmp_path: Any, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["width", "--tolerance", "0.1", "--config", str(config)])
     text = capsys.readouterr().out
-    assert stop.value.code == 0 and abs(int(text.split()[0]) - 100) <= 1 and "variance of the kernel" in text
+    assert stop.value.code == 0 and int(text.split()[0]) == 100 and "variance of the kernel" in text
+    assert "31 % off at the network's own width" in text and "from width 1 on" in text and "width 0" not in text
     with pytest.raises(SystemExit) as stop:
         main(["width", "--tolerance", "-1"])
     assert stop.value.code == 2 and "tolerance" in capsys.readouterr().err

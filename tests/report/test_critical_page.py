@@ -37,7 +37,19 @@ def test_the_page_has_recipe_class_picture_and_lines_to_paste(capsys: pytest.Cap
 
 def test_the_page_of_no_criticality_says_why(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "sigmoid")
-    assert code == 0 and "no critical initialisation" in out and "= -4 < 0" in out and "Shifting it" in out
+    assert code == 0 and "no critical initialisation" in out and "= -4 < 0" in out and "phi(z) - 0.5 is critical at K* = 0" in out
+
+
+def test_the_page_says_how_deep_at_a_width(capsys: pytest.CaptureFixture[str]) -> None:
+    """The sentence of `lg.how_deep`, which the report has too."""
+    for arguments, width in ((("relu",), 512), (("relu", "--width", "256"), 256)):
+        out = run(capsys, *arguments)[1]
+        assert lg.how_deep("relu", width).sentences[0] in out and "angles between inputs close, as 9.42/l" in out
+    assert "can be 6 affine layers deep" in out
+    code, out, err = run(capsys, "relu", "--width", "0")
+    assert code == 2 and out == "" and "`width`" in err and len(err.splitlines()) == 1
+    out = run(capsys, "softplus")[1]
+    assert "chi_perp is below chi_par" in out and "is critical at K* = 0, unstable" in out
 
 
 @pytest.mark.slow

@@ -282,7 +282,7 @@ def _neighbour(known: Statistics, C_W: float, C_b: float, K: float, above: bool)
     turns = np.nonzero(off[:-1] * off[1:] < 0)[0]
     if not len(turns):
         return math.inf if above else 0.0
-    return root(lambda q: _excess(known, C_W, C_b, q), sizes[turns[0]], sizes[turns[0] + 1])
+    return root(lambda q: _excess(known, C_W, C_b, q), float(sizes[turns[0]]), float(sizes[turns[0] + 1]))
 
 
 def _excess(known: Statistics, C_W: float, C_b: float, K: Any) -> np.ndarray:

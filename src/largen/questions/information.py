@@ -51,8 +51,10 @@ class Amounts:
     @property
     def missing(self) -> dict[str, str]:
         """Why a field is None."""
-        out = dict.fromkeys(("entropy_se", "mutual_se", "tripartite_se"), "it is no sample") if self.entropy_se is None else {}
-        return out | (dict.fromkeys(("tripartite", "tripartite_se"), "there are two groups") if self.tripartite is None else {})
+        reasons = dict.fromkeys(("entropy_se", "mutual_se", "tripartite_se"), "it is no sample")
+        if self.tripartite is None:
+            reasons |= {"tripartite": "there are two groups", "tripartite_se": "there are two groups"}
+        return {name: why for name, why in reasons.items() if getattr(self, name) is None}
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from largen import door
 from largen.activations.activation import Activation, activation
 from largen.activations.critical import Critical, critical
 from largen.activations.gain import gain
@@ -62,7 +63,8 @@ def _failed(place: str, error: BaseException) -> InputError:
 
 def page(point: Critical, console: Console, width: int = WIDTH) -> None:
     """Print the page, its last sentence for hidden layers of that width."""
-    name = point.activation.name
+    name, width = point.activation.name, door.count(width, "width")
+    deep = () if point.C_W is None else how_deep(point.activation, width).sentences
     console.print()
     console.print(Text(f"{name}: {_headline(point)}", style="bold"))
     console.print(point.reason)
@@ -74,7 +76,7 @@ def page(point: Critical, console: Console, width: int = WIDTH) -> None:
     if point.universality != "K*=0" or point.stable_from:  # else it explodes within layers
         _picture(point, console)
     _growth(point, console)
-    for sentence in how_deep(point.activation, width).sentences:
+    for sentence in deep:
         console.print(sentence)
     _paste(point, console)
 
