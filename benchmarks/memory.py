@@ -29,7 +29,7 @@ NETWORKS = {  # name: (network, shape of a point, points, dtype)
     "flattened images, double": ("lg.cnn([16] * 2, activation='relu', C_W=2.0)", (12, 12, 3), 150, "float64"),
     "pooled images": ("lg.Conv(16, 3) >> lg.Act('relu') >> lg.GlobalAvgPool() >> lg.Dense(1)", (8, 8, 3), 150, "float32"),
     "pooled images, double": ("lg.Conv(16, 3) >> lg.Act('relu') >> lg.GlobalAvgPool() >> lg.Dense(1)", (8, 8, 3), 60, "float64"),
-    "pooled images, tanh": ("lg.Conv(16, 3) >> lg.Act('tanh') >> lg.GlobalAvgPool() >> lg.Dense(1)", (6, 6, 3), 20, "float64"),
+    "pooled images, tanh": ("lg.Conv(16, 3) >> lg.Act('tanh') >> lg.GlobalAvgPool() >> lg.Dense(1)", (4, 4, 3), 8, "float64"),
     "larger pooled images": ("lg.Conv(16, 3) >> lg.Act('relu') >> lg.AvgPool(2) >> lg.Flatten() >> lg.Dense(1)", (16, 16, 3), 24, "float64"),
     "attention": ("lg.transformer(width=16, blocks=1, heads=2)", (8, 4), 40, "float64"),
 }  # fmt: skip

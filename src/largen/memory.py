@@ -8,7 +8,7 @@ import numpy as np
 
 from largen.errors import InputError
 
-SMALL, LARGE = 2.0**24, 2.0**90  # bytes that are not asked for, and that no machine has
+LARGE = 2.0**90  # bytes that no machine has
 MOST = 100_000  # nodes of one network, layers of one recursion
 NORMAL = 5  # arrays of the size of the result at work while normal numbers are drawn
 
@@ -39,8 +39,6 @@ def _limit() -> float | None:
 
 def require(needed: float, argument: str, got: str, fix: str) -> None:
     """Raise `InputError` when `needed` bytes exceed what is available."""
-    if needed <= SMALL:
-        return
     needed = min(needed, LARGE)
     free = available()
     if needed > free:

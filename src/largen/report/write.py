@@ -38,7 +38,7 @@ def check_folder(out: str) -> Path:
 
 def check_file(path: str, argument: str) -> Path:
     """The place of a file, links followed, if one can be written there. Leaves nothing behind. Raises `InputError` otherwise."""
-    need = "the path of a file, in a folder that can be written to"
+    need = "a file in a folder that exists and can be written to"
     try:
         place = Path(os.path.realpath(path))
         _check_place(place, argument, repr(path) + ", which", need)

@@ -11,7 +11,7 @@ from largen.architecture.walk import everything
 from largen.gaussian.hermite import MOST
 
 ARRAYS, SPATIAL = 13, 18  # of all pairs, and where there are positions
-SERIES = 8 * MOST  # numbers for every point whose activation has a series: two functions, four copies
+SERIES, EVERY = 8 * MOST, 6 * MOST  # numbers for every point whose activation has a series, and for every pair with positions
 COMPILED = 4e7  # bytes of what a first call compiles
 
 
@@ -21,7 +21,7 @@ def numbers(net: Serial, shape: tuple[int, ...], n1: int, n2: int, paired: bool)
     series = any(phi.closed is None and not phi.kinks for phi in acts)
     pairs = float(n1) * n2 * positions(net, shape) ** (2 if paired else 1)
     if len(shape) > 1:
-        return (SPATIAL + series * SERIES) * pairs
+        return (SPATIAL + series * EVERY) * pairs
     return ARRAYS * pairs + series * SERIES * (n1 + n2)
 
 

@@ -152,6 +152,7 @@ def _engine(net: Serial, extras: Any, rates: Any, X: np.ndarray, X2: np.ndarray 
     """What evaluates tiles, and their rows: the first engine of the plan that is accurate on these points."""
     n1, n2 = len(X), len(X if X2 is None else X2)
     how = plan(net, extras, X.shape[1:], n1, n2, work)
+    require(how.held, "X", f"pairs of points of shape {X.shape[1:]}", "Take smaller points.")  # on the machine that computes
     tables = {COSINE: one_variable, NORMS: separable}
     if how.engine in tables:
         first = Rows(X, work)

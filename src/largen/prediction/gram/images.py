@@ -163,6 +163,7 @@ def images(net: Serial, rates: Mapping[str, Any], X: np.ndarray, X2: np.ndarray 
     plan = program(net, X.shape[1:-1])
     if plan is None or not all(layer.phi is None or supported(layer.phi) for stage in plan.stages for layer in stage.layers):
         return None
+    require(sweeping(plan, X.shape[-1]), "X", f"pairs of images of shape {X.shape[1:]}", "Take smaller images.")
     made = Images(net, rates, plan, X, X2)
     return made if made.enough else None
 
