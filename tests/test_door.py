@@ -265,7 +265,8 @@ def test_counts() -> None:
         with pytest.raises(InputError, match="an integer >= 1"):
             door.count(value, "n")
     assert door.counts(np.array([2, 3]), "widths", "") == door.counts(range(2, 4), "widths", "") == (2, 3)
-    for value in (3, "23", b"23", {2, 3}, {2: 3}, (v for v in (2, 3)), np.ones((2, 2))):
+    wrong: list[Any] = [3, "23", b"23", {2, 3}, {2: 3}, (v for v in (2, 3)), np.ones((2, 2))]
+    for value in wrong:
         with pytest.raises(InputError, match="`widths`"):
             lg.mlp(widths=value)
 
@@ -490,7 +491,8 @@ def test_callables_that_are_no_activations(fn: Any, kinks: Any, told: str) -> No
 
 @pytest.mark.parametrize("power", [0.51, 0.75])
 def test_slopes_that_are_infinite_but_square_integrable_are_taken(power: float) -> None:
-    assert lg.activation(lambda z: jnp.abs(z) ** power, kinks=np.array([0.0])).kinks == (0.0,)
+    kinks: Any = np.array([0.0])
+    assert lg.activation(lambda z: jnp.abs(z) ** power, kinks=kinks).kinks == (0.0,)
     assert lg.activation(lambda z: jnp.tanh(1e3 * z)).kinks == ()
 
 

@@ -302,7 +302,7 @@ def key(value: Any, name: str = "key") -> Any:
         raise InputError(name, f"an array of keys of shape {value.shape if typed else value.shape[:-1]}", need, fix)
     if raw:
         try:
-            jax.random.wrap_key_data(value)
+            jax.random.wrap_key_data(jnp.asarray(value))
         except Exception as error:
             raise InputError(name, f"uint32 numbers of shape {value.shape}, which are no key", need, fix) from error
     return value

@@ -53,7 +53,7 @@ def _digits() -> Table:
     from sklearn.datasets import load_digits
 
     X, y = load_digits(return_X_y=True)
-    return Table("digits", X, y, notes=("scikit-learn's digits: 1797 images of 8 x 8 pixels, ten classes",))
+    return Table("digits", np.asarray(X), np.asarray(y), notes=("scikit-learn's digits: 1797 images of 8 x 8 pixels, ten classes",))
 
 
 def _npz(path: Path) -> Table:
