@@ -217,6 +217,17 @@ def test_class_names_are_numbered_by_the_fix_that_is_told() -> None:
     assert eval(re.findall("`(.*?)`", caught.value.fix)[0], {"lg": lg, "np": np, "y": y}).shape == (3, 2)
 
 
+def test_labels_of_one_hot_come_in_any_container() -> None:
+    wanted = lg.one_hot([0, 2, 1])
+    labels = np.array([0, 2, 1])
+    for y in (labels, labels.astype(">i2"), jnp.asarray(labels), labels.tolist(), np.ma.masked_array(labels)):
+        np.testing.assert_array_equal(lg.one_hot(y), wanted)
+    with pytest.raises(InputError, match="1 masked entries"):
+        lg.one_hot(np.ma.masked_array(labels, [0, 1, 0]))
+    with pytest.raises(InputError, match="np.unique"):
+        lg.one_hot(["cat", "dog"])
+
+
 # ---------------------------------------------------------------- numbers, counts, choices
 
 
