@@ -71,7 +71,16 @@ KINDS: dict[str, Any] = {
     **{"axes": -1, "eps": 1e-6, "rate": 0.1, "branches": (lg.Dense(3), lg.Dense(3)), "weights": (1.0, 0.5), "nodes": NET.nodes},
     **{"block": lg.Dense(3), "times": 2, "adjacency": np.eye(2), "factor": 2, "text": lg.dumps(NET), "format": "toml"},
     **{"K": KERNEL, "V": QUARTIC, "K1": KERNEL, "H": square, "F": square, "n": 5, "neurons": 1, "kinks": (0.0,), "coupling": Y + 3},
-    **{"k": KERNEL, "mu": 0.01 * np.ones((3, 3, 3)), "optimum": "span", "eta": 0.1, "steps": 3, "loss": "mse", "optimizer": None},
+    **{
+        "k": KERNEL,
+        "mu": 0.01 * np.ones((3, 3, 3)),
+        "W": X[:, :1],
+        "optimum": "span",
+        "eta": 0.1,
+        "steps": 3,
+        "loss": "mse",
+        "optimizer": None,
+    },
     **{"phi": KERNEL, "psi": 0.01 * np.ones((3, 3, 3)), "theta": KERNEL, "record": None, "given": (X, Y), "vary": ("C_W",), "shared": True},
     **{"max_steps": 3, "depths": [2], "units": (1, 1), "n_train": 3, "n_test": 1, "bias": 1.0, "weight": 1.0, "lr": 0.1, "q": 1.0},
     **{"layers": 3, "n_out": 1, "residual": 0.1, "ratio": 0.1, "tolerance": 0.1, "classes": 3, "shape": (2,), "fn": smooth, "name": None},
@@ -162,6 +171,11 @@ def bases() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
             else:
                 arguments[parameter.name] = parameter.default
         found[name] = function, arguments
+        if hasattr(function, "__post_init__") and not hasattr(function, "units"):  # a record to work with: its methods too
+            made = function(**arguments)
+            methods = {key: getattr(made, key) for key, part in vars(function).items() if inspect.isfunction(part) and key[0] != "_"}
+            for key, method in methods.items():
+                found[f"{name}.{key}"] = method, {part: given[part] for part in inspect.signature(method).parameters}
     return found
 
 

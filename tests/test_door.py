@@ -217,6 +217,17 @@ def test_class_names_are_numbered_by_the_fix_that_is_told() -> None:
     assert eval(re.findall("`(.*?)`", caught.value.fix)[0], {"lg": lg, "np": np, "y": y}).shape == (3, 2)
 
 
+def test_labels_of_one_hot_come_in_any_container() -> None:
+    wanted = lg.one_hot([0, 2, 1])
+    labels = np.array([0, 2, 1])
+    for y in (labels, labels.astype(">i2"), jnp.asarray(labels), labels.tolist(), np.ma.masked_array(labels)):
+        np.testing.assert_array_equal(lg.one_hot(y), wanted)
+    with pytest.raises(InputError, match="1 masked entries"):
+        lg.one_hot(np.ma.masked_array(labels, [0, 1, 0]))
+    with pytest.raises(InputError, match="np.unique"):
+        lg.one_hot(["cat", "dog"])
+
+
 # ---------------------------------------------------------------- numbers, counts, choices
 
 
@@ -265,7 +276,8 @@ def test_counts() -> None:
         with pytest.raises(InputError, match="an integer >= 1"):
             door.count(value, "n")
     assert door.counts(np.array([2, 3]), "widths", "") == door.counts(range(2, 4), "widths", "") == (2, 3)
-    for value in (3, "23", b"23", {2, 3}, {2: 3}, (v for v in (2, 3)), np.ones((2, 2))):
+    wrong: list[Any] = [3, "23", b"23", {2, 3}, {2: 3}, (v for v in (2, 3)), np.ones((2, 2))]
+    for value in wrong:
         with pytest.raises(InputError, match="`widths`"):
             lg.mlp(widths=value)
 
@@ -490,7 +502,8 @@ def test_callables_that_are_no_activations(fn: Any, kinks: Any, told: str) -> No
 
 @pytest.mark.parametrize("power", [0.51, 0.75])
 def test_slopes_that_are_infinite_but_square_integrable_are_taken(power: float) -> None:
-    assert lg.activation(lambda z: jnp.abs(z) ** power, kinks=np.array([0.0])).kinks == (0.0,)
+    kinks: Any = np.array([0.0])
+    assert lg.activation(lambda z: jnp.abs(z) ** power, kinks=kinks).kinks == (0.0,)
     assert lg.activation(lambda z: jnp.tanh(1e3 * z)).kinks == ()
 
 

@@ -31,8 +31,7 @@ def plain(value: Any, name: str, need: str = REALS) -> Array:
 
     Integers stay integers. PyTorch tensors are detached; bfloat16, which NumPy does not know, becomes float32; long double becomes float64.
     """
-    memory.require_copy(value, name)
-    out = _array(value, name, need)
+    out = held(value, name, need)
     if isinstance(out, jax.Array):
         if jnp.issubdtype(out.dtype, jax.dtypes.prng_key):
             raise InputError(name, "JAX random keys", need)
@@ -51,8 +50,9 @@ def plain(value: Any, name: str, need: str = REALS) -> Array:
     return out
 
 
-def _array(value: Any, name: str, need: str) -> Array:
+def held(value: Any, name: str, need: str) -> Array:
     """The array that a value is or holds, its entries unseen."""
+    memory.require_copy(value, name)
     if isinstance(value, jax.Array):
         if not isinstance(value, Tracer) and value.is_deleted():
             raise InputError(name, "a JAX array that was deleted or donated", need, "Give a copy to the call that donates it.")
@@ -176,7 +176,7 @@ def inputs(X: Any, name: str = "X", shape: tuple[int, ...] | None = None, other:
 def targets(y: Any, n: int, name: str = "y") -> Array:
     """Real targets for n points: shape (n,) or (n, outputs). Labels, in whatever container, are refused, naming `lg.one_hot`."""
     need = f"real targets of shape ({n},) or ({n}, outputs), one row a point of X"
-    found = _array(y, name, need)
+    found = held(y, name, need)
     if isinstance(found, np.ndarray) and found.dtype.kind in "USOT" and found.size:
         entries = list(islice(found.flat, 1000))
         if all(isinstance(v, (str, bytes)) for v in entries):
@@ -198,12 +198,12 @@ def number(value: Any, name: str, low: float = -np.inf, strict: bool = False, fi
     need = "a finite number" if finite else "a number"
     need += f" {'>' if strict else '>='} {low:g}" if np.isfinite(low) else ""
     if hasattr(value, "dtype"):  # of NumPy, JAX or PyTorch
-        held = plain(value, name, need)
-        if held.ndim != 0 or held.dtype == np.bool_:
+        one = plain(value, name, need)
+        if one.ndim != 0 or one.dtype == np.bool_:
             raise InputError(name, shown(value), need)
         if isinstance(value, Tracer):
             return value
-        value = held
+        value = one
     elif isinstance(value, bool) or not isinstance(value, (numbers.Real, Decimal)):
         raise InputError(name, shown(value), need)
     try:
@@ -242,9 +242,9 @@ def counts(value: Any, name: str, need: str, low: int = 1) -> tuple[int, ...]:
 def sequence(value: Any, name: str, need: str) -> list[Any]:
     """The entries of a list, tuple, range or one-dimensional array."""
     if hasattr(value, "dtype"):
-        held = plain(value, name, need)
-        if held.ndim == 1:
-            return list(held)
+        row = plain(value, name, need)
+        if row.ndim == 1:
+            return list(row)
     elif isinstance(value, Sequence) and not isinstance(value, (str, bytes, bytearray)):
         return list(value)
     raise InputError(name, shown(value), need)
@@ -304,7 +304,7 @@ def key(value: Any, name: str = "key") -> Any:
         raise InputError(name, f"an array of keys of shape {value.shape if typed else value.shape[:-1]}", need, fix)
     if raw:
         try:
-            jax.random.wrap_key_data(value)
+            jax.random.wrap_key_data(jnp.asarray(value))
         except Exception as error:
             raise InputError(name, f"uint32 numbers of shape {value.shape}, which are no key", need, fix) from error
     return value

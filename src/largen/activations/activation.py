@@ -121,8 +121,8 @@ def activation(fn: str | Elementwise | Activation, name: str | None = None, kink
     _check(fn, kinks)
     if name is None:
         return Activation(str(getattr(fn, "__name__", type(fn).__name__)), fn, kinks, registered=False)
-    if not (isinstance(name, str) and name.isidentifier()):
-        raise InputError("name", shown(name), "a Python identifier")
+    if not (isinstance(name, str) and name.isidentifier() and len(name) <= 100):
+        raise InputError("name", shown(name), "a Python identifier of at most 100 characters")
     new = Activation(name, fn, kinks)
     known = FAMILIES.get(name) or FAMILIES.get(ALIASES.get(name, ""))
     if known is not None:

@@ -135,7 +135,7 @@ def _arrays(module: Any, variables: Any) -> tuple[Arrays, dict[str, str]]:
     flax = _flax()
     if isinstance(module, flax.nnx.Module) and variables is None:
         return _of_nnx(module, flax)
-    if isinstance(module, flax.linen.Module) and isinstance(variables, Mapping) and "params" in variables:
+    if isinstance(module, flax.linen.Module) and isinstance(variables, Mapping) and isinstance(variables.get("params"), Mapping):
         return _of_linen(variables["params"])
     got = f"a {type(module).__name__} with {'nothing' if variables is None else f'a {type(variables).__name__}'}"
     need = 'a linen module with its variables {"params": ...}, or an nnx module alone'

@@ -180,7 +180,7 @@ def _time(time: Any, points: int) -> float | None:
     """The checked time; infinity on few points only, since NTKs of real data have condition numbers of 1e3 to 1e4."""
     if time is None:
         return None
-    time = door.number(time, "time", low=0.0, strict=True, finite=False)
+    time = door.real(time, "time", low=0.0, strict=True, finite=False)
     if np.isinf(time) and points > FEW:
         raise InputError("time", f"infinity with {points} train points", f"a finite time, or at most {FEW} train points")
     return time

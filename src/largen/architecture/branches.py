@@ -42,7 +42,7 @@ class LayerNorm(Node):
         if not isinstance(axes, Integral) or axes != -1:
             raise InputError("axes", shown(self.axes), "-1, the features")
         object.__setattr__(self, "axes", -1)
-        object.__setattr__(self, "eps", door.number(self.eps, "eps", low=0.0, strict=True))
+        object.__setattr__(self, "eps", door.real(self.eps, "eps", low=0.0, strict=True))
 
 
 @node
@@ -59,7 +59,7 @@ class RMSNorm(Node):
     eps: float = 1e-12
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "eps", door.number(self.eps, "eps", low=0.0, strict=True))
+        object.__setattr__(self, "eps", door.real(self.eps, "eps", low=0.0, strict=True))
 
 
 @node
@@ -80,10 +80,10 @@ class Dropout(Node):
     rate: float
 
     def __post_init__(self) -> None:
-        rate = door.number(self.rate, "rate", low=0.0)
+        rate = door.real(self.rate, "rate", low=0.0)
         if rate >= 1:
             raise InputError("rate", shown(self.rate), "a number in [0, 1)")
-        object.__setattr__(self, "rate", float(rate))
+        object.__setattr__(self, "rate", rate)
 
 
 DEEPEST = 50  # branches inside branches: every walk recurses into them

@@ -76,9 +76,10 @@ def one_hot(y: Any, classes: int | None = None) -> np.ndarray:
     array([[ 0.5, -0.5],
            [-0.5,  0.5]])
     """
-    memory.require_copy(y, "y")
-    labels = np.asarray(y)
     need = "integer labels 0, 1, ..., k-1 of shape (n,)"
+    found = door.held(y, "y", need)
+    door.concrete(found, "y")
+    labels = np.asarray(found)
     if labels.ndim != 1 or labels.size == 0:
         raise InputError("y", f"shape {labels.shape}", need)
     if labels.dtype.kind not in "iub":

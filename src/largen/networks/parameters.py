@@ -199,7 +199,7 @@ def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> P
     if set(params) != set(wanted):
         raise InputError("params", f"the paths {_listed(params)}", f"the affine layers of the network, {_listed(wanted)}")
     kinds: set[Any] = set()
-    fit: Params = {path: {} for path in wanted}
+    fit: dict[str, dict[str, Array]] = {path: {} for path in wanted}
     for path, entries in wanted.items():
         if not isinstance(params[path], dict) or set(params[path]) != set(entries):
             raise InputError(f"params[{path!r}]", _listed(params[path]), f"a dictionary with the entries {_listed(entries)}")

@@ -198,7 +198,7 @@ def _aims(y: Any, n: int, out: int, loss: str) -> Array:
     need = f"integer labels of shape ({n},) in 0 ... {out - 1}, or probabilities of shape ({n}, {out})"
     if out < 2:
         raise InputError("loss", '"cross_entropy" with one output', "a network with an output per class (two or more)")
-    labels = y if isinstance(y, (jax.Array, np.ndarray)) else np.asarray(y)
+    labels = door.held(y, "y", need)
     if labels.ndim == 1 and jnp.issubdtype(labels.dtype, jnp.integer) and labels.shape == (n,):
         if not is_traced(labels) and not (np.asarray(labels).min() >= 0 and np.asarray(labels).max() < out):
             raise InputError("y", f"labels from {np.asarray(labels).min()} to {np.asarray(labels).max()}", need)
@@ -217,7 +217,9 @@ def _record(record: Any, steps: int, shape: tuple[int, ...], kind: Any) -> Any:
         return None
     if not isinstance(record, (tuple, list)) or len(record) != 2:
         raise InputError("record", f"a {type(record).__name__}", "a pair (X_record, at): points, and the numbers of steps to record after")
-    where, at = door.inputs(record[0], "record[0]", shape, "X"), np.asarray(record[1])
+    where, at = door.inputs(record[0], "record[0]", shape, "X"), door.plain(record[1], "record[1]", "whole numbers")
+    door.concrete(at, "record[1]")
+    at = np.asarray(at)
     whole = at.ndim == 1 and at.size > 0 and np.issubdtype(at.dtype, np.integer)
     if not whole or at[0] < 0 or at[-1] > steps or (np.diff(at) <= 0).any():
         raise InputError("record[1]", shown(record[1]), f"increasing whole numbers of steps between 0 and {steps}")

@@ -69,11 +69,8 @@ def nearly_kernel(k: Any, mu: Any, y: Any, optimum: str = "descent", eta: Any = 
     k, mu = door.values(k, "k"), door.values(mu, "mu")
     if k.ndim != 2 or len(k) != k.shape[1] or mu.shape != (len(k),) * 3:
         raise InputError("k, mu", f"shapes {k.shape} and {mu.shape}", "(D, D) and (D, D, D), train and test points together")
-    y = door.plain(y, "y")
-    if y.ndim == 0 or not 0 < len(y) <= len(k):
-        raise InputError("y", f"shape {y.shape}", f"targets of the train points, the first of the {len(k)} points")
-    n = len(y)
-    targets = door.host(door.targets(y, n), "y")
+    targets = door.host(_aims(y, len(k)), "y")
+    n = len(targets)
     columns = targets.reshape(n, -1)
     f, A, B = _projectors(k[:n, :n], optimum, eta)
     U, c = f.vectors, f.vectors / f.values @ f.vectors.T @ columns
@@ -101,6 +98,14 @@ def _projectors(k: np.ndarray, optimum: str, eta: Any) -> tuple[Factorization, n
     return f, (1 / np.multiply.outer(f.values, f.values) if optimum == "minimum norm" else np.asarray(Z.A)), np.asarray(Z.B)
 
 
+def _aims(y: Any, points: int) -> Array:
+    """Targets of the first of so many points."""
+    held = door.plain(y, "y")
+    if held.ndim == 0 or not 0 < len(held) <= points:
+        raise InputError("y", f"shape {held.shape}", f"targets of the train points, the first of the {points} points")
+    return door.targets(y, len(held))
+
+
 @dataclass(frozen=True)
 class QuadraticModel:
     """A quadratic model on D points: features `phi` (D, f), meta features `psi` (D, f, f), symmetric in the last two, strength `eps`.
@@ -119,18 +124,26 @@ class QuadraticModel:
         phi, psi = door.values(self.phi, "phi"), door.values(self.psi, "psi")
         if phi.ndim != 2 or psi.shape != (*phi.shape, phi.shape[1]):
             raise InputError("phi, psi", f"shapes {phi.shape} and {psi.shape}", "(D, f) and (D, f, f)")
+        object.__setattr__(self, "eps", door.real(self.eps, "eps"))
         object.__setattr__(self, "phi", phi)
         object.__setattr__(self, "psi", (psi + psi.swapaxes(1, 2)) / 2)
 
     @exits.finite()
     def outputs(self, W: Any) -> np.ndarray:
         """z (D, o) at parameters W (f, o)."""
+        W = self._parameters(W)
         return self.phi @ W + self.eps / 2 * np.einsum("djk,jo,ko->do", self.psi, W, W)
 
     @exits.finite()
     def effective_features(self, W: Any) -> np.ndarray:
         """phi + eps psi W, the slopes of the outputs in the parameters, (o, D, f) (11.107)."""
-        return self.phi + self.eps * np.einsum("djk,ko->odj", self.psi, W)
+        return self.phi + self.eps * np.einsum("djk,ko->odj", self.psi, self._parameters(W))
+
+    def _parameters(self, W: Any) -> np.ndarray:
+        out, f = door.values(W, "W"), self.phi.shape[1]
+        if out.ndim != 2 or len(out) != f or not out.shape[1]:
+            raise InputError("W", f"shape {out.shape}", f"({f}, outputs)")
+        return out
 
     @exits.finite()
     def kernel(self, W: Any = None) -> np.ndarray:
@@ -147,8 +160,9 @@ class QuadraticModel:
     def fit(self, y: Any, optimum: str = "minimum norm") -> np.ndarray:
         """W (f, o) of the exact fit to the first points, "span" or "minimum norm", to first order in eps (11.118 for the span)."""
         door.choice(optimum, "optimum", OPTIMA[:2])
-        n = len(y)
-        columns, phi = door.host(door.targets(y, n), "y").reshape(n, -1), self.phi[:n]
+        columns = door.host(_aims(y, len(self.phi)), "y")
+        n = len(columns)
+        columns, phi = columns.reshape(n, -1), self.phi[:n]
         f = factor(phi @ phi.T, name="k")
         refuse_singular(f, np.inf)
         inverse = f.vectors / f.values @ f.vectors.T

@@ -316,7 +316,7 @@ def chosen_layer(layer: Any, names: list[str]) -> int | str:
         return -1
     if isinstance(layer, str) and (layer == "all" or layer in names):
         return layer if layer == "all" else names.index(layer)
-    if isinstance(layer, Integral) and not isinstance(layer, bool) and 1 <= layer <= len(names):
+    if isinstance(layer, Integral) and not isinstance(layer, bool) and 1 <= int(layer) <= len(names):
         return int(layer) - 1
     raise InputError("layer", shown(layer), f'None, "all", a number from 1 to {len(names)}, or one of {", ".join(names)}')
 
