@@ -212,13 +212,10 @@ def _batched(args: Any, axes: Any, *, function: Function, pull: Any, linear: int
     size, n = next(a.shape[at] for a, at in zip(args, axes, strict=True) if at is not None), len(args) - linear
     ways = [jnp.moveaxis(a, at, 0) if at is not None else jnp.broadcast_to(a, (size, *a.shape)) for a, at in zip(args[n:], axes[n:])]
     axes = (*axes[:n], *(0,) * linear)
-    out = _island.bind(
-        *args[:n],
-        *ways,
-        function=jax.vmap(function, axes),
-        pull=None if pull is None else jax.vmap(lambda point, given: pull(point, given), (list(axes[:n]), 0)),
-        linear=linear,
-    )
+    def batched_pull(point: Sequence[Any], given: Sequence[Any]) -> Sequence[Any]:
+        return jax.vmap(pull, (list(axes[:n]), 0))(list(point), list(given))
+
+    out = _island.bind(*args[:n], *ways, function=jax.vmap(function, axes), pull=batched_pull, linear=linear)
     return out, [0] * len(out)
 
 

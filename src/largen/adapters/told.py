@@ -7,12 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen.activations.activation import Activation
-from largen.adapters.initialisation import Feed, Found, INPUTS, Initialisation, Size, foreign_numbers, planned, said, settled, unsaid
-from largen.adapters.roles import INPUTS, Kind, Node, Role, Roles, roles
 from largen import door
-from largen.activations.critical import critical
 from largen.adapters.feeds import roles
+from largen.adapters.initialisation import Initialisation, Size, foreign_numbers, planned, said, settled, unsaid
+from largen.adapters.roles import INPUTS, Kind, Node, Role, Roles
 from largen.errors import InputError
 from largen.types import hand_back, island
 

@@ -11,7 +11,7 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.border import bordered
-from largen.errors import InputError
+from largen.errors import InputError, SingularKernelError
 from largen.prediction import memory
 from largen.prediction.posterior.bayes import evidence_shift
 from largen.prediction.posterior.observed import TOO_DEEP, groups, log_density, observe, tensors, traced, traced_tensors
@@ -54,8 +54,8 @@ def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
 
     Parameters: `X` (n, features) or (n, *positions, channels); `y` (n,) or (n, o), the outputs of one network, or, for a network with
     one output, of one network a column; `ridge`, the noise variance, a number or one per sample, which stands on the diagonal. The
-    dtype is that of X (float32 at least). Differentiable in C_W, C_b, ridge, y and X (`jax.grad`, for float64 arrays inside
-    `jax.enable_x64(True)`); order 1 inside it always, once, and outside jit and vmap (its lattices are chosen by value), for smooth
+    dtype is that of X (float32 at least). Differentiable in C_W, C_b, ridge, y and X (`jax.grad`, whatever the
+    x64 flag); order 1 inside `jax.enable_x64(True)`, once, and outside jit and vmap (its lattices are chosen by value), for smooth
     activations and the ReLU family. The difference of two log evidences is the log of a Bayes factor (6.30).
 
     Raises `InputError` for bad arrays, integer labels, another number of outputs than the network's, for order 1 without derivatives
@@ -69,6 +69,21 @@ def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
     [-3.169, -3.2]
     """
     return evidence_parts(net, X, y, ridge, order).log
+
+
+def defined_log(net: Any, X: Any, y: Any, ridge: Any, order: int) -> float:
+    """The log evidence, -inf where it is not defined: a singular kernel, or order 1 broken down."""
+    try:
+        return float(evidence(net, X, y, ridge, order))
+    except (SingularKernelError, InputError) as error:
+        if not undefined(error):
+            raise
+        return -np.inf
+
+
+def undefined(error: Exception) -> bool:
+    """Whether an error says that there is no evidence here, whatever there is elsewhere."""
+    return isinstance(error, SingularKernelError) or (isinstance(error, InputError) and error.argument == "K + K1/n")
 
 
 @exits.finite()

@@ -10,7 +10,7 @@ from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
 from largen.prediction.posterior.evidence import evidence
-from largen.prediction.posterior.search import Search
+from largen.prediction.posterior.search import START, Search, Undefined
 from largen.prediction.spectrum import ridges
 from largen.types import island
 
@@ -22,7 +22,8 @@ CLOSE = 1e-3  # a gradient up to this is that of a maximum
 
 @dataclass(frozen=True)
 class Fit:
-    """What `lg.fit` returns: `net` with its hyperparameters set, the `ridge`, and their log `evidence` (`start`: of those given).
+    """What `lg.fit` returns: `net` with its hyperparameters set, the `ridge`, and their log `evidence` (`start`: where the
+    search starts).
 
     `values`: name -> (k,), k = 1 if shared, else one per affine layer. `errors`: name -> (k,), standard errors of the *logarithms* of the
     values, from the curvature of the evidence; NaN where it has none (at a bound, or for combinations that the data do not tell, such as
@@ -56,17 +57,18 @@ def fit(
 ) -> Fit:
     """The hyperparameters that make the data most probable: a (local) maximum of `lg.evidence` over C_W, C_b and the ridge.
 
-    L-BFGS-B over their logarithms, from the values given (a C_b of 0 from 0.01), between 1e-8 and 1e4. The gradient at order 0 is
+    L-BFGS-B over their logarithms, from the values given (a C_b of 0 from 0.01, a ridge of 0 from 0.01 times the mean square of y),
+    between 1e-8 and 1e4; where a trial has a singular kernel its evidence counts as -inf, and steps shrink. The gradient at order 0 is
     sum_ab M_ab dK_ab, M = (1/2) (y' y'^T - o K~^{-1}) exact, dK by central differences, which agrees with `jax.grad` of `lg.evidence` to
     about 1e-7 and has nothing to compile; at order 1 it is central differences of the evidence, for k values 2 k times the work of
     `lg.corrections` a step. In float64 whatever the data.
 
-    Parameters: `net`, `X`, `y`, `ridge`, `order` as of `lg.evidence`; `vary`, which of "C_W", "C_b", "ridge" to fit (default: C_W, C_b, and
-    the ridge if above 0; one per sample is scaled as a whole); `shared`, one value for all affine layers (started at their geometric
+    Parameters: `net`, `X`, `y`, `ridge`, `order` as of `lg.evidence`; `vary`, which of "C_W", "C_b", "ridge" to fit (default: all; a
+    ridge per sample is scaled as a whole); `shared`, one value for all affine layers (started at their geometric
     mean, biases at the mean), or one each. Attention keeps its own. `max_steps` of the optimiser.
 
-    Returns a `Fit`, with standard errors. Raises `InputError` as `lg.evidence` does, for unknown names, traced values, and a C_W or ridge
-    of 0 to be fitted; `SingularKernelError` where the search meets a singular kernel.
+    Returns a `Fit`, with standard errors. Raises `InputError` as `lg.evidence` does, for unknown names, traced values, and a C_W
+    of 0 to be fitted; `SingularKernelError` for a kernel that is singular where the search starts.
 
     >>> import largen as lg, numpy as np
     >>> X = np.linspace(-1, 1, 8)[:, None]
@@ -77,51 +79,66 @@ def fit(
     net, X = network(net), door.inputs(X)
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
     door.concrete((net, X, y, ridge), "net, X, y, ridge")
-    ridge = np.asarray(ridge, np.float64)[()]
-    names = _names(vary, ridge)
-    problem = Search(net, np.asarray(X, np.float64), np.asarray(y, np.float64), ridge, names, door.flag(shared, "shared"), order)
-    options = {"maxiter": door.count(max_steps, "max_steps"), "ftol": 1e-12, "gtol": 1e-6}
-    before = float(evidence(net, problem.X, problem.y, ridge, order))
+    names, y, ridge = _names(vary), np.asarray(y, np.float64), np.asarray(ridge, np.float64)[()]
+    if "ridge" in names and np.max(ridge) == 0:
+        ridge = ridge + START * float(np.mean(y**2) or 1.0)
+    problem = Search(net, np.asarray(X, np.float64), y, ridge, names, door.flag(shared, "shared"), order)
     with island():
-        return _maximum(problem, before, options)
+        return _maximum(problem, door.count(max_steps, "max_steps"))
 
 
-def _maximum(problem: Search, before: float, options: dict[str, float]) -> Fit:
-    """The search from its start."""
+def _maximum(problem: Search, max_steps: int) -> Fit:
+    """The search from its start: L-BFGS-B within a distance `reach`, first none, that is halved from where a trial is undefined."""
     from scipy.optimize import minimize
 
     low, high = np.log(BOUNDS)
-    start = np.clip(problem.start(), low, high)
-    found = minimize(
-        lambda x: -problem.value(x),
-        start,
-        jac=lambda x: -problem.slope(x),
-        method="L-BFGS-B",
-        bounds=[(low, high)] * len(start),
-        options=options,
-    )
-    free = (found.x > low + EDGE) & (found.x < high - EDGE)
-    net, ridge = problem.place(found.x)
-    spread, left = problem.errors(found.x, free), float(np.abs(found.jac[free]).max(initial=0.0))
+    at = np.clip(problem.start(), low, high)
+    net, ridge = problem.place(at)
+    before = float(evidence(net, problem.X, problem.y, ridge, problem.order))  # says why, if there is none
+    value, slope = problem.both(at)
+    reach, steps, message = np.inf, 0, "ABNORMAL: no evidence beyond"
+    while reach > EDGE and steps < max_steps:
+        trials = [(value, slope, at)]
+
+        def loss(x: np.ndarray, trials: Any = trials) -> tuple[float, np.ndarray]:
+            found = problem.both(x)
+            trials.append((*found, x.copy()))
+            return -found[0], -found[1]
+
+        box = np.stack([np.maximum(at - reach, low), np.minimum(at + reach, high)], 1)
+        options = {"maxiter": max_steps - steps, "ftol": 1e-12, "gtol": 1e-6}
+        try:
+            found = minimize(loss, at, jac=True, method="L-BFGS-B", bounds=box, options=options)
+            steps, message = steps + int(found.nit), str(found.message)
+            done = not ((np.abs(found.x - at) > reach - EDGE) & (found.x > low + EDGE) & (found.x < high - EDGE)).any()
+        except Undefined as trial:
+            steps, done = steps + 1, False
+            reach = float(np.abs(trial.logs - at).max()) / 2
+        value, slope, at = max(trials, key=lambda trial: trial[0])
+        if done:
+            break
+    free = (at > low + EDGE) & (at < high - EDGE)
+    net, ridge = problem.place(at)
+    spread, left = problem.errors(at, free), float(np.abs(slope[free]).max(initial=0.0))
     return Fit(
         net=net,
         ridge=ridge,
-        evidence=float(-found.fun),
+        evidence=value,
         start=before,
-        values=problem.split(found.x),
+        values=problem.split(at),
         errors={name: np.log(v) for name, v in problem.split(spread).items()},
         gradient=left,
         converged=left < CLOSE,
-        steps=int(found.nit),
-        message=str(found.message),
+        steps=steps,
+        message=message,
         order=problem.order,
     )
 
 
-def _names(vary: Iterable[str] | None, ridge: Any) -> tuple[str, ...]:
+def _names(vary: Iterable[str] | None) -> tuple[str, ...]:
     """What to fit, in the order of `NAMES`."""
     if vary is None:
-        return NAMES if np.max(ridge) > 0 else NAMES[:2]
+        return NAMES
     asked = door.names((vary,) if isinstance(vary, str) else vary, "vary", NAMES, '("C_W", "ridge")')
     if not asked:
         raise InputError("vary", "no names", "at least one of " + ", ".join(NAMES))

@@ -10,8 +10,8 @@ import numpy as np
 from largen import door, exits, memory
 from largen.activations.critical import critical
 from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.errors import InputError, SingularKernelError, UnsupportedError, shown
-from largen.prediction.posterior.evidence import evidence
+from largen.errors import InputError, UnsupportedError, shown
+from largen.prediction.posterior.evidence import defined_log
 from largen.theory.signal.fixed_points import fixed_points
 
 
@@ -71,7 +71,7 @@ def evidence_scan(
     asked = [len(hidden) + 1] if depths is None else [depths] if isinstance(depths, (int, np.integer)) else depths
     sizes = door.counts(asked, "depths", "an integer >= 2, or a list of them", 2)
     memory.require_few(2 * max(sizes, default=2), "depths", "nodes of one network")
-    log = np.array([_log(_network(net, L, phi, w, b), X, y, ridge, order) for L, b, w in product(sizes, biases, weights)])
+    log = np.array([defined_log(_network(net, L, phi, w, b), X, y, ridge, order) for L, b, w in product(sizes, biases, weights)])
     log = log.reshape(len(sizes), len(biases), len(weights))
     if not np.isfinite(log).any():
         raise InputError(
@@ -103,18 +103,6 @@ def _caution(universality: str, phase: tuple[str, ...], depths: tuple[int, ...])
         f"At L = {', '.join(map(str, chaotic))} the best is in the chaotic phase, above the critical C_W: at criticality the kernel of "
         "this class falls with depth (tanh: K = 1/(2L)), above it keeps its size. Evidence is no sign of criticality here."
     )
-
-
-def _log(net: Serial, X: Any, y: Any, ridge: Any, order: int) -> float:
-    """The log evidence, -inf where it is not defined."""
-    try:
-        return float(evidence(net, X, y, ridge, order))
-    except SingularKernelError:
-        return -np.inf
-    except InputError as error:
-        if error.argument == "K + K1/n":  # order 1 has broken down here
-            return -np.inf
-        raise
 
 
 def _axis(value: Any, name: str) -> np.ndarray:

@@ -8,15 +8,23 @@ import jax
 import numpy as np
 
 from largen.architecture.nodes import Affine, Serial
-from largen.errors import InputError
-from largen.prediction.posterior.evidence import evidence
+from largen.errors import InputError, SingularKernelError
+from largen.prediction.posterior.evidence import defined_log, undefined
 from largen.prediction.posterior.observed import observe
 from largen.prediction.predict import kernels
 
-START = 1e-2  # where a bias variance of 0 starts
+START = 1e-2  # where a bias variance of 0 starts; and, times the mean square of the targets, a ridge of 0
 STEP = (1e-4, 1e-3)  # of central differences at order 0 and 1: relative errors of about 1e-8 and 1e-6
 BEND = 1e-2  # of central differences of the gradient
 FLAT = 1e-5  # curvatures below this part of the largest are none
+
+
+class Undefined(ArithmeticError):
+    """A trial of the search, at the logarithms `logs`, where there is no evidence."""
+
+    def __init__(self, logs: np.ndarray):
+        super().__init__("no evidence here")
+        self.logs = logs.copy()
 
 
 def _is_affine(part: Any) -> bool:
@@ -71,9 +79,22 @@ class Search:
         return jax.tree_util.tree_map(put, self.net, is_leaf=_is_affine), ridge
 
     def value(self, logs: np.ndarray) -> float:
-        """The log evidence."""
+        """The log evidence, -inf where it is not defined."""
         net, ridge = self.place(logs)
-        return float(evidence(net, self.X, self.y, ridge, self.order))
+        return defined_log(net, self.X, self.y, ridge, self.order)
+
+    def both(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
+        """The log evidence and its derivatives. Raises `Undefined` where there are none."""
+        value = self.value(logs)
+        try:
+            slope = self.slope(logs) if np.isfinite(value) else np.array([np.nan])
+        except (SingularKernelError, InputError) as error:
+            if not undefined(error):
+                raise
+            slope = np.array([np.nan])
+        if not np.isfinite(slope).all():
+            raise Undefined(logs)
+        return value, slope
 
     def slope(self, logs: np.ndarray) -> np.ndarray:
         """Its derivatives (k,). Order 0: sum_ab M_ab dK_ab, M exact, dK by central differences; order 1: differences of the evidence."""
@@ -95,7 +116,14 @@ class Search:
             full[at] = x
             return self.slope(full)[at]
 
-        bend = -_central(inside, logs[at], BEND)
+        try:
+            bend = -_central(inside, logs[at], BEND)
+        except (SingularKernelError, InputError) as error:
+            if not undefined(error):
+                raise
+            return out
+        if not np.isfinite(bend).all():
+            return out
         values, vectors = np.linalg.eigh((bend + bend.T) / 2)
         told = values > FLAT * max(values.max(), FLAT)
         variance = (vectors[:, told] ** 2 / values[told]).sum(1)
