@@ -21,6 +21,7 @@ MEANT = {  # None is a value there, and the docstring says which
     "Explanation.shape": "not said by the caller",
     "Explanation.n": "not said by the caller",
     "Activation.closed": "expectations by quadrature",
+    "Tracked.asked_by": "nothing asks for more",
 }
 
 
