@@ -80,7 +80,7 @@ def test_the_root_squares_to_the_covariance_and_permutes_with_the_points(seed, s
 
 def test_bad_input():
     for arguments, told in (
-        ({"key": 3}, r"`key`: got 3; needed a JAX random key. For example jax.random.key\(0\)"),
+        ({"key": 3}, r"`key`: got 3; needed one JAX random key. Call jax.random.key\(0\)"),
         ({"draws": 0}, "`draws`: got 0; needed an integer >= 1"),
         ({"X": X[0]}, "`X`"),
         ({"given": X}, r"`given`: got a ndarray; needed a pair \(X_train, y\)"),

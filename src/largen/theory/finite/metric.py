@@ -15,7 +15,6 @@ import jax.numpy as jnp
 
 from largen import door, exits, memory
 from largen.architecture.chain import plain
-from largen.errors import InputError, shown
 from largen.gaussian import pair as pairs
 from largen.types import Array, hand_back, island
 
@@ -42,9 +41,7 @@ def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
     >>> bool(abs(((G[:, 4] / 2) ** 2).mean() - 1.1**4) < 0.2)  # E Ghat^2 = (1 + 5/n)^4 K^2, within five standard errors
     True
     """
-    layers, x, count = plain(net, "the metric chain"), door.points(X), door.count(draws, "draws")
-    if not isinstance(key, jax.Array):
-        raise InputError("key", shown(key), "a JAX random key", "For example jax.random.key(0).")
+    layers, x, count, key = plain(net, "the metric chain"), door.points(X), door.count(draws, "draws"), door.key(key)
     N, kinds, values = x.shape[0], [], []
     with island():
         for kind, run in groupby(pairwise(layers), lambda level: (level[1].activation, level[0].width)):
