@@ -6,10 +6,12 @@ from typing import Any
 import numpy as np
 
 from largen import door
+from largen.border import bordered
 from largen.errors import InputError
 from largen.types import Array, hand_back, is_traced, island
 
 
+@bordered("X")
 def standardize(X: Any) -> Array:
     """Inputs centred per feature and scaled by one number so that |x|^2/n_0 = 1 on average over the rows.
 

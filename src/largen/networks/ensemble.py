@@ -15,6 +15,7 @@ import numpy as np
 
 from largen import door
 from largen.architecture.nodes import Serial, network
+from largen.border import bordered
 from largen.errors import InputError
 from largen.networks.empirical import tangent_kernel
 from largen.networks.outputs import in_order, layers, outputs
@@ -58,6 +59,7 @@ def init_ensemble(net: Any, key: Any, n_in: int | tuple[int, ...], networks: int
         return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind))(jax.random.split(one, many))
 
 
+@bordered("params")
 def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
     """The outputs of every network, (networks, n, out). Parameters and errors as in `lg.apply`; `chunk` networks at a time.
 
@@ -69,6 +71,7 @@ def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
     return over(outputs, net, params, X, chunk)
 
 
+@bordered("params")
 def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> dict[str, Array]:
     """The preactivations of every network and level, {path: (networks, n, width)}. Parameters and errors as in `lg.preactivations`.
 
@@ -125,6 +128,7 @@ def train_ensemble(
     return final, hand_back(history, X)
 
 
+@bordered("params")
 def empirical_ntk_ensemble(
     net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True, chunk: int = 1
 ) -> Array:

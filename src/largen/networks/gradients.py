@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from largen import door
 from largen.architecture.nodes import Serial, network
+from largen.border import bordered
 from largen.networks.empirical import backward_factors
 from largen.networks.ensemble import over
 from largen.networks.parameters import dtype_of, fitting
@@ -21,6 +22,7 @@ def norms(net: Serial, params: Params, X: Any) -> dict[str, jax.Array]:
 _norms = jax.jit(norms)
 
 
+@bordered("params")
 def gradient_norms(net: Any, params: Params, X: Any) -> dict[str, Array]:
     """The norm of dz^(L)_i(x)/dz^(l) over the units of every affine layer, {path: (n, out)}: the sensitivity of output i to layer l.
 
@@ -39,6 +41,7 @@ def gradient_norms(net: Any, params: Params, X: Any) -> dict[str, Array]:
         return hand_back(_norms(whole, fit, jnp.asarray(x, dtype_of(fit))), X)
 
 
+@bordered("params")
 def gradient_norms_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> dict[str, Array]:
     """`lg.gradient_norms` of every network of an ensemble, {path: (networks, n, out)}. `chunk` networks at a time; errors as there.
 
