@@ -83,8 +83,9 @@ class _Crossing:
         return _closed(jax.tree_util.tree_unflatten(tree, _put(leaves, places, arrays)))
 
     def run(self, *values: Any) -> list[Any]:
-        if not is_traced(values):
-            return jax.vjp(self.run, *values)[0]
+        numbers = [i for i, v in enumerate(values) if jnp.issubdtype(jnp.result_type(v), jnp.inexact)]  # not random keys
+        if numbers and not is_traced(values):
+            return jax.vjp(lambda *some: self.run(*_put(values, numbers, some)), *(values[i] for i in numbers))[0]
         arguments = jax.tree_util.tree_unflatten(self.tree, _put(self.given, self.traced, values))
         leaves, tree = jax.tree_util.tree_flatten(_opened(self.function(**arguments)))
         if self.kept is None:
@@ -94,7 +95,7 @@ class _Crossing:
         return [a.astype(jnp.float32) if a.dtype == jnp.float64 else a for a in arrays]
 
 
-def _put(leaves: list[Any], places: list[int], values: Sequence[Any]) -> list[Any]:
+def _put(leaves: Sequence[Any], places: list[int], values: Sequence[Any]) -> list[Any]:
     out = list(leaves)
     for i, value in zip(places, values, strict=True):
         out[i] = value
@@ -209,9 +210,12 @@ def _cotangents(cotangents: Any, *args: Any, function: Function, pull: Any, line
 
 
 def _batched(args: Any, axes: Any, *, function: Function, pull: Any, linear: int) -> Any:
-    size, n = next(a.shape[at] for a, at in zip(args, axes, strict=True) if at is not None), len(args) - linear
-    ways = [jnp.moveaxis(a, at, 0) if at is not None else jnp.broadcast_to(a, (size, *a.shape)) for a, at in zip(args[n:], axes[n:])]
+    args = [_outer(a) for a in args]
+    places, n = list(zip(args, axes, strict=True)), len(args) - linear
+    size = next(a.shape[at] for a, at in places if at is not None)
+    ways = [jnp.broadcast_to(a, (size, *a.shape)) if at is None else jnp.moveaxis(a, at, 0) for a, at in places[n:]]
     axes = (*axes[:n], *(0,) * linear)
+
     def batched_pull(point: Sequence[Any], given: Sequence[Any]) -> Sequence[Any]:
         return jax.vmap(pull, (list(axes[:n]), 0))(list(point), list(given))
 

@@ -228,6 +228,26 @@ def test_fit_at_order_one():
     assert np.isclose(wide, zero, rtol=1e-4) and abs(np.log(best / zero)) > 1e-3
 
 
+def test_singular_trials_shrink_the_step():
+    """Pure noise: the line search runs to kernels that are singular without a ridge, which is fitted by default, and with one too."""
+    rng = np.random.RandomState(0)
+    X, y = rng.randn(12, 3), rng.randn(12)
+    net = lg.mlp([8, 8], activation="gelu", C_W=1.7, C_b=0.1)
+    out = fit(net, X, y)
+    assert out.converged and sorted(out.values) == ["C_W", "C_b", "ridge"] and out.evidence > out.start
+    assert abs(out.evidence + 18.62417) < 1e-4 and abs(out.values["ridge"][0] - np.mean(y**2)) < 1e-3  # all is noise
+    bare = fit(net, X, y, vary=("C_W", "C_b"))
+    assert bare.converged and bare.ridge == 0.0 and abs(bare.evidence + 31.12029) < 1e-4
+    assert abs(bare.evidence - evidence(bare.net, X, y)) < 1e-9
+
+
+def test_a_maximum_where_the_kernel_is_singular():
+    """Targets without noise of a linear network: the evidence grows until the ridge is lost in rounding; said, and nothing raised."""
+    X = np.random.RandomState(1).randn(8, 2)
+    out = fit(lg.mlp([8], activation="linear"), X, X @ np.array([1.0, -2.0]), ridge=1e-3, vary="ridge")
+    assert out.evidence > out.start and (out.ridge <= 2e-8 or not out.converged) and np.isfinite(out.evidence)
+
+
 # ---------------------------------------------------------------- at the door
 
 
@@ -250,8 +270,10 @@ def test_bad_input(changes, told):
 def test_what_fit_and_scan_refuse():
     with pytest.raises(InputError, match="`vary`: got 'width'"):
         fit(relu(), TRAIN, Y, vary=["width"])
-    with pytest.raises(InputError, match="`ridge`: got a smallest value 0 to start from"):
-        fit(relu(), TRAIN, Y, vary="ridge")
+    with pytest.raises(InputError, match="`C_W`: got a smallest value 0 to start from"):
+        fit(relu(0.0), TRAIN, Y, ridge=0.1, vary="C_W")
+    with pytest.raises(SingularKernelError, match="Points 0 and 2 are the same"):
+        fit(relu(), np.concatenate([TRAIN, TRAIN]), np.concatenate([Y, Y]), vary=("C_W", "C_b"))
     with pytest.raises(InputError, match="`vary`: got no names"):
         fit(relu(), TRAIN, Y, vary=[])
     with pytest.raises(InputError, match="traced values"):

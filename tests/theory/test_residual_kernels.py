@@ -175,6 +175,43 @@ def test_layers_by_number_and_path() -> None:
         lg.kernel(net, X, layer="sum1/2/dense1")
 
 
+@pytest.mark.parametrize(
+    "net, nngp, ntk",
+    [
+        (lg.Concat(lg.Dense(4), lg.Dense(8, C_W=2.0)) >> lg.Dense(1), 2.34996, 4.69993),
+        (lg.Product(lg.Dense(4), lg.Dense(4, C_W=2.0)) >> lg.Dense(1), 3.97608, 11.92823),
+    ],
+)
+def test_affine_branches_on_the_inputs(net: lg.Serial, nngp: float, ntk: float) -> None:
+    points = np.random.RandomState(0).randn(3, 3)
+    out = lg.kernel(net, points)
+    assert abs(out.nngp[0, 0] - nngp) < 5e-6 and abs(out.ntk[0, 0] - ntk) < 5e-6
+    close(lg.gram(net, points), out)
+    np.testing.assert_allclose(lg.signal(net, points).Theta[-1], out.ntk, rtol=1e-13)
+
+
+def test_branches_on_the_inputs_against_real_networks() -> None:
+    """What was refused and what is new: activations inside branches that are set side by side, multiplied, summed, repeated."""
+    n, points = 64, X[:2, :3]
+    relu, gelu = lg.Dense(n) >> lg.Act("relu"), lg.Dense(n, C_W=2.0, C_b=0.3) >> lg.Act("gelu")
+    nets = [
+        lg.Concat(relu, lg.Dense(2 * n, C_W=2.0)) >> lg.RMSNorm() >> lg.Dense(1),
+        lg.Product(relu, gelu) >> lg.Dense(1),
+        lg.Product(lg.Concat(lg.Dense(n), lg.Dense(n, C_W=3.0)), lg.Dense(2 * n)) >> lg.Dense(1),
+        lg.Sum(gelu, lg.Dense(n), weights=(0.5, 1.0)) >> lg.Dense(1),
+        lg.Repeat(lg.Concat(lg.Dense(n), lg.Dense(n, C_W=3.0) >> lg.Act("relu")), 2) >> lg.Dense(1),
+        lg.Product(lg.Dense(n)) >> lg.Act("relu") >> lg.Dense(1),
+    ]
+    for net in nets:
+        out, many = lg.kernel(net, points), 600
+        params = lg.init_ensemble(net, jax.random.key(2), n_in=3, networks=many)
+        tangents = np.asarray(lg.empirical_ntk_ensemble(net, params, points, full=False))
+        z = np.asarray(lg.apply_ensemble(net, params, points))[..., 0]
+        for found, expected in ((tangents, out.ntk), (z[:, :, None] * z[:, None, :], out.nngp)):
+            error = found.std(0) / np.sqrt(many)
+            assert (abs(found.mean(0) - expected) < 4 * error + 0.5 / n * np.abs(expected)).all(), net
+
+
 def test_predictions_and_samples() -> None:
     net = lg.resnet_mlp(4, blocks=1, out=3, norm=True)
     assert lg.sample(net, jax.random.key(0), X, draws=2).shape == (2, 5, 3)
@@ -182,6 +219,7 @@ def test_predictions_and_samples() -> None:
     np.testing.assert_allclose(np.asarray(fitted.mean)[:3], np.eye(3), atol=1e-8)
 
 
+apart = lg.Concat(lg.Dense(4), lg.Dense(8, C_W=2.0))
 REFUSED = [
     (lg.LayerNorm() >> lg.Dense(1), "layernorm1", "needs Gaussian preactivations"),
     (first >> lg.Act("relu") >> lg.LayerNorm() >> lg.Dense(1), "layernorm1", "needs Gaussian preactivations"),
@@ -192,6 +230,17 @@ REFUSED = [
     (first >> lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Act("relu") >> lg.Dense(4)) >> last, "sum1/2/act2", "needs Gaussian"),
     (first >> lg.Sum(lg.Act("relu"), lg.Dense(4)) >> last, "act1", "needs Gaussian preactivations"),
     (first >> lg.Sum(lg.Act("relu"), lg.Dense(4)), "sum1", "outputs must be preactivations"),
+    (lg.Concat(lg.Identity(), lg.Dense(4)) >> lg.Dense(1), "concat1", "passes the inputs on"),
+    (lg.Product(lg.Identity(), lg.Dense(4)) >> lg.Dense(1), "product1", "passes the inputs on"),
+    (
+        lg.Product(lg.Identity(), lg.RMSNorm()) >> lg.Dense(1),
+        "product1",
+        "product1/1 and product1/2 are correlated: .* go through an affine",
+    ),
+    (lg.Sum(lg.Dense(4) >> lg.Act("relu"), lg.Dense(4) >> lg.Act("relu")) >> last, "sum1", "or not known to average to zero"),
+    (lg.Product(apart, lg.Concat(lg.Dense(4, C_W=3.0), lg.Dense(8))) >> lg.Dense(1), "product1", "units differ in variance in branches"),
+    (apart >> lg.Act("relu") >> lg.Dense(1), "act1", "needs Gaussian preactivations"),
+    (lg.Product(lg.Dense(4), lg.Dense(4)), "product1", "outputs must be preactivations"),
 ]
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from largen import door
 from largen.architecture.attention import Attention
-from largen.architecture.branches import Branching, Concat, Dropout, Product, Sum
+from largen.architecture.branches import Branching, Dropout, Sum
 from largen.architecture.nodes import Act, Affine, Dense, Node, Parametric, Serial, network
 from largen.architecture.spatial import Flatten
 from largen.architecture.walk import branch_paths, paths

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits, memory
+from largen.border import bordered
 from largen.errors import InputError, warn
 from largen.types import Array, is_traced
 
@@ -44,6 +45,7 @@ def _or_one(xp: Any, size: Any) -> Any:
 
 
 @exits.finite()
+@bordered("X")
 def standardize(X: Any) -> Array:
     """Inputs centred per feature and scaled by one number so that |x|^2/n_0 = 1 on average over the rows.
 

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door
+from largen.border import bordered
 from largen.errors import InputError, UnsupportedError
 from largen.gaussian import hermite, pair as pairs, piecewise
 from largen.types import Array, hand_back, is_traced, island
@@ -25,6 +26,7 @@ class Expectation:
     error: Array
 
 
+@bordered("K")
 def expectation(functions: Sequence[Elementwise], K: Any, kinks: Sequence[float] = ()) -> Expectation:
     """E[f1(z1) ... fm(zm)], z ~ N(0, K), for m = 1 or 2 elementwise functions; K is (..., m, m), a batch of covariances.
 

@@ -22,6 +22,7 @@ from largen.architecture.spatial import (
     SumPool,
 )
 from largen.architecture.walk import Theory, walk
+from largen.border import bordered
 from largen.networks import room
 from largen.networks.outputs import carriers, patches
 from largen.networks.parameters import dtype_of, fitting, pair
@@ -153,6 +154,7 @@ _tangent_kernel = jax.jit(tangent_kernel, static_argnames=("full",))
 
 
 @exits.finite()
+@bordered("params")
 def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True) -> Array:
     """The neural tangent kernel of one real network (PDLT 8.7), exact, by backward factors (PDLT 8.17):
 

@@ -16,6 +16,7 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.levels import a_shape
 from largen.architecture.nodes import Serial, network
+from largen.border import bordered
 from largen.errors import InputError
 from largen.networks import room
 from largen.networks.empirical import tangent_kernel
@@ -70,6 +71,7 @@ def init_ensemble(net: Any, key: Any, n_in: int | tuple[int, ...], networks: int
 
 
 @exits.finite()
+@bordered("params")
 def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
     """The outputs of every network, (networks, n, out). Parameters and errors as in `lg.apply`; `chunk` networks at a time.
 
@@ -82,6 +84,7 @@ def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
 
 
 @exits.finite()
+@bordered("params")
 def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> dict[str, Array]:
     """The preactivations of every network and level, {path: (networks, n, width)}. Parameters and errors as in `lg.preactivations`.
 
@@ -141,6 +144,7 @@ def train_ensemble(
 
 
 @exits.finite()
+@bordered("params")
 def empirical_ntk_ensemble(
     net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True, chunk: int = 1
 ) -> Array:

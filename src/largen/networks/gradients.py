@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
+from largen.border import bordered
 from largen.networks import room
 from largen.networks.empirical import backward_factors
 from largen.networks.ensemble import over
@@ -23,6 +24,7 @@ _norms = jax.jit(norms)
 
 
 @exits.finite()
+@bordered("params")
 def gradient_norms(net: Any, params: Params, X: Any) -> dict[str, Array]:
     """The norm of dz^(L)_i(x)/dz^(l) over the units of every affine layer, {path: (n, out)}: the sensitivity of output i to layer l.
 
@@ -43,6 +45,7 @@ def gradient_norms(net: Any, params: Params, X: Any) -> dict[str, Array]:
 
 
 @exits.finite()
+@bordered("params")
 def gradient_norms_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> dict[str, Array]:
     """`lg.gradient_norms` of every network of an ensemble, {path: (networks, n, out)}. `chunk` networks at a time; errors as there.
 

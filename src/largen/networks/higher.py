@@ -19,6 +19,7 @@ from largen.architecture.attention import Attention
 from largen.architecture.nodes import Act, Serial, network
 from largen.architecture.spatial import MaxPool
 from largen.architecture.walk import everything
+from largen.border import bordered
 from largen.errors import UnsupportedError
 from largen.networks.outputs import carriers, outputs
 from largen.networks.parameters import dtype_of, fitting, rate_tensor
@@ -109,6 +110,7 @@ _ddntk = jax.jit(ddntk)
 
 
 @exits.finite()
+@bordered("params")
 def empirical_dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Array:
     """The differential of the NTK of one real network (PDLT 11.8), exact, by nested directional derivatives:
 
@@ -133,6 +135,7 @@ def empirical_dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Arra
 
 
 @exits.finite()
+@bordered("params")
 def empirical_ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> SecondTangents:
     """Both second differentials of the NTK of one real network (PDLT inf.5, inf.7), exact, with v_a = lambda grad z_a:
 

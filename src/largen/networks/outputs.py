@@ -27,6 +27,7 @@ from largen.architecture.spatial import (
     SumPool,
 )
 from largen.architecture.walk import Theory, everything, walk
+from largen.border import bordered
 from largen.networks import room
 from largen.networks.parameters import a_key, dtype_of, fitting
 from largen.types import Array, Params, hand_back, island
@@ -218,6 +219,7 @@ _layers = jax.jit(layers)
 
 
 @exits.finite()
+@bordered("params")
 def apply(net: Any, params: Params, X: Any, key: Any = None) -> Array:
     """The outputs of a real network, z^(1) = b + x W, z^(l+1) = b + phi(z^(l)) W, no final activation (PDLT 2.5).
 
@@ -241,6 +243,7 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Array:
 
 
 @exits.finite()
+@bordered("params")
 def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
     """The preactivations z^(l) of every level, {path: (n, width)}; the last is the output (PDLT 2.5). Levels are the affine
     layers of a plain network, and the sums of a residual one, as in `lg.kernel(layer="all")`.

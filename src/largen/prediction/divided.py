@@ -13,10 +13,12 @@ eigenvalues in a denominator where that would cancel: x w(x) = 1 - p(x) gives, f
 and for c t < 1/2 the power series of w is summed. At infinite time p = 0, and w is the inverse.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jax.custom_derivatives import SymbolicZero
 
 from largen.border import linear
 from largen.errors import InputError
@@ -34,27 +36,42 @@ def rotated(A: Any, U: Any, x: Any, how: How) -> Any:
     return _diagonal(x, how)
 
 
-@rotated.defjvp
+@partial(rotated.defjvp, symbolic_zeros=True)
 def _rotated_jvp(primals: Any, tangents: Any) -> Any:
     (A, U, x, how), (dA, _, _, dhow) = primals, tangents
-    moved = jax.jvp(lambda h: _diagonal(x, h), (how,), (dhow,))[1]
-    return rotated(A, U, x, how), moved + linear(_slope, _slope_pull, primals, dA)
+    out = rotated(A, U, x, how)
+    return out, _total(out, _along(lambda h: _diagonal(x, h), how, dhow), _linear(_slope, _slope_pull, primals, dA))
 
 
 @jax.custom_jvp
 def _slope(at: Any, E: Any) -> Any:
     """The derivative of `rotated` along E."""
-    _, U, x, how = at
-    return _two(x[:, None], x, how) * (U.T @ E @ U)
+    return _first(at[1:], E)
 
 
-@_slope.defjvp
+@partial(_slope.defjvp, symbolic_zeros=True)
 def _slope_jvp(primals: Any, tangents: Any) -> Any:
     (at, E), ((dA, _, _, dhow), dE) = primals, tangents
-    _, U, x, how = at
-    moved = jax.jvp(lambda h: _two(x[:, None], x, h) * (U.T @ E @ U), (how,), (dhow,))[1]
-    along = linear(_slope, _slope_pull, at, dE) + linear(lambda known, F: _bend(*known, F), _bend_pull, primals, dA)
-    return _slope(at, E), along + moved
+    out, (U, x, how) = _slope(at, E), at[1:]
+    turned = _linear(lambda known, F: _bend(*known, F), _bend_pull, primals, dA)
+    return out, _total(out, _along(lambda h: _first((U, x, h), E), how, dhow), _linear(_slope, _slope_pull, at, dE), turned)
+
+
+def _along(function: Any, how: How, tangents: Any) -> Any:
+    """The derivative in `how`, None if that does not move."""
+    if all(isinstance(t, SymbolicZero) for t in jax.tree_util.tree_leaves(tangents)):
+        return None
+    ways = jax.tree_util.tree_map(lambda t, v: jnp.zeros_like(v) if isinstance(t, SymbolicZero) else t, tangents, how)
+    return jax.jvp(function, (how,), (ways,))[1]
+
+
+def _linear(function: Any, pull: Any, known: Any, way: Any) -> Any:
+    return None if isinstance(way, SymbolicZero) else linear(function, pull, known, way)
+
+
+def _total(like: Any, *parts: Any) -> Any:
+    """The sum of the parts that there are."""
+    return sum([part for part in parts if part is not None], jnp.zeros_like(like))
 
 
 def _slope_pull(at: Any, C: Any) -> Any:
@@ -66,14 +83,7 @@ def _slope_pull(at: Any, C: Any) -> Any:
 @jax.custom_jvp
 def _bend(at: Any, E: Any, F: Any) -> Any:
     """The second derivative along E and F."""
-    _, U, x, how = at
-    E, F = U.T @ E @ U, U.T @ F @ U
-
-    def through(j: Any) -> Any:
-        here, there = E[..., :, j, None] * F[..., None, j, :], F[..., :, j, None] * E[..., None, j, :]
-        return _three(x[:, None], x[j], x, how) * (here + there)
-
-    return jax.lax.map(through, jnp.arange(len(x))).sum(0)
+    return _second(at[1:], E, F)
 
 
 def _bend_pull(known: Any, C: Any) -> Any:
@@ -88,9 +98,28 @@ def _bend_jvp(primals: Any, tangents: Any) -> Any:
     raise InputError("net, X", "third derivatives of trained networks", "first or second ones", "Take differences of second derivatives.")
 
 
+@jax.jit
 def _diagonal(x: Any, how: How) -> Any:
     """diag(w(x))."""
     return _one(x, how) * jnp.eye(len(x), dtype=x.dtype)
+
+
+@jax.jit
+def _first(at: Any, E: Any) -> Any:
+    U, x, how = at
+    return _two(x[:, None], x, how) * (U.T @ E @ U)
+
+
+@jax.jit
+def _second(at: Any, E: Any, F: Any) -> Any:
+    U, x, how = at
+    E, F = U.T @ E @ U, U.T @ F @ U
+
+    def through(j: Any) -> Any:
+        here, there = E[..., :, j, None] * F[..., None, j, :], F[..., :, j, None] * E[..., None, j, :]
+        return _three(x[:, None], x[j], x, how) * (here + there)
+
+    return jax.lax.map(through, jnp.arange(len(x))).sum(0)
 
 
 def _series(how: Any) -> list[Any]:

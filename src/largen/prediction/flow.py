@@ -78,7 +78,8 @@ def _axis(value: Any, name: str, need: str, whole: bool = False) -> Any:
 
 
 def weights(f: Factorization, plan: Schedule, outputs: int = 1) -> Array:
-    """w(lambda) per eigenvalue, (n,) or (T, n), or, of a traced kernel, on the diagonal of (n, n) or (T, n, n): (1 - exp(-lambda t))/lambda, (1 - (1 - eta lambda)^steps)/lambda or 1/lambda.
+    """w(lambda) per eigenvalue, (n,) or (T, n): (1 - exp(-lambda t))/lambda, (1 - (1 - eta lambda)^steps)/lambda or 1/lambda; of a traced
+    kernel on the diagonal of matrices, (n, n) or (T, n, n).
 
     Exact to rounding at any lambda, 0 included (where w = t). Raises `SingularKernelError` where infinite time is not defined
     and `InputError` for a step size above 2/lambda_max, with which descent diverges.

@@ -124,9 +124,8 @@ def predict(
     Shapes: X (n, features) or (n, *positions, channels), X_test (m, ...) likewise, y (n,) or (n, o) -> `.mean` (m,) or (m,
     o), `.std` likewise, `.cov` (m, m) per output; with T times, a leading axis T. The dtype is that of X (float32 at least), with `params`
     that of the parameters. Without `params`, a network with one output takes any number of columns (each its own network).
-    One eigendecomposition of n x n serves all times, outputs and test points. Differentiable (in C_W, ridge, time, ...) as
-    long as the train kernel has no repeated eigenvalues, where the derivative of an eigenvector does not exist. See
-    `Prediction` for every field.
+    One eigendecomposition of n x n serves all times, outputs and test points. Differentiable in C_W, ridge, time, y, X, ...,
+    once and, where the kernel is, twice, at repeated eigenvalues too; works under `jit` and `vmap`. See `Prediction` for every field.
 
     Raises `InputError` for bad arrays, integer labels, arguments that do not go together, eta > 2/lambda_max, and what does not
     fit into memory; `SingularKernelError` when infinite time is not defined (duplicate points, more points than features,

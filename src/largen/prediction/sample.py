@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from largen import door, exits
 from largen.architecture.nodes import network
+from largen.border import bordered
 from largen.errors import InputError
 from largen.prediction import memory
 from largen.prediction.predict import Prediction, kernels, predict
@@ -61,6 +62,7 @@ def _normal(key: Any, shape: tuple[int, ...], like: Array) -> Array:
 
 
 @exits.finite()
+@bordered("X")
 def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge: Any = 0.0) -> Array:
     """Functions of an infinitely wide network, at the m points X: drawn from the prior, or from the posterior `given` data.
 

@@ -41,7 +41,9 @@ def _checked(net: Serial, kind: str, unlike: bool, prefix: str) -> str:
             if not isinstance(node, Concat):  # units of different branches never meet in second moments
                 _apart(node, path, [start.rstrip("/") for start, _ in inside], unlike)
             if kind == INPUTS and len({kind_after(branch, kind) == INPUTS for branch in node.branches}) == 2:
-                reason = "a branch passes the inputs on, whose number stays finite: put an affine node, lg.Dense(...), in it or before the node"
+                reason = (
+                    "a branch passes the inputs on, whose number stays finite: put an affine node, lg.Dense(...), in it or before the node"
+                )
                 raise UnsupportedError(repr(node), path, NAME, reason)
         kind, unlike = kind_after(node, kind), _unlike(node, unlike)
     return kind
@@ -57,7 +59,9 @@ def _apart(node: Branching, path: str, names: list[str], unlike: bool) -> None:
         raise UnsupportedError(repr(node), path, NAME, reason)
     mixed = [name for name, branch in zip(names, node.branches, strict=True) if _unlike(branch, unlike)]
     if isinstance(node, Product) and len(mixed) > 1:
-        reason = f"units differ in variance in branches {' and '.join(mixed)}, and a mean of products is not that of means: all but one have "
+        reason = (
+            f"units differ in variance in branches {' and '.join(mixed)}, and a mean of products is not that of means: all but one have "
+        )
         reason += "to end in an affine node, lg.Dense(...), after lg.Concat and lg.Flatten"
         raise UnsupportedError(repr(node), path, NAME, reason)
 
