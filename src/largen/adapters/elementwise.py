@@ -68,11 +68,11 @@ def _steps(apply: Callable[[Any], Any], inner: Sequence[float], tolerance: float
         name = _name(values, tolerance)
         if name:
             return (*before, ("activation", name, 1.0))
-    for before, values in ways:  # a factor behind what is linear far out (relu, gelu)
-        outer = float(values[-1] / GRID[-1])
-        name = _name(values / outer, tolerance) if outer else ""
-        if name:
-            return (*before, ("activation", name, 1.0), ("scale", "", outer))
+    for before, values in ways:  # a factor behind: every name's own, at z = 1.4
+        for outer in dict.fromkeys(float(f"{values[27] / known[27]:.6g}") for known in _known().values()):
+            name = _name(values / outer, tolerance) if outer else ""
+            if name:
+                return (*before, ("activation", name, 1.0), ("scale", "", outer))
     return (("unknown", BENT, 1.0),)
 
 
