@@ -8,7 +8,6 @@ batches are each computed by a call of the function inside the island. What cros
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
-from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -36,7 +35,8 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
         names = function.__code__.co_varnames[: function.__code__.co_argcount]
 
-        def call(args: Any, kwargs: Any) -> Any:
+        @wraps(function)
+        def crossing(*args: P.args, **kwargs: P.kwargs) -> T:
             if jnp.result_type(float) == np.float64 or not is_traced(args, kwargs) or len(args) > len(names):
                 return function(*args, **kwargs)
             given = dict(zip(names, args, strict=False)) | kwargs
@@ -47,12 +47,7 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
                 given |= {name: np.asarray(given[name], np.float32).astype(np.float64) for name in same if _is_float64(given[name])}
             return _Crossing(function, given).result()
 
-        def bordered_function(*args: Any, **kwargs: Any) -> Any:
-            return call(args, kwargs)
-
-        # a function of the module that it is written in: that is where doctest looks for it
-        made = FunctionType(bordered_function.__code__, function.__globals__, function.__name__, None, bordered_function.__closure__)
-        return wraps(function)(made)
+        return crossing
 
     return decorate
 

@@ -124,7 +124,7 @@ def test_rates_of_image_networks() -> None:
     net = lg.cnn([8, 8], out=3)
     assert lg.rates_of_sgd(net, 1.0, n_in=(5, 4, 2)) == ((1.0,) * 3, (18.0, 72.0, 160.0))
     attends = lg.Dense(6) >> lg.Attention(heads=2, width=5) >> lg.GlobalAvgPool() >> lg.Dense(1)
-    assert lg.rates_of_sgd(attends, 0.5, n_in=[4, 3])[1] == (1.5, 3.0, 3.0, 3.0, 5.0, 3.0)
+    assert lg.rates_of_sgd(attends, 0.5, n_in=(4, 3))[1] == (1.5, 3.0, 3.0, 3.0, 5.0, 3.0)
     for wrong in (2, (5,), (0, 4, 2), "5", (), None):
         with pytest.raises(InputError, match="`n_in`"):
             lg.rates_of_sgd(net, 1.0, n_in=wrong)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from largen import door
+from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
 from largen.activations.statistics import statistics
@@ -60,6 +60,7 @@ class Depth:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
+@exits.finite()
 def how_deep(net: Any, width: int | None = None, tolerance: float = TOLERANCE, X: Any = None) -> Depth:
     r"""How deep a network of this width can be before infinite-width theory no longer describes single networks.
 

@@ -66,6 +66,7 @@ def evidence_scan(
     (4, 0.0, 1.0)
     """
     net = network(net)
+    door.concrete((net, X, y, ridge), "net, X, y, ridge")
     weights, biases = (_axis(v, name) for v, name in ((C_W, "C_W"), (C_b, "C_b")))
     hidden, phi = _uniform(net)
     asked = [len(hidden) + 1] if depths is None else [depths] if isinstance(depths, (int, np.integer)) else depths
