@@ -175,6 +175,20 @@ def test_gates_and_loops_are_said_by_name() -> None:
             lg.flax.table(Cell(), variables, example=x[0], activation=said)
 
 
+def test_a_stream_that_is_divided_after_every_sum_keeps_its_size() -> None:
+    class Model(nn.Module):
+        @nn.compact
+        def __call__(self, x: Any) -> Any:
+            z = nn.Dense(8)(x)
+            for _ in range(3):
+                z = (z + nn.Dense(8)(nn.relu(z))) / jnp.sqrt(2.0)
+            return nn.Dense(8)(nn.relu(z))
+
+    x = jnp.ones((2, 5))
+    table = lg.flax.table(Model(), jax.eval_shape(lambda: Model().init(jax.random.key(0), x)), example=x)
+    assert [layer.C_W for layer in table.layers] == pytest.approx([2] * 5)
+
+
 class ResNet(nn.Module):
     """Post-activation blocks whose branches end in a batch normalisation; a projected skip half-way."""
 

@@ -165,6 +165,7 @@ class _Reader:
     values: dict[Any, Value] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
     fan_in: dict[str, int] = field(default_factory=dict)
+    steps: dict[tuple[Node, str, str, str], Node] = field(default_factory=dict)
     settled: dict[int, tuple[Value, Node]] = field(default_factory=dict)
 
     def value(self, node: Node) -> Value:
@@ -343,7 +344,8 @@ class _Reader:
         elif value.apply is not None and value.key:
             for kind, label, factor in named(value.apply, value.key, value.inner, 5e-3 if value.coarse else 1e-4):
                 self.value(node)
-                node = Node(kind, label, (node,), (factor,) if kind == "scale" else ())
+                step = (node, kind, label, f"{factor:.6g}")  # the same of the same is one value, which several may read
+                node = self.steps.setdefault(step, Node(kind, label, (node,), (factor,) if kind == "scale" else ()))
         self.value(node)
         self.settled[id(value)] = (value, node)
         return node
