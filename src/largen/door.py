@@ -128,7 +128,7 @@ def finite(out: Array, name: str, need: str = REALS) -> None:
 def concrete(value: Any, name: str) -> None:
     """Refuse a value traced by `jit`, `grad` or `vmap` (or a pytree that holds one) where entries have to be looked at."""
     if is_traced(value):
-        raise InputError(name, "a value traced by jit, grad or vmap", "a concrete one", "Call it outside jit, grad and vmap.")
+        raise InputError(name, "traced values (of jit, grad or vmap)", "concrete values", "Call it outside jit, grad and vmap.")
 
 
 def host(checked: Array, name: str) -> np.ndarray:

@@ -17,10 +17,11 @@ from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import SMALL, CriticalPoint, Growth, critical
 from largen.activations.statistics import Statistics, statistics
-from largen.errors import UnsupportedError
+from largen.errors import InputError, UnsupportedError, shown
 from largen.gaussian import line
 from largen.types import float64
 
+LARGEST = 1e75  # fourth powers are floats
 NAMES = ("V", "D", "F", "A", "B", "P", "Q", "R", "S", "T", "U")
 UNITS = {name: (2, 0) for name in "V"} | {name: (1, 1) for name in "DF"} | {name: (0, 2) for name in "ABPQ"}
 UNITS |= {name: (-1, 3) for name in "RSTU"}  # powers of K and of Theta
@@ -44,6 +45,16 @@ class Asymptotics:
     ratios: dict[str, Growth]
     tensors: dict[str, Growth]
     missing: dict[str, str] = field(default_factory=dict)
+
+
+def _scales(bias: Any, weight: Any, K: Any) -> tuple[float, float, float]:
+    """Both rates and the kernel, whose squares and products are floats too."""
+    b, w, size = (door.real(v, name, low=0.0) for v, name in ((bias, "bias"), (weight, "weight"), (K, "K")))
+    if max(b, w, size) > LARGEST:
+        raise InputError(
+            "bias, weight, K", shown((b, w, size)), f"numbers up to {LARGEST:g}", "Tensors are homogeneous in them: scale the result."
+        )
+    return b, w, size
 
 
 @dataclass(frozen=True)
@@ -88,8 +99,9 @@ def asymptotics(activation: Any, bias: float = 1.0, weight: float = 1.0, K: floa
     "the activation has kinks: <phi'' phi''> diverges, and the NTK changes by 1/sqrt(n), not by 1/n"
     """
     phi = as_activation(activation)
-    b, w = (door.real(v, name, low=0.0) for v, name in ((bias, "bias"), (weight, "weight")))
-    size = door.real(K, "K", low=0.0, strict=True)
+    b, w, size = _scales(bias, weight, K)
+    if not size:
+        raise InputError("K", shown(K), "a number > 0")
     found = critical(phi)
     if found.C_W is None:
         raise UnsupportedError(repr(phi), "", "depth asymptotics", found.reason)
@@ -123,8 +135,7 @@ def scale_invariant_tensors(activation: Any, layer: int, bias: float = 1.0, weig
     (134.9624, 62.016, 31.872, 77.1568)
     """
     phi, l = as_activation(activation), door.count(layer, "layer")
-    b, w0 = (door.real(v, name, low=0.0) for v, name in ((bias, "bias"), (weight, "weight")))
-    size = door.real(K, "K", low=0.0)
+    b, w0, size = _scales(bias, weight, K)
     slopes = statistics(phi).homogeneous
     if slopes is None:
         raise UnsupportedError(repr(phi), "", NAME, "it is not scale-invariant", ["relu", "leaky_relu(a)", "linear", "abs"])

@@ -105,7 +105,7 @@ def information(
     """
     whole, x = network(net), door.host(door.points(X), "X")
     layers = plain(whole, "the information of units")
-    groups = _groups(units)
+    groups, draws = _groups(units), door.count(draws, "draws")
     at = chosen_layer(layer, [path for path, _ in levels(whole)])
     if isinstance(at, str):
         raise InputError("layer", shown(layer), "one layer: None, a number or a path")

@@ -68,7 +68,7 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
     >>> float(plan.contributions.total[0]), float(lg.contributions(lg.mlp(widths=[100] * 49, activation="tanh"), rates=(1, 1)).total[0])
     (1.4905, 25.553)
     """
-    whole = network(net)
+    whole, shape = network(net), _inputs(X, n_in)
     base = tuple(door.real(v, name, low=0.0) for v, name in ((bias, "bias"), (weight, "weight")))
     layers = chain_or_none(whole)
     missing = {"universality": "only chains have a class, and this network is none"} if layers is None else {}
@@ -81,7 +81,7 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
     pair = tuple(tuple(float(v) for v in b * scale * ranks**power / weights**2) for b, power in zip(base, powers, strict=True))
     rates = (pair[0], pair[1])
     found = contributions(whole, X, rates)
-    fans = {path: fan for path, _, fan in affine(whole, _inputs(X, n_in))}
+    fans = {path: fan for path, _, fan in affine(whole, shape)}
     sgd = {path: (b, None if fan is None else w / fan) for (path, fan), b, w in zip(fans.items(), *rates, strict=True)}
     if any(fan is None for fan in fans.values()):
         missing["sgd"] = "the fan-in of the first layer is not known: give n_in, the number of input features, or X"
@@ -104,7 +104,7 @@ def _powers(point: CriticalPoint | None) -> tuple[tuple[float, float], float | N
 
 
 def _inputs(X: Any, n_in: int | None) -> int | tuple[int, ...] | None:
-    return door.count(n_in, "n_in") if n_in is not None else None if X is None else tuple(np.shape(X)[1:])
+    return door.count(n_in, "n_in") if n_in is not None else None if X is None else tuple(door.inputs(X).shape[1:])
 
 
 def _why(layers: Sequence[Layer] | None, point: CriticalPoint | None, powers: tuple[float, float], p: float | None) -> list[str]:

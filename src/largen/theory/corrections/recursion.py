@@ -96,7 +96,7 @@ def _advance_both(x: Level, layer: Layer, r: float, rates: tuple[float, float], 
 
 def _both(x: Level, layer: Layer, r: float, rates: tuple[float, float], top: int, at: Moments, X: Quartets) -> Level:
     assert x.tangent is not None
-    by = tangent.Hyper(float(layer.C_W), *rates, r)
+    by = tangent.Hyper(np.float64(layer.C_W), *rates, r)
     after = tangent.advance(x.tangent, x.V, x.K1, at.m, X, by, top, at.explicit)
     return replace(step(x, layer, r, at), tangent=after)
 
@@ -140,7 +140,7 @@ def advance(x: Level, layer: Layer, r: float, tuned: tuple[float, float] = (0.0,
 
 def step(x: Level, layer: Layer, r: float, at: Moments, tuned: tuple[float, float] = (0.0, 0.0)) -> Level:
     """As `advance`, from the moments `at` hand; of complex numbers too."""
-    (C, C_b, gamma), m = (v if isinstance(v, complex) else float(v) for v in (layer.C_W, layer.C_b, layer.skip)), at.m
+    (C, C_b, gamma), m = (v if isinstance(v, complex) else np.float64(v) for v in (layer.C_W, layer.C_b, layer.skip)), at.m
     F = m[..., 0, 0]
     K = C_b + C * F + gamma**2 * x.K
     error = max(x.error, at.error)
