@@ -36,8 +36,6 @@ from largen.errors import LargenError
 
 LIMIT = 10.0  # seconds a call may take, its compilation included
 SPACES = ("torch", "flax", "equinox")
-SIZES = False  # whether to ask for what no memory holds; for once every function asks the memory first
-FINITE = False  # whether NaN and infinity without a word are failures; for once every result is looked at on its way out
 KEY = jax.random.key(0)
 X = np.random.RandomState(0).randn(3, 2)
 Y = np.array([1.0, -1.0, 0.5])
@@ -297,7 +295,7 @@ ALIENS: dict[str, Callable[[], Any]] = {
         "no node": lambda: '{"format":"largen-network","version":1,"nodes":[]}',
     },
 }
-COUNTS: dict[str, Callable[[], Any]] = {"1e12": lambda: 10**12, "2e7": lambda: 20_000_000}  # with SIZES only
+COUNTS: dict[str, Callable[[], Any]] = {"1e12": lambda: 10**12, "2e7": lambda: 20_000_000}  # what no memory holds
 
 
 def _foreign(array: np.ndarray) -> dict[str, Any]:
@@ -505,9 +503,8 @@ COSTLY = ("check", "check_corrections", "check_signal", "width", "metric_chain")
 def pile(base: Mapping[str, tuple[Any, dict[str, Any]]], name: str, argument: str, rng: random.Random, short: bool) -> Iterator[Call]:
     """Calls of one callable that differ in one argument, without end, in random order and by their shares."""
     value = base[name][1][argument]
-    aliens = {**ALIENS, **(COUNTS if SIZES else {})}
     found = {
-        "alien": [Call(name, argument, "alien", label, maker) for label, maker in aliens.items()],
+        "alien": [Call(name, argument, "alien", label, maker) for label, maker in {**ALIENS, **COUNTS}.items()],
         "bent": [Call(name, argument, "bent", label, lambda v=v: v) for label, v in bent(value).items()],
         "mild": [Call(name, argument, "mild", label, lambda v=v: v) for label, v in mild(value, short).items()],
     }
@@ -539,16 +536,6 @@ class Outcome:
     seconds: float
 
 
-# Fields that are infinite or NaN by their documentation: no such scale, no such point, beyond the range of floats.
-OPEN = {
-    "PhaseDiagram": {"K", "chi_par", "chi_perp", "c", "xi_q", "xi_c"},
-    "FixedPoints": {"xi_q", "xi_c"},
-    "Angles": {"crossover"},
-    "Prediction": {"time"},
-    "SizeMoments": {"cutoff", "moments", "cumulants", "series", "double_scaled"},
-}
-
-
 def run(call: Call, base: Mapping[str, tuple[Any, dict[str, Any]]]) -> Outcome:
     """Make one call and judge what it did."""
     function, arguments = base[call.name]
@@ -569,7 +556,7 @@ def run(call: Call, base: Mapping[str, tuple[Any, dict[str, Any]]]) -> Outcome:
         except Exception as error:
             verdict, told = "foreign", f"{type(error).__name__}: {error}"[:300]
     seconds = min(time.perf_counter() - began, time.process_time() - worked)  # what other processes take is not the call's
-    if FINITE and verdict == "accepted" and not said and (where := strange(result)):
+    if verdict == "accepted" and not said and (where := strange(result, known(function))):
         verdict, told = "silent", f"not finite: {where}"
     if verdict == "refused" and len(told) > 900:
         verdict, told = "foreign", f"a message of {len(told)} characters"
@@ -604,7 +591,12 @@ def _alarm(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def strange(value: Any, place: str = "result", record: str = "") -> str:
+def known(function: Callable[..., Any]) -> frozenset[str]:
+    """Fields of what a function returns that are infinite or NaN by their documentation: no such scale, beyond the range of floats."""
+    return frozenset(itertools.chain(*getattr(function, "not_finite", ())))
+
+
+def strange(value: Any, announced: frozenset[str] = frozenset(), place: str = "result") -> str:
     """Where a result holds NaN or infinity that no documentation announces; empty if nowhere."""
     if place.count(".") > 12:
         return ""
@@ -614,13 +606,12 @@ def strange(value: Any, place: str = "result", record: str = "") -> str:
         return "" if bool(np.isfinite(np.asarray(value)).all()) else place
     parts: list[tuple[str, Any]] = []
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        known = OPEN.get(type(value).__name__, set())
-        parts = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in known]
+        parts = [(f.name, getattr(value, f.name)) for f in dataclasses.fields(value) if f.name not in announced]
     elif isinstance(value, dict):
         parts = [(str(k), v) for k, v in value.items()]
     elif isinstance(value, (list, tuple)):
         parts = [(str(i), v) for i, v in enumerate(value)]
-    return next((found for name, part in parts if (found := strange(part, f"{place}.{name}"))), "")
+    return next((found for name, part in parts if (found := strange(part, announced, f"{place}.{name}"))), "")
 
 
 def main() -> int:
