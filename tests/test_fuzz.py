@@ -66,8 +66,7 @@ def test_a_new_argument_has_to_get_a_value(fuzz: Any, monkeypatch: pytest.Monkey
         (lambda X: lg.kernel(lg.Dense(1), X), "accepted", ""),
     ],
 )
-def test_the_judge(fuzz: Any, function: Any, verdict: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fuzz, "FINITE", True)
+def test_the_judge(fuzz: Any, function: Any, verdict: str, told: str) -> None:
     call = fuzz.Call("f", "X", "mild", "as it is", lambda: fuzz.X)
     found = fuzz.run(call, {"f": (function, {"X": fuzz.X})})
     assert found.verdict == verdict and told in found.told
