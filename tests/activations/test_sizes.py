@@ -2,7 +2,6 @@
 norms, in both dtypes, relative to sqrt(K_ii K_jj) and sqrt(Theta_ii Theta_jj). The truth is that of the inputs as rounded: closed forms in
 mpmath with 120 digits, the others by an independent rule in NumPy (`panels.py`), frozen and checked here."""
 
-import math
 import warnings
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,7 +14,7 @@ import panels
 import pytest
 
 import largen as lg
-from largen.errors import AccuracyWarning, InputError
+from largen.errors import InputError
 
 DIGITS = 120
 HIDDEN = (1, 3)
@@ -109,18 +108,21 @@ def _arc_cosine(p: int) -> Moments:
 
 
 def _polynomial(coefficients: list[Any]) -> Moments:
-    def mean(c: list[Any], q: Any) -> Any:
-        return mp.fsum(v * mp.fac2(i - 1) * q ** (i // 2) for i, v in enumerate(c) if i % 2 == 0)
+    """sum_m k^m/m! E[phi^(m)(z1)] E[phi^(m)(z2)], and the same from m = 1 on for the derivative."""
+    rows, c = [], coefficients
+    while c:
+        rows.append([v * mp.fac2(i - 1) for i, v in enumerate(c) if i % 2 == 0] if len(c) > 1 else c)
+        c = [i * v for i, v in enumerate(c)][1:]
+    rows = [row[::-1] for row in rows]
 
-    def expectation(c: list[Any], q1: Any, q2: Any, k: Any) -> Any:
-        total = mp.mpf(0)
-        for m in range(len(c)):
-            total += k**m / mp.factorial(m) * mean(c, q1) * mean(c, q2)
-            c = [i * v for i, v in enumerate(c)][1:]
-        return total
+    @lru_cache
+    def means(q: Any) -> list[Any]:
+        return [mp.polyval(row, q) for row in rows]
 
     def moments(q1: Any, q2: Any, k: Any) -> tuple[Any, Any]:
-        return expectation(coefficients, q1, q2, k), expectation([i * v for i, v in enumerate(coefficients)][1:], q1, q2, k)
+        products = [a * b / mp.factorial(m) for m, (a, b) in enumerate(zip(means(q1), means(q2), strict=True))]
+        slopes = [m * v for m, v in enumerate(products)][1:] or [mp.mpf(0)]
+        return mp.polyval(products[::-1], k), mp.polyval(slopes[::-1], k)
 
     return moments
 
@@ -245,6 +247,115 @@ def test_named_activations_at_every_size(name):
                         scale = np.sqrt(np.abs(truths[:, 1])) * np.sqrt(np.abs(truths[:, 2]))
                         error = np.abs(found[depth, 0].astype(float) - truths[:, 0])
                         bad = good[:, h] & ~(error <= allowed * scale)
-                        assert not bad.any(), (name, dtype, panels.SIZES[i], start, depth, part, error[bad] / scale[bad], np.flatnonzero(bad))
+                        assert not bad.any(), (
+                            name,
+                            dtype,
+                            panels.SIZES[i],
+                            start,
+                            depth,
+                            part,
+                            error[bad] / scale[bad],
+                            np.flatnonzero(bad),
+                        )
                         checked += good[:, h].sum()
     assert checked > 50
+
+
+def one_layer(activation: Any, X: np.ndarray, C_W: float = 1.0) -> Any:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\|x\|")
+        return lg.kernel(lg.mlp(widths=[1], out=1, activation=activation, C_W=C_W), X)
+
+
+@pytest.mark.parametrize(
+    ("activation", "single", "double"), [("erf", 67525.22, 6.7523725e7), ("gelu", 7.500006e9, 7.5e15), ("gaussian", 53033.01, None)]
+)
+def test_closed_forms_of_large_points(activation, single, double):
+    """Inputs (1e5, 1, 2) in float32, (1e8, 1, 2) in float64."""
+    assert one_layer(activation, np.array([[1e5, 1, 2]], np.float32), 1.5).ntk[0, 0] == pytest.approx(single, rel=2e-7)
+    if double:
+        assert one_layer(activation, np.array([[1e8, 1.0, 2.0]]), 1.5).ntk[0, 0] == pytest.approx(double, rel=2e-8)
+
+
+RIGHT = {("tanh", 1e4): 54.183468, ("tanh", 1e6): 532.922, ("arctan", 1e6): 629.106, ("sigmoid", 1e6): 66.990, ("softsign", 1e6): 266.951}
+
+
+@pytest.mark.parametrize(("activation", "K"), RIGHT)
+def test_one_large_input(activation, K):
+    out = one_layer(activation, np.array([[K**0.5]]))
+    assert out.ntk[0, 0] == pytest.approx(RIGHT[activation, K], rel=1e-6)
+    assert out.error < 1e-6
+
+
+@pytest.mark.parametrize("p", [5, 10, 20, 30])
+def test_powers_above_zero(p):
+    """<phi phi> = (2p - 1)!!/2 at variance 1, in closed form and by quadrature that reaches as far as phi grows."""
+    own = lg.activation(lambda z: jnp.maximum(z, 0) ** p, kinks=(0.0,))
+    want = math.prod(range(1, 2 * p, 2)) / 2
+    assert one_layer(f"rectified_monomial({p})", np.ones((1, 1))).nngp[0, 0] == pytest.approx(want, rel=1e-13)
+    out = one_layer(own, np.ones((1, 1)))
+    error = abs(out.nngp[0, 0] / want - 1)
+    assert error < 1e-9 and error / 100 < out.error < 1e-8
+
+
+OWN = {
+    "size": (lambda z: jnp.tanh(5 * z), 30.0, "are large on the scale"),
+    "kink": (lambda z: jnp.maximum(z - 0.7, 0), 1.0, "kink near z = 0.7"),
+    "growth": (lambda z: jnp.exp(0.4 * z), 500.0, "grows exponentially"),
+}
+
+
+@pytest.mark.parametrize("cause", OWN)
+def test_doubtful_expectations_name_their_cause(cause):
+    fn, K, sentence = OWN[cause]
+    with pytest.warns(AccuracyWarning, match=sentence):
+        out = one_layer(lg.activation(fn), np.array([[K**0.5]]))
+    z = np.sqrt(K) * np.linspace(-60, 60, 2_000_001)
+    density = np.exp(-z * z / (2 * K) - np.log(2 * np.pi * K) / 2) * (z[1] - z[0])
+    f = np.asarray(fn(z), float)
+    slope = np.gradient(f, z)
+    true = [(f * f * density).sum(), (f * f * density).sum() + K * (slope * slope * density).sum()]
+    error = max(abs(out.nngp[0, 0] / true[0] - 1), abs(out.ntk[0, 0] / true[1] - 1))
+    assert error / 3 < out.error
+
+
+def test_signal_carries_the_error():
+    phi = lg.activation(lambda z: jnp.maximum(z - 0.7, 0))
+    with pytest.warns(AccuracyWarning, match=r"kink near z = 0\.7"):
+        assert lg.signal(lg.mlp(widths=[1], out=1, activation=phi, C_W=1.0), np.ones((1, 1))).error > 1e-6
+
+
+def test_panels_against_adaptive_quadrature():
+    """The independent rule itself: diagonals by mpmath in one dimension, and its frozen values again."""
+    functions = {
+        "tanh": (mp.tanh, lambda z: mp.sech(z) ** 2),
+        "elu": (lambda z: z if z > 0 else mp.expm1(z), lambda z: mp.mpf(1) if z > 0 else mp.exp(z)),
+        "arctan": (mp.atan, lambda z: 1 / (1 + z * z)),
+    }
+    for name, (f, slope) in functions.items():
+        for K in (1e-6, 1.0, 1e6):
+            found = panels.moments(name, K, K, 0.0, 2.0, 16)[:2]
+            cuts = [s * v for s in (-1, 1) for v in (*(2.0 ** np.arange(-3, 6)), *(K**0.5 * 2.0 ** np.arange(-9, 4)), 12 * K**0.5)]
+            cuts = sorted(c for c in {0.0, *cuts} if abs(c) <= 12 * K**0.5)
+            for value, g in zip(found, (f, slope), strict=True):
+                want = mp.quad(lambda z, g=g, K=K: g(z) ** 2 * mp.exp(-z * z / (2 * K)) / mp.sqrt(2 * mp.pi * K), cuts)
+                assert value == pytest.approx(float(want), rel=1e-12)
+    X, frozen = panels.points(), np.load(panels.FROZEN)
+    for name, i, j in (("tanh", 4, 2), ("softsign", 5, 9), ("hardtanh", 2, 1), ("mish", 6, 11)):
+        again = panels.kernels(name, panels.exact(X[i, 0], X[i, 1 + j]), 11)[[0, 2]]
+        np.testing.assert_allclose(again, frozen[name][i, j], rtol=0, atol=1e-11 * np.abs(again).max())
+
+
+@pytest.mark.parametrize("activation", ["tanh", "gelu", "elu"])
+def test_gram_of_large_points_is_the_kernel(activation):
+    """More points than the recursion takes by itself, of norms over a decade and of equal ones, K about 1e4."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(140, 3))
+    X *= 170 / np.linalg.norm(X, axis=1, keepdims=True)
+    net = lg.mlp(widths=[1], out=1, activation=activation, C_W=1.0)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\|x\|")
+        for dtype, allowed in (("float64", 1e-8), ("float32", 1e-5)):
+            table, some = lg.gram(net, X.astype(dtype)), lg.kernel(net, X[:3].astype(dtype), X[:8].astype(dtype))
+            for a, b in ((table.nngp, some.nngp), (table.ntk, some.ntk)):
+                assert np.abs(a[:3, :8].astype(float) - b).max() <= allowed * np.abs(b).max()
