@@ -103,8 +103,16 @@ class _Resolvent:
     m2: Any
 
 
+def _unit(x: Any) -> Any:
+    """The power of two next to sqrt(x): half the exponent, by its bits."""
+    integer, mantissa = (jnp.int32, 23) if x.dtype == jnp.float32 else (jnp.int64, 52)
+    one = jax.lax.bitcast_convert_type(jnp.ones_like(x), integer) >> mantissa
+    exponent = ((jax.lax.bitcast_convert_type(x, integer) >> mantissa) - one) >> 1
+    return jax.lax.bitcast_convert_type((exponent + one) << mantissa, x.dtype)
+
+
 def _resolvent(pair: Pair, rate: float) -> _Resolvent:
-    m1, m2 = (jnp.ldexp(jnp.ones_like(q), jnp.frexp(jax.lax.stop_gradient(1 + rate * q))[1] // 2) for q in (pair.q1, pair.q2))
+    m1, m2 = (_unit(jax.lax.stop_gradient(1 + rate * q)) for q in (pair.q1, pair.q2))
     a1, a2, b = rate * pair.q1 / m1 / m1, rate * pair.q2 / m2 / m2, rate * pair.k / m1 / m2
     rest = gap(a1, a2, b, pair.near, pair.far)
     return _Resolvent(b, rest, (1 / m1 / m2) ** 2 + a1 / m2 / m2 + a2 / m1 / m1 + rest, m1, m2)

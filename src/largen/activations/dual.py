@@ -189,11 +189,14 @@ def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> 
     r = jnp.sqrt(q1) * jnp.sqrt(q2)
     opposite = (pair.near > pair.far) & (form.parity != "none")
     versine = jnp.where(opposite, pair.far, pair.near)
-    x, w = np.polynomial.legendre.leggauss(8)
-    lost = jnp.zeros_like(versine)
-    for node, weight in zip((x + 1) / 2, w / 2, strict=True):
-        v = versine * float(node) ** 2
-        lost = lost + float(2 * node * weight) * form.slope(Pair(q1, q2, r * (1 - v), v, 2 - v))
+    x, w = (jnp.asarray(v / 2, versine.dtype) for v in np.polynomial.legendre.leggauss(8))
+
+    def add(i: Any, total: Any) -> Any:
+        node = x[i] + 0.5
+        v = versine * node**2
+        return total + 2 * node * w[i] * form.slope(Pair(q1, q2, r * (1 - v), v, 2 - v))
+
+    lost = jax.lax.fori_loop(0, len(x), add, jnp.zeros_like(versine))
     close = safe_divide(r * versine * lost, size) + _parallel(form, q1, q2, size)
     turned = -1 if form.parity == "odd" else 1  # k'(-c) = -+ k'(c)
     use = (1 - jnp.where(opposite, turned, 1) * cosine < (1e-2 if versine.dtype == jnp.float32 else 1e-5)) & (size > 0)

@@ -72,7 +72,8 @@ def _versines(X1: Any, X2: Any, same: bool) -> tuple[Any, Any]:
 
         def difference(sign: int) -> Any:
             # from |x - y|^2 for like norms (exact differences), from unit vectors for unlike ones (parallel points)
-            by_units = 0.5 * ((u - sign * U2) ** 2).sum(1)
+            turn, both = u - sign * U2, u + sign * U2
+            by_units = 0.5 * jnp.maximum((turn**2).sum(1) - ((turn * both).sum(1) / 2) ** 2, 0)  # units are so to rounding only
             step, total = x - sign * X2, x + sign * X2
             apart = safe_divide((step * total).sum(1), r + size2) ** 2  # (|x| - |y|)^2
             norms = r * size2

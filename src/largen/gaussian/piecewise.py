@@ -23,7 +23,8 @@ from scipy import stats
 from largen.gaussian.pair import safe_divide
 
 REACH = 7.5  # N(0, 1) beyond is 6e-14
-TAIL = 1e-15  # of the integrand beyond the reach of a function that grows
+TAIL = 4e-12  # of the integrand beyond the reach of a function that grows
+LONG = 7.75  # a reach that pieces are halved for
 SHORT = 0.5  # by how much the coarse rule's reach is shorter, so that the error estimate sees the cut
 FINE, COARSE = 36, 32  # nodes a piece; their difference is the error estimate
 GRADE = 0.5
@@ -53,7 +54,7 @@ def padded(order: int, nodes: int = FINE, grade: float = GRADE) -> tuple[np.ndar
 
 def reach(degree: float) -> float:
     """In units of r: where |z|^degree squared, times the density of z, has all its mass but TAIL."""
-    return float(np.sqrt(stats.chi2.isf(TAIL, 2 * degree + 1)))
+    return max(REACH, float(np.sqrt(stats.chi2.isf(TAIL, 2 * degree + 1))))
 
 
 def split(breaks: Any, order: Any, reach: Any = REACH) -> tuple[Any, Any]:
@@ -112,6 +113,12 @@ def _graded(breaks: Any, scale: Any) -> Any:
 def _with_bell(breaks: Any) -> Any:
     """Breaks (..., m), and such as the Gaussian needs."""
     cuts = (BELL * np.arange(-CUTS, CUTS + 1)).astype(breaks.dtype)
+    return jnp.concatenate([breaks, jnp.broadcast_to(cuts, (*breaks.shape[:-1], len(cuts)))], -1)
+
+
+def _halved(reach: float, breaks: Any) -> Any:
+    """Breaks (..., m), and where a reach is so long that one piece does not hold a Gaussian, 0 and its halves."""
+    cuts = np.array([-reach / 2, 0.0, reach / 2] if reach > LONG else []).astype(breaks.dtype)
     return jnp.concatenate([breaks, jnp.broadcast_to(cuts, (*breaks.shape[:-1], len(cuts)))], -1)
 
 
@@ -219,12 +226,13 @@ def pair_nodes(
     if graded:
         scale1, scale2 = safe_divide(1.0, r1, jnp.inf), safe_divide(1.0, r2, jnp.inf)
         scale = safe_divide(jnp.minimum(scale1, scale2), 2 * S, jnp.inf)
-        crossings = _with_bell(_graded(crossings, scale[None]))
+        crossings = _graded(crossings, scale[None])
         filled = jnp.asarray(_filled(kinks), near.dtype)
         x, y = _graded(safe_divide(filled, r1), scale1[None]), _graded(sign * safe_divide(filled, r2), scale2[None])
-    b, b_weights = split(crossings, order, reach)
+    cut = _with_bell if graded else partial(_halved, reach)
+    b, b_weights = split(cut(crossings), order, reach)
     lines = jnp.concatenate([(x - S * b[:, None]) / C, (y + S * b[:, None]) / C], -1)
-    a, a_weights = split(_with_bell(lines) if graded else lines, order, reach)
+    a, a_weights = split(cut(lines), order, reach)
     z1 = r1 * (C * a + S * b[:, None])
     z2 = sign * r2 * (C * a - S * b[:, None])
     return z1, z2, b_weights[:, None] * a_weights

@@ -34,7 +34,7 @@ import numpy as np
 from largen import door, exits
 from largen.activations.activation import Activation
 from largen.activations.doubt import doubt
-from largen.activations.dual import by_size, dual, ordinary_sizes
+from largen.activations.dual import by_size, dual, growth, ordinary_sizes
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.levels import levels
@@ -64,6 +64,7 @@ from largen.theory.gaussian_units import check_gaussian
 from largen.theory.positions import Carrier
 from largen.types import Array, hand_back, is_traced, island
 
+STEEP = 8  # powers of z that activations grow like, above which float32 is not enough to compute in
 SMALL = 1e-2  # |x|^2/n_0 below which, and above whose inverse, float32 is not enough to compute in
 
 
@@ -269,13 +270,15 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     return hand_back(out, X1, X2)
 
 
-def precision(dtype: Any, *values: Any) -> np.dtype:
-    """What to compute in, for results of a dtype from points (the first two values): at least float32, and float64 for points so large
-    or small that kernels depend on more digits of their norms than float32 has."""
-    points = [X for X in values[:2] if X is not None]
+def precision(dtype: Any, X1: Any, X2: Any, net: Serial, rates: Any) -> np.dtype:
+    """What to compute in, for results of a dtype: at least float32, and float64 for points so large or small, and activations so
+    steep, that kernels depend on more digits of norms than float32 has."""
+    points = [X for X in (X1, X2) if X is not None]
     work = np.promote_types(dtype, np.float32)
-    if work == np.float64 or is_traced(*values):
+    if work == np.float64 or is_traced(X1, X2, net, rates):
         return work
+    if any(growth(phi) > STEEP for phi in activations(net)):
+        return np.dtype(np.float64)
     with np.errstate(over="ignore"):
         squares = [np.asarray((X.reshape(len(X), -1) ** 2).mean(1)) for X in points]
     sizes = np.concatenate([q[q > 0] for q in squares])
