@@ -5,6 +5,7 @@ So a function that enters the island with traced arguments is handed to JAX as o
 batches are each computed by a call of the function inside the island. What crosses the border is of the outer world's dtype, float32.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -33,8 +34,9 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
     too, or equal points would not be equal any more, and a derivative at the cusp between them would be that of one side.
     """
 
-    def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    def decorate(wrapped: Callable[P, T]) -> Callable[P, T]:
+        function: Any = wrapped
+        names = tuple(inspect.signature(function).parameters)
 
         def call(args: Any, kwargs: Any) -> Any:
             if jnp.result_type(float) == np.float64 or not is_traced(args, kwargs) or len(args) > len(names):
@@ -42,9 +44,9 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
             given = dict(zip(names, args, strict=False)) | kwargs
             if not any(_is_float64(given.get(name)) for name in deciding):
                 return function(*args, **kwargs)
-            same = [name for name in points or deciding if given.get(name) is not None]
-            if is_traced([given[name] for name in same]):
-                given |= {name: np.asarray(given[name], np.float32).astype(np.float64) for name in same if _is_float64(given[name])}
+            same = {name: given[name] for name in points or deciding if name in given and not isinstance(given[name], dict)}
+            if is_traced(same):
+                given |= {name: _rounded(value) for name, value in same.items() if not is_traced(value) and _is_float64(value)}
             return _Crossing(function, given).result()
 
         def bordered_function(*args: Any, **kwargs: Any) -> Any:
@@ -52,7 +54,7 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
 
         # a function of the module that it is written in: that is where doctest looks for it
         made = FunctionType(bordered_function.__code__, function.__globals__, function.__name__, None, bordered_function.__closure__)
-        return wraps(function)(made)
+        return wraps(wrapped)(made)
 
     return decorate
 
@@ -65,6 +67,11 @@ def _is_float64(value: Any) -> bool:
     if kind is None:
         return not is_traced(value) and np.asarray(value).dtype == np.float64
     return str(kind).endswith("float64")
+
+
+def _rounded(value: Any) -> np.ndarray:
+    """A float64 array with float32 numbers."""
+    return np.asarray(value, np.float32).astype(np.float64)
 
 
 class _Crossing:

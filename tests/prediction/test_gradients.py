@@ -203,7 +203,7 @@ def test_plain_calls_stay_plain() -> None:
     for function in (lg.kernel, lg.predict, lg.signal, lg.evidence_parts, lg.apply, lg.empirical_ntk):
         assert function.__globals__["__name__"] == function.__module__, function
     params = lg.init(tanh(1.0), jax.random.key(0), n_in=3, dtype="float64")
-    wide = {path: {name: np.asarray(v) for name, v in part.items()} for path, part in params.items()}
+    wide: Any = {path: {name: np.asarray(v) for name, v in part.items()} for path, part in params.items()}
     slope = jax.grad(lambda x: lg.apply(tanh(1.0), wide, x).sum())(X)
     e = np.zeros_like(X)
     e[1, 2] = 1.0
