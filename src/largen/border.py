@@ -5,6 +5,7 @@ So a function that enters the island with traced arguments is handed to JAX as o
 batches are each computed by a call of the function inside the island. What crosses the border is of the outer world's dtype, float32.
 """
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -33,7 +34,7 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
     """
 
     def decorate(function: Callable[P, T]) -> Callable[P, T]:
-        names = function.__code__.co_varnames[: function.__code__.co_argcount]
+        names = tuple(inspect.signature(function).parameters)
 
         @wraps(function)
         def crossing(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -42,9 +43,9 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
             given = dict(zip(names, args, strict=False)) | kwargs
             if not any(_is_float64(given.get(name)) for name in deciding):
                 return function(*args, **kwargs)
-            same = [name for name in points or deciding if given.get(name) is not None]
-            if is_traced([given[name] for name in same]):
-                given |= {name: np.asarray(given[name], np.float32).astype(np.float64) for name in same if _is_float64(given[name])}
+            same = {name: given[name] for name in points or deciding if name in given and not isinstance(given[name], dict)}
+            if is_traced(same):
+                given |= {name: _rounded(value) for name, value in same.items() if not is_traced(value) and _is_float64(value)}
             return _Crossing(function, given).result()
 
         return crossing
@@ -60,6 +61,11 @@ def _is_float64(value: Any) -> bool:
     if kind is None:
         return not is_traced(value) and np.asarray(value).dtype == np.float64
     return str(kind).endswith("float64")
+
+
+def _rounded(value: Any) -> np.ndarray:
+    """A float64 array with float32 numbers."""
+    return np.asarray(value, np.float32).astype(np.float64)
 
 
 class _Crossing:

@@ -77,7 +77,7 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
     work = precision(x.dtype, x, None, whole, extras)
     with island(np.zeros((), work)):
         whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, x.shape[1:]), extras))
-        found = at_levels(whole, jnp.asarray(x, work), None, extras)
+        found = _found(whole, jnp.asarray(x, work), extras)
         pair = found.pair
         sizes = pair.q1[..., 0]
         par, perp = susceptibilities(whole, sizes)
@@ -100,6 +100,17 @@ def _at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool, ordinary:
     with ordinary_sizes(ordinary):
         _, kept = walk(net, KERNELS, positions.start(X1, X2, None), extras, keep=[path for path, _ in levels(net)], scan=scan)
     return jax.tree_util.tree_map(lambda *a: jnp.concatenate(a), *kept)
+
+
+@jax.custom_jvp
+def _found(net: Serial, X: Any, extras: Any) -> Carrier:
+    return at_levels(net, X, None, extras)
+
+
+@_found.defjvp
+def _found_jvp(primals: Any, tangents: Any) -> Any:
+    # unrolled: as `lg.kernel`
+    return jax.jvp(lambda net, X, extras: at_levels(net, X, None, extras, scan=False), primals, tangents)
 
 
 # The carrier is (K, t) for sizes K of any shape: t is what the squared length of a small difference of fixed size is multiplied by.
