@@ -25,6 +25,7 @@ from largen.types import float64
 
 SEARCH = 1000
 TOUCH = 1e-12  # a double root: |C_b + C_W g - K| below this part of K where the slope is 0
+SMALL = 1e-9  # |phi(0)| that is 0: beside a kink it is extrapolated
 MARGINAL = 1e-9  # |chi - 1| below which a scale is infinite
 LINE = "every size is a fixed point: {} is homogeneous, C_b = 0 and C_W is critical, so that each keeps the size it has"
 
@@ -122,7 +123,7 @@ def kernels(known: Statistics, C_W: float, C_b: float) -> list[float]:
     K = np.geomspace(K_MIN, known.K_max, SEARCH)
     m = known.moments(K)
     value, rise = C_b + C_W * m.g - K, C_W * m.dg - 1
-    found = [0.0] if C_b == 0 and np.abs(known.taylor[:, 0]).max() < 1e-12 else []
+    found = [0.0] if C_b == 0 and np.abs(known.taylor[:, 0]).max() < SMALL else []
     touch = TOUCH * K
     clear, turns = np.abs(value) > touch, np.abs(rise) > TOUCH  # the sign is none of rounding
     at_zero = C_b + C_W * float(known.series(of_slope=False)[0])
