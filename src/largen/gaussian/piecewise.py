@@ -116,9 +116,10 @@ def _with_bell(breaks: Any) -> Any:
     return jnp.concatenate([breaks, jnp.broadcast_to(cuts, (*breaks.shape[:-1], len(cuts)))], -1)
 
 
-def _halved(reach: float, breaks: Any) -> Any:
-    """Breaks (..., m), and where a reach is so long that one piece does not hold a Gaussian, 0 and its halves."""
-    cuts = np.array([-reach / 2, 0.0, reach / 2] if reach > LONG else []).astype(breaks.dtype)
+def _halved(reach: float, middle: bool, breaks: Any) -> Any:
+    """Breaks (..., m), and 0 where it may be missing (no break in the `middle`); its halves where the reach is long: one piece does not
+    hold a whole Gaussian to all digits."""
+    cuts = np.array([-reach / 2, 0.0, reach / 2] if reach > LONG else [] if middle else [0.0]).astype(breaks.dtype)
     return jnp.concatenate([breaks, jnp.broadcast_to(cuts, (*breaks.shape[:-1], len(cuts)))], -1)
 
 
@@ -222,14 +223,14 @@ def pair_nodes(
     S, C = jnp.sqrt(jnp.where(close, near, far) / 2), jnp.sqrt(jnp.where(close, far, near) / 2)
     x = safe_divide(jnp.asarray(kinks, near.dtype), r1)
     y = sign * safe_divide(jnp.asarray(kinks, near.dtype), r2)
-    crossings = safe_divide(x[:, None] - y[None, :], 2 * S, 2 * reach).reshape(-1)
+    crossings = safe_divide(x[:, None] - y[None, :], 2 * S, 0.0).reshape(-1)
     if graded:
         scale1, scale2 = safe_divide(1.0, r1, jnp.inf), safe_divide(1.0, r2, jnp.inf)
         scale = safe_divide(jnp.minimum(scale1, scale2), 2 * S, jnp.inf)
         crossings = _graded(crossings, scale[None])
         filled = jnp.asarray(_filled(kinks), near.dtype)
         x, y = _graded(safe_divide(filled, r1), scale1[None]), _graded(sign * safe_divide(filled, r2), scale2[None])
-    cut = _with_bell if graded else partial(_halved, reach)
+    cut = _with_bell if graded else partial(_halved, reach, 0.0 in kinks)
     b, b_weights = split(cut(crossings), order, reach)
     lines = jnp.concatenate([(x - S * b[:, None]) / C, (y + S * b[:, None]) / C], -1)
     a, a_weights = split(cut(lines), order, reach)
