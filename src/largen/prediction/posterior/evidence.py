@@ -87,7 +87,6 @@ def undefined(error: Exception) -> bool:
 
 
 @exits.finite()
-@bordered("X")
 def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Evidence:
     """The log evidence and what it is made of. Arguments and errors as of `lg.evidence`; returns an `Evidence`.
 
@@ -99,16 +98,20 @@ def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -
     net, X = network(net), door.inputs(X)
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
     order = door.order(order)
-    dtype, wide = jnp.promote_types(X.dtype, np.float32), jax.config.read("jax_enable_x64")
-    needed = memory.kernel_prediction(len(X), 0, 0, dtype.itemsize)
+    if order and is_traced(net, X, y, ridge) and jnp.result_type(float) != np.float64:
+        need = "float64 around the whole derivative, since it is taken after this function has returned"
+        raise InputError("order", "1 of traced values in float32", need, "Call jax.grad inside `with jax.enable_x64(True):`.")
+    needed = memory.kernel_prediction(len(X), 0, 0, jnp.promote_types(X.dtype, np.float32).itemsize)
     memory.require(needed, "X", f"{len(X)} points", "Take fewer points, or float32.")
+    return _evidence(net, X, y, ridge, order)
+
+
+@bordered("X")
+def _evidence(net: Serial, X: Array, y: Array, ridge: Any, order: int) -> Evidence:
     with island(X):
         xp = namespace(X, y, ridge)
-        X, columns = (xp.asarray(a, dtype=dtype) for a in (X, y.reshape(len(X), -1)))
+        X, columns = (xp.asarray(a, dtype=jnp.promote_types(X.dtype, np.float32)) for a in (X, y.reshape(len(X), -1)))
         together = groups(net, columns)
-        if order and is_traced(net, X, y, ridge) and not wide:
-            need = "float64 around the whole derivative, since it is taken after this function has returned"
-            raise InputError("order", "1 of traced values in float32", need, "Call jax.grad inside `with jax.enable_x64(True):`.")
         if not order:
             return _infinite(net, X, columns, ridge)
         return (_traced_first_order if is_traced(net, X, y, ridge) else _first_order)(net, X, together, ridge)
