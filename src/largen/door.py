@@ -236,7 +236,9 @@ def count(value: Any, name: str, low: int = 1) -> int:
 
 def counts(value: Any, name: str, need: str, low: int = 1) -> tuple[int, ...]:
     """Integers >= low, in a list, tuple or array; `need` says what for."""
-    return tuple(count(v, name, low) for v in sequence(value, name, need))
+    entries = sequence(value, name, need)
+    memory.require_few(len(entries), name, "entries")
+    return tuple(count(v, name, low) for v in entries)
 
 
 def sequence(value: Any, name: str, need: str) -> list[Any]:

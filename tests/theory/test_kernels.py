@@ -258,7 +258,7 @@ def test_law_homogeneity_and_gauge(activation, scale, C_W, seed):
 def test_undeclared_kink_warns():
     net = lg.Dense(4) >> lg.Act(lg.activation(lambda z: jnp.maximum(z, 0.3))) >> lg.Dense(1)
     X = np.random.default_rng(0).normal(size=(3, 2))
-    with pytest.warns(AccuracyWarning, match=r"declare them: lg\.activation\(fn, kinks="):
+    with pytest.warns(AccuracyWarning, match=r"has a kink near z = 0\.3: declare it, lg\.activation\(fn, kinks="):
         lg.kernel(net, X)
 
 

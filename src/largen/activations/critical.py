@@ -141,7 +141,7 @@ class Critical:
         return f"<critical {self.activation.name}: {self.universality}, C_b = {self.C_b:.8g}, C_W = {self.C_W:.8g}, {where}. {self.reason}>"
 
 
-@exits.finite()
+@exits.finite("neighbour", "onset")
 def critical(activation: str | Callable[[Any], Any] | Activation) -> Critical:
     r"""The critical initialisation of any activation, its universality class and its depth exponents (PDLT ch. 5).
 

@@ -109,9 +109,9 @@ def a_machine_of_eight_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("name", CALLS)
 def test_it_is_said_before_it_begins(name: str) -> None:
-    began = time.perf_counter()
+    began = time.process_time()  # others may be at work too
     with pytest.raises(InputError) as error:
         CALLS[name]()
     said = str(error.value)
     assert len(said) < 600 and ("GiB" in said or "at most" in said), said
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
