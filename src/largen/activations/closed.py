@@ -135,18 +135,23 @@ def _erf_slope(pair: Pair) -> Any:
 erf = Analytic(_erf, _erf_slope, "odd")
 
 
+def _share(b: Any, root: Any) -> Any:
+    """atan2(root, -b)/(2 pi), rounded as little as may be for b > 0."""
+    return jnp.where(b > 0, 0.25 + jnp.arctan2(b, root) / (2 * math.pi), jnp.arctan2(root, -b) / (2 * math.pi))
+
+
 def _gelu(pair: Pair) -> Any:
     at = _resolvent(pair, 1.0)
     root, both = jnp.sqrt(at.D), 1 / (1 + pair.q1) + 1 / (1 + pair.q2)
-    bulk = at.b * jnp.arctan2(root, -at.b) + (at.gap + at.b * at.b * both) / root
-    return at.m1 * (at.m2 * bulk) / (2 * math.pi)
+    bulk = at.b * _share(at.b, root) + (at.gap + at.b * at.b * both) / root / (2 * math.pi)
+    return at.m1 * (at.m2 * bulk)
 
 
 def _gelu_slope(pair: Pair) -> Any:
     at = _resolvent(pair, 1.0)
     root, both = jnp.sqrt(at.D), 1 / (1 + pair.q1) + 1 / (1 + pair.q2)
     edge = at.b / root * (both + (1 / at.m1 / at.m2) ** 2 / at.D)
-    return (jnp.arctan2(root, -at.b) + edge) / (2 * math.pi)
+    return _share(at.b, root) + edge / (2 * math.pi)
 
 
 # with D = (1+q1)(1+q2) - k^2 and u = 1/(1+q1) + 1/(1+q2), by Stein's lemma twice on P(g1 < z1, g2 < z2):

@@ -83,7 +83,8 @@ def defined_log(net: Any, X: Any, y: Any, ridge: Any, order: int) -> float:
 
 def undefined(error: Exception) -> bool:
     """Whether an error says that there is no evidence here, whatever there is elsewhere."""
-    return isinstance(error, SingularKernelError) or (isinstance(error, InputError) and error.argument == "K + K1/n")
+    singular = isinstance(error, (SingularKernelError, exits.NotFinite))
+    return singular or (isinstance(error, InputError) and error.argument == "K + K1/n")
 
 
 @exits.finite()
