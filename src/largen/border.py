@@ -9,7 +9,6 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
-from types import FunctionType
 from typing import Any, ParamSpec, TypeVar
 
 import jax
@@ -34,14 +33,14 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
     too, or equal points would not be equal any more, and a derivative at the cusp between them would be that of one side.
     """
 
-    def decorate(wrapped: Callable[P, T]) -> Callable[P, T]:
-        function: Any = wrapped
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
         names = tuple(inspect.signature(function).parameters)
 
-        def call(args: Any, kwargs: Any) -> Any:
+        @wraps(function)
+        def crossing(*args: P.args, **kwargs: P.kwargs) -> T:
             if jnp.result_type(float) == np.float64 or not is_traced(args, kwargs) or len(args) > len(names):
                 return function(*args, **kwargs)
-            given = dict(zip(names, args, strict=False)) | kwargs
+            given: dict[str, Any] = dict(zip(names, args, strict=False)) | kwargs
             if not any(_is_float64(given.get(name)) for name in deciding):
                 return function(*args, **kwargs)
             same = {name: given[name] for name in points or deciding if name in given and not isinstance(given[name], dict)}
@@ -49,12 +48,7 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
                 given |= {name: _rounded(value) for name, value in same.items() if not is_traced(value) and _is_float64(value)}
             return _Crossing(function, given).result()
 
-        def bordered_function(*args: Any, **kwargs: Any) -> Any:
-            return call(args, kwargs)
-
-        # a function of the module that it is written in: that is where doctest looks for it
-        made = FunctionType(bordered_function.__code__, function.__globals__, function.__name__, None, bordered_function.__closure__)
-        return wraps(wrapped)(made)
+        return crossing
 
     return decorate
 
@@ -85,6 +79,7 @@ class _Crossing:
         self.kept: Any = None  # after the first run: the result's leaves, its structure, and which of them are arrays of `run`
 
     def result(self) -> Any:
+        """The function's own, its arrays those of the operation."""
         arrays = _island.bind(*(self.given[i] for i in self.traced), function=self.run, pull=None, linear=0)
         leaves, tree, places = self.kept
         return _closed(jax.tree_util.tree_unflatten(tree, _put(leaves, places, arrays)))
