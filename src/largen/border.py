@@ -40,7 +40,7 @@ def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P
         def crossing(*args: P.args, **kwargs: P.kwargs) -> T:
             if jnp.result_type(float) == np.float64 or not is_traced(args, kwargs) or len(args) > len(names):
                 return function(*args, **kwargs)
-            given = dict(zip(names, args, strict=False)) | kwargs
+            given: dict[str, Any] = dict(zip(names, args, strict=False)) | kwargs
             if not any(_is_float64(given.get(name)) for name in deciding):
                 return function(*args, **kwargs)
             same = {name: given[name] for name in points or deciding if name in given and not isinstance(given[name], dict)}
@@ -79,6 +79,7 @@ class _Crossing:
         self.kept: Any = None  # after the first run: the result's leaves, its structure, and which of them are arrays of `run`
 
     def result(self) -> Any:
+        """The function's own, its arrays those of the operation."""
         arrays = _island.bind(*(self.given[i] for i in self.traced), function=self.run, pull=None, linear=0)
         leaves, tree, places = self.kept
         return _closed(jax.tree_util.tree_unflatten(tree, _put(leaves, places, arrays)))
