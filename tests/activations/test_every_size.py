@@ -339,7 +339,7 @@ def test_panels_against_adaptive_quadrature():
             cuts = [s * v for s in (-1, 1) for v in (*(2.0 ** np.arange(-3, 6)), *(K**0.5 * 2.0 ** np.arange(-9, 4)), 12 * K**0.5)]
             cuts = sorted(c for c in {0.0, *cuts} if abs(c) <= 12 * K**0.5)
             for value, g in zip(found, (f, slope), strict=True):
-                want = mp.quad(lambda z, g=g, K=K: g(z) ** 2 * mp.exp(-z * z / (2 * K)) / mp.sqrt(2 * mp.pi * K), cuts)
+                want: Any = mp.quad(lambda z, g=g, K=K: g(z) ** 2 * mp.exp(-z * z / (2 * K)) / mp.sqrt(2 * mp.pi * K), cuts)
                 assert value == pytest.approx(float(want), rel=1e-12)
     X, frozen = panels.points(), np.load(panels.FROZEN)
     for name, i, j in (("tanh", 4, 2), ("softsign", 5, 9), ("hardtanh", 2, 1), ("mish", 6, 11)):
