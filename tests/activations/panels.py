@@ -35,7 +35,7 @@ def points() -> np.ndarray:
 def exact(x: np.ndarray, y: np.ndarray) -> tuple[float, float, float, float]:
     """(q1, q2, 1 - c, 1 + c) of two points, by exact arithmetic."""
     a, b = ([Fraction(float(v)) for v in row] for row in (x, y))
-    q1, q2, k = (sum(i * j for i, j in zip(u, w, strict=True)) / 2 for u, w in ((a, a), (b, b), (a, b)))
+    q1, q2, k = (Fraction(sum(i * j for i, j in zip(u, w, strict=True))) / 2 for u, w in ((a, a), (b, b), (a, b)))
     with mp.workdps(60):
         c = _mp(k) / mp.sqrt(_mp(q1) * _mp(q2))
         return float(q1), float(q2), float(1 - c), float(1 + c)
@@ -167,4 +167,4 @@ def freeze(name: str) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(FROZEN, **{name: freeze(name) for name in FUNCTIONS})
+    np.savez_compressed(FROZEN, **{name: freeze(name) for name in FUNCTIONS})  # pyright: ignore[reportArgumentType]

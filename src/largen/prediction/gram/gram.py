@@ -70,7 +70,7 @@ def gram(
     after `jax.distributed.initialize` each process takes its share. Whoever computes, the entries are those of the matrix in memory.
 
     Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2), exactly symmetric for X2=None, and `.error`, the worst of tables and
-    expectations relative to the largest entry (rounding not included). numpy in, numpy out; with a store `zarr.Array`s that read what
+    expectations (relative to the largest entry, and as in `lg.kernel`; rounding not included). numpy in, numpy out; with a store `zarr.Array`s that read what
     is asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`).
 
     Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, a dtype that is no floating one, traced

@@ -140,7 +140,7 @@ class Jet:
 def _jet(phi: Activation, K: np.ndarray) -> Jet:
     m = moments(phi, K, "", four=False, orders=ORDERS + 2).m
     X, error = quartets(phi, K, SLOPES)
-    warn_if_inaccurate(error, K.dtype)
+    warn_if_inaccurate(error, K.dtype, [phi])
     return Jet(K, m, X[0, 0, 0, 0], X[0, 0, 1, 1], _bent(K, X) if isinstance(phi.closed, Homogeneous) else X[0, 0, 0, 2])
 
 
