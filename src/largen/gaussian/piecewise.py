@@ -32,7 +32,7 @@ BATCH = 16  # pairs at a time
 LARGE = 5.0  # standard deviations from which pieces are graded
 START, GRADES = 2.0, 10  # the first pieces, in z; pieces to either side of the kinks
 BELL, CUTS = 2.5, 6  # further cuts in u = z/r, at its multiples, for the Gaussian
-GRADED = {FINE: 12, COARSE: 8}  # nodes of a graded piece
+GRADED = {FINE: 13, COARSE: 11}  # nodes of a graded piece
 SINGLE = 16  # and in one dimension
 GROUP = 4  # graded pairs at a time
 SAMPLE = 16  # graded pairs of which the error is estimated

@@ -71,8 +71,9 @@ def gram(
     those of the matrix in memory. Ctrl-C raises `KeyboardInterrupt`, which says how many blocks are there.
 
     Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2), exactly symmetric for X2=None, and `.error`, the worst of tables and
-    expectations relative to the largest entry (rounding not included). numpy in, numpy out; with a store `zarr.Array`s that read what
-    is asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`), and raise `InputError` for a block that has been lost meanwhile.
+    expectations (relative to the largest entry, and as in `lg.kernel`; rounding not included). numpy in, numpy out; with a store
+    `zarr.Array`s that read what is asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`), and raise `InputError` for a block that
+    has been lost meanwhile.
 
     Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, a dtype that is no floating one, traced
     arguments (under jit, grad or vmap: use `lg.kernel`), what does not fit into memory or on the disk, a disk that fills up, a store

@@ -37,7 +37,7 @@ class Signal:
     `K`, `Theta` (L, n, n): NNGP and NTK; `q` (L, n): root mean square of the preactivations, sqrt(K); `c` (L, n, n): correlations
     K_ab/sqrt(K_aa K_bb), accurate for close points. `chi_par`, `chi_perp` (L - 1, n): how a change of size and a small difference
     are multiplied from level l to l + 1. `gradient` (L, n): E sum_j (dz^(L)_i/dz^(l)_j)^2, the product of chi_perp from level l
-    on, 1 at the last. `error`: of the Gaussian expectations, relative.
+    on, 1 at the last. `error`: of the Gaussian expectations of all levels, relative as in `lg.kernel`.
     """
 
     K: Array
