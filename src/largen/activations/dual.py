@@ -25,7 +25,7 @@ from largen.activations.activation import Activation
 from largen.activations.closed import Analytic, Homogeneous, Step, itself
 from largen.activations.cusp import cosine_tangent, inverse_sine, once
 from largen.gaussian import hermite, piecewise
-from largen.gaussian.pair import Pair, safe_divide
+from largen.gaussian.pair import Pair, safe_divide, steady
 from largen.types import float64, is_traced
 
 T = TypeVar("T")
@@ -174,6 +174,7 @@ def _step_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def _analytic(form: Analytic, pair: Pair) -> Dual:
+    pair = steady(pair)
     k, kdot = form.expectation(pair), form.slope(pair)
     m1, m2 = form.expectation(itself(pair.q1)), form.expectation(itself(pair.q2))
     near, far = jax.lax.stop_gradient(_analytic_versines(form, jax.lax.stop_gradient(pair), k, m1, m2))

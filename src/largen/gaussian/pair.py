@@ -9,11 +9,13 @@ Derivatives live in (q1, q2, k) alone, where everything smooth is smooth; `near`
 information for the values and carry no tangent. Hence no derivative ever goes through sqrt(1 - c^2).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+
+CLOSE = 0.1  # 1 - c or 1 + c below which points are near or opposite
 
 
 @jax.tree_util.register_dataclass
@@ -36,6 +38,26 @@ class Pair:
 def safe_divide(a: Any, b: Any, otherwise: Any = 0.0) -> Any:
     """a/b, `otherwise` where b = 0."""
     return jnp.where(b == 0, otherwise, a / jnp.where(b == 0, 1, b))
+
+
+def steady(pair: Pair) -> Pair:
+    """The pair whose covariance is r1 r2 c where the points nearly coincide or oppose.
+
+    There k and 1 - c hold the same information twice, and what rounding sets between them would grow from layer to layer as the
+    covariance does at fixed variances, exponentially; 1 - c keeps its digits.
+    """
+    return replace(pair, k=_by_cosine(pair.q1, pair.q2, pair.k, pair.near, pair.far))
+
+
+@jax.custom_jvp
+def _by_cosine(q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Any:
+    size = jnp.where(q1 == q2, q1, jnp.sqrt(q1) * jnp.sqrt(q2))
+    return jnp.where(jnp.minimum(near, far) < CLOSE, size * jnp.where(near <= far, 1 - near, far - 1), k)
+
+
+@_by_cosine.defjvp
+def _by_cosine_jvp(primals: Any, tangents: Any) -> Any:
+    return _by_cosine(*primals), tangents[2]
 
 
 def from_moments(q1: Any, q2: Any, k: Any) -> Pair:

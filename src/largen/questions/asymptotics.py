@@ -50,10 +50,9 @@ class Asymptotics:
 def _scales(bias: Any, weight: Any, K: Any) -> tuple[float, float, float]:
     """Both rates and the kernel, whose squares and products are floats too."""
     b, w, size = (door.real(v, name, low=0.0) for v, name in ((bias, "bias"), (weight, "weight"), (K, "K")))
-    if max(b, w, size) > LARGEST:
-        raise InputError(
-            "bias, weight, K", shown((b, w, size)), f"numbers up to {LARGEST:g}", "Tensors are homogeneous in them: scale the result."
-        )
+    for name, value in (("bias", b), ("weight", w), ("K", size)):
+        if value > LARGEST:
+            raise InputError(name, shown(value), f"a number up to {LARGEST:g}", "Tensors are homogeneous in it: scale the result.")
     return b, w, size
 
 

@@ -83,8 +83,7 @@ def defined_log(net: Any, X: Any, y: Any, ridge: Any, order: int) -> float:
 
 def undefined(error: Exception) -> bool:
     """Whether an error says that there is no evidence here, whatever there is elsewhere."""
-    singular = isinstance(error, (SingularKernelError, exits.NotFinite))
-    return singular or (isinstance(error, InputError) and error.argument == "K + K1/n")
+    return isinstance(error, SingularKernelError) or (isinstance(error, InputError) and error.argument == "K + K1/n")
 
 
 @exits.finite()

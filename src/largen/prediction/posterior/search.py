@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from largen import exits
 from largen.architecture.nodes import Affine, Serial
 from largen.errors import InputError, SingularKernelError
 from largen.prediction.posterior.evidence import defined_log, undefined
@@ -81,7 +82,10 @@ class Search:
     def value(self, logs: np.ndarray) -> float:
         """The log evidence, -inf where it is not defined."""
         net, ridge = self.place(logs)
-        return defined_log(net, self.X, self.y, ridge, self.order)
+        try:
+            return defined_log(net, self.X, self.y, ridge, self.order)
+        except exits.NotFinite:  # a step too far
+            return -np.inf
 
     def both(self, logs: np.ndarray) -> tuple[float, np.ndarray]:
         """The log evidence and its derivatives. Raises `Undefined` where there are none."""
