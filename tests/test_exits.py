@@ -111,6 +111,7 @@ BUILDERS = {"Repeat", "activation", "chain", "cnn", "dumps", "figure", "loads", 
 BUILDERS |= {"transformer", "widen"}
 INFINITE = {  # fields with what infinity means in their documentation
     "angles": ("crossover",),
+    "critical": ("neighbour", "onset"),
     "evidence_scan": ("log",),
     "fixed_points": ("xi_q", "xi_c"),
     "generalization": ("time",),

@@ -176,7 +176,7 @@ def _shapes(*args: Any, function: Function, pull: Any, linear: int) -> list[Any]
 
 def _tangents(primals: Any, tangents: Any, *, function: Function, pull: Any, linear: int) -> Any:
     n, live = len(primals), [i for i, t in enumerate(tangents) if not isinstance(t, ad.Zero)]
-    outer = [tangents[i].dtype for i in live]
+    outer = [jnp.result_type(tangents[i]) for i in live]
     primals = [_outer(p) for p in primals]
 
     def push(*args: Any) -> Sequence[Any]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
+from largen import door
 from largen.errors import InputError, LargenError, shown
 from largen.report.output import Lost, Output, abandon
 
@@ -131,6 +132,7 @@ def critical(
         places = tuple(float(part) for part in kinks.split(",")) if kinks else ()
     except ValueError as error:
         raise InputError("kinks", shown(kinks), "numbers separated by commas, such as 0,0.5") from error
+    door.count(width, "width")
     picture = None if figure is None else check_file(figure, "figure")
     point = find(from_module(callable, places) if callable is not None else activation or "")
     page(point, Console(highlight=False, soft_wrap=True), width)

@@ -66,6 +66,10 @@ def held(value: Any, name: str, need: str) -> Array:
             fix = f"Fill them, `{name}.filled(0.0)`, or leave their rows out."
             raise InputError(name, f"{int(np.ma.count_masked(value))} masked entries (shape {value.shape})", need, fix)
         return np.asarray(value.data)
+    if isinstance(value, (list, tuple)):  # whose masks NumPy would drop
+        for row in value:
+            if isinstance(row, np.ma.MaskedArray):
+                held(row, name, need)
     try:
         return np.asarray(value)
     except Exception as error:  # ragged or endless lists, and whatever the conversions of other libraries raise

@@ -114,7 +114,7 @@ def _homogeneous(form: Homogeneous, pair: Pair) -> Dual:
     if form.a_plus == -form.a_minus:  # |z|: opposite points become equal, near' comes from the other side
         mirrored = pair.far - rho * _sine_minus(pair.far, pair.near)
         near, far = jnp.where(pair.near <= pair.far, near, mirrored), jnp.where(pair.near <= pair.far, far, 2 - mirrored)
-    both = pair.q1 * pair.q2 > 0
+    both = (pair.q1 > 0) & (pair.q2 > 0)
     near, far = jnp.where(both, jnp.maximum(near, 0), 1.0), jnp.where(both, far, 1.0)
     return Dual(Pair(A2 * pair.q1, A2 * pair.q2, k, near, far), kdot, jnp.zeros((), pair.k.dtype))
 
@@ -159,7 +159,7 @@ def _step(pair: Pair) -> Dual:
 @jax.custom_jvp
 def _step_moment(q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Any:
     value = 1 - 2 * _angle(near, far) / np.pi
-    return jnp.where(q1 * q2 > 0, jnp.where(near <= far, value, 2 * _angle(far, near) / np.pi - 1), 0)
+    return jnp.where((q1 > 0) & (q2 > 0), jnp.where(near <= far, value, 2 * _angle(far, near) / np.pi - 1), 0)
 
 
 @_step_moment.defjvp
@@ -249,6 +249,12 @@ def growth(phi: Activation) -> float:
 def _reach(phi: Activation) -> float:
     """Where expectations are cut, in standard deviations: as far out as phi grows."""
     return piecewise.reach(growth(phi))
+
+
+def far(phi: Activation) -> float:
+    """The same for products of four factors."""
+    degree = growth(phi)
+    return piecewise.REACH if degree <= 1 else piecewise.reach(2 * degree)
 
 
 def _joined(q1: Any, q2: Any) -> Any:
@@ -433,15 +439,16 @@ def _kinked_jvp(phi: Activation, primals: Any, tangents: Any) -> Any:
             s1, s2 = slope(z1), slope(z2)
             return s1 * s2, z1 * s1 * f(z2), z2 * s2 * f(z1)
 
-        both, first, second = piecewise.pair_mean(integrand, q1, q2, near, far, phi.kinks)
+        both, first, second = piecewise.pair_mean(integrand, q1, q2, near, far, phi.kinks, reach=_reach(phi))
         cross = jnp.zeros_like(both)
         jumps = [(x, J) for x, J in zip(phi.kinks, phi.jumps(order), strict=True) if J]
         for x, J in jumps:
             p1, p2 = (J * jnp.exp(-x * x / (2 * q)) / jnp.sqrt(2 * np.pi * q) for q in (q1, q2))
             on1, on2 = (c * r2 * x / r1, r2 * width), (c * r1 * x / r2, r1 * width)  # the other z given that one is x
-            both = both + p1 * piecewise.conditional_mean(slope, *on1, phi.kinks) + p2 * piecewise.conditional_mean(slope, *on2, phi.kinks)
-            first = first + x * p1 * piecewise.conditional_mean(f, *on1, phi.kinks)
-            second = second + x * p2 * piecewise.conditional_mean(f, *on2, phi.kinks)
+            given = partial(piecewise.conditional_mean, kinks=phi.kinks, reach=_reach(phi))
+            both = both + p1 * given(slope, *on1) + p2 * given(slope, *on2)
+            first = first + x * p1 * given(f, *on1)
+            second = second + x * p2 * given(f, *on2)
             for y, Jy in jumps:
                 u, v, s = x / r1, y / r2, jnp.minimum(near, far)
                 square = jnp.where(near <= far, (u - v) ** 2 + 2 * u * v * s, (u + v) ** 2 - 2 * u * v * s)

@@ -103,6 +103,8 @@ class _Walk:
             elif node.kind == "scale":
                 c = 1.0 if normed else node.weights[0]
                 inner, outer = (inner * c, outer) if after else (inner, outer * c)
+            elif node.kind == "activation" and after is None and normed:
+                pass  # behind a normalisation that nothing follows: the size is 1, whatever it was
             elif node.kind == "activation" and after is not None:
                 return after if normed else f"two activations in a row, {node.label} and {after.name}"
             elif node.kind == "activation":

@@ -193,7 +193,12 @@ def _follower(first: Found, found: Sequence[Found]) -> Activation:
     if len({_point(phi, first.name) for phi in after}) > 1:
         names = ", ".join(sorted(phi.name for phi in after))
         need = "one activation after the layer that the inputs feed"
-        raise InputError("model", f"the layer {first.name} followed by {names}", need, "Initialise its parts in one call each.")
+        raise InputError(
+            "model",
+            f"the layer {first.name} followed by {names}",
+            need,
+            f'Say what it is to be critical for: activation={{"{first.name}": "linear"}} keeps sizes there.',
+        )
     return min(after, key=lambda phi: phi.name) if after else as_activation("linear")
 
 

@@ -168,7 +168,7 @@ class Streams:
     def share_out(self, node: Node, B: int) -> None:
         one, after = self.sums[node], self.factor_after(node)
         gamma = abs(one.gamma * after)
-        if one.base is not None and one.base in self.sums and abs(one.before) - abs(self.factor_after(one.base)) > 1e-6:
+        if one.base is not None and one.base in self.sums and abs(abs(one.before) - abs(self.factor_after(one.base))) > 1e-6:
             one.fault = "a stream multiplied by a constant that not all of its readers see"
         if one.skip is not None and gamma > 1 + 1e-6:
             one.fault = f"a skip of weight {gamma:.4g}, which makes the stream grow with every block"

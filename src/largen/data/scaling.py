@@ -86,6 +86,7 @@ def one_hot(y: Any, classes: int | None = None) -> np.ndarray:
         raise InputError("y", f"shape {labels.shape}", need)
     if labels.dtype.kind not in "iub":
         raise InputError("y", f"entries of type {labels.dtype}", need, "Number string classes with np.unique(y, return_inverse=True)[1].")
+    memory.require(24.0 * len(labels), "y", f"{len(labels):,} labels of two classes or more", "Take fewer labels at a time.")
     labels = labels.astype(int)
     k = int(labels.max()) + 1 if classes is None else door.count(classes, "classes")
     if labels.min() < 0 or labels.max() >= k:

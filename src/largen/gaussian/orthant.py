@@ -31,7 +31,7 @@ def planar(q1: Any, q2: Any, k: Any, first: tuple[int, int], second: tuple[int, 
     """E[s(z1)^p s'(z1)^r s(z2)^p' s'(z2)^r'] for (p, r), (p', r') of degree p + p' <= 4: r1^p r2^p' E[r^(p+p')] times the mean over
     angles t of the same at cos t, cos(t - psi)."""
     q1, q2, k = np.broadcast_arrays(*(np.asarray(v, np.float64) for v in (q1, q2, k)))
-    size = np.sqrt(q1 * q2)
+    size = np.sqrt(q1) * np.sqrt(q2)
     psi = np.arccos(np.clip(np.where(size > 0, k / np.where(size > 0, size, 1), 0), -1, 1))[..., None]
     half = np.pi / 2
     edges = np.concatenate([-half + 0 * psi, psi - half, half + 0 * psi, psi + half, 3 * half + 0 * psi], -1)  # where s bends

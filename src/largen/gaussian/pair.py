@@ -62,7 +62,7 @@ def _by_cosine_jvp(primals: Any, tangents: Any) -> Any:
 
 def from_moments(q1: Any, q2: Any, k: Any) -> Pair:
     """The pair with given moments; `near` and `far` are only as good as k is (prefer `from_points`)."""
-    c = jax.lax.stop_gradient(jnp.clip(safe_divide(k, jnp.sqrt(q1 * q2)), -1, 1))
+    c = jax.lax.stop_gradient(jnp.clip(safe_divide(k, jnp.sqrt(q1) * jnp.sqrt(q2)), -1, 1))
     return Pair(q1, q2, k, 1 - c, 1 + c)
 
 
@@ -136,8 +136,9 @@ def plus(one: Pair, other: Pair) -> Pair:
     root = [jnp.sqrt(q) for q in (z.q1, z.q2, y.q1, y.q2)]
     a, b = root[0] * root[1], root[2] * root[3]
     size = jnp.sqrt(z.q1 + y.q1) * jnp.sqrt(z.q2 + y.q2)
-    difference = safe_divide(z.q1 * (y.q2 - y.q1) - y.q1 * (z.q2 - z.q1), root[0] * root[3] + root[2] * root[1])
-    rest = safe_divide(difference**2, size + a + b)
+    step_z, step_y = (safe_divide(v.q2 - v.q1, r1 + r2) for v, r1, r2 in ((z, *root[:2]), (y, *root[2:])))  # r2 - r1
+    difference = root[0] * step_y - root[2] * step_z
+    rest = safe_divide(difference, size + a + b) * difference
     near, far = a * z.near + b * y.near + rest, a * z.far + b * y.far + rest
     return Pair(q1, q2, k, safe_divide(near, size, 1.0), safe_divide(far, size, 1.0))
 
@@ -164,7 +165,7 @@ def mean(pair: Pair, axes: tuple[int, ...]) -> Pair:
     r1, r2 = jnp.sqrt(p.q1), jnp.sqrt(p.q2)
     S1, S2 = p.q1.mean(axes, keepdims=True), p.q2.mean(axes, keepdims=True)
     t = jnp.sqrt(jnp.sqrt(safe_divide(S2, S1, 1.0)))
-    size = jnp.sqrt(S1 * S2)
+    size = jnp.sqrt(S1) * jnp.sqrt(S2)
     rest = 0.5 * (r1 * t - safe_divide(r2, t)) ** 2
     near, far = ((r1 * r2 * v + rest).mean(axes, keepdims=True) for v in (p.near, p.far))
     near, far = (safe_divide(v, size, 1.0).squeeze(axes) for v in (near, far))

@@ -70,16 +70,16 @@ def split(breaks: Any, order: Any, reach: Any = REACH) -> tuple[Any, Any]:
     return nodes.reshape(flat), weights.reshape(flat)
 
 
-def nodes(q: Any, kinks: Any, order: Any = FINE) -> tuple[Any, Any]:
+def nodes(q: Any, kinks: Any, order: Any = FINE, reach: float = REACH) -> tuple[Any, Any]:
     """Nodes and weights (..., nodes) of z ~ N(0, q), split at the kinks; they move with q."""
     r = jnp.sqrt(q)[..., None]
-    u, weights = split(safe_divide(jnp.asarray(kinks, q.dtype), r, 0.0) + 0 * r, order)
+    u, weights = split(safe_divide(jnp.asarray(kinks, q.dtype), r, 0.0) + 0 * r, order, reach)
     return r * u, weights
 
 
-def mean(f: Callable[[Any], Any], q: Any, kinks: Any, order: Any = FINE) -> Any:
+def mean(f: Callable[[Any], Any], q: Any, kinks: Any, order: Any = FINE, reach: float = REACH) -> Any:
     """E[f(z)], z ~ N(0, q); the shape of q. Differentiable in q: the pieces move with it."""
-    z, weights = nodes(q, kinks, order)
+    z, weights = nodes(q, kinks, order, reach)
     return (f(z) * weights).sum(-1)
 
 
@@ -123,11 +123,11 @@ def _halved(reach: float, middle: bool, breaks: Any) -> Any:
     return jnp.concatenate([breaks, jnp.broadcast_to(cuts, (*breaks.shape[:-1], len(cuts)))], -1)
 
 
-def conditional_mean(f: Callable[[Any], Any], center: Any, deviation: Any, kinks: Sequence[float]) -> Any:
+def conditional_mean(f: Callable[[Any], Any], center: Any, deviation: Any, kinks: Sequence[float], reach: float = REACH) -> Any:
     """E[f(z)], z ~ N(center, deviation^2); at deviation 0 on a kink, the average of both sides."""
     floor = jnp.asarray(1e-8 if center.dtype == jnp.float64 else 1e-4, center.dtype)
     deviation = jnp.maximum(deviation, floor)[..., None]
-    nodes, weights = split((jnp.asarray(kinks, center.dtype) - center[..., None]) / deviation, FINE)
+    nodes, weights = split((jnp.asarray(kinks, center.dtype) - center[..., None]) / deviation, FINE, reach)
     return (f(center[..., None] + deviation * nodes) * weights).sum(-1)
 
 

@@ -23,7 +23,7 @@ from largen.activations.statistics import statistics
 from largen.architecture.chain import Layer, plain
 from largen.architecture.nodes import Node
 from largen.architecture.presets import mlp
-from largen.errors import InputError, UnsupportedError
+from largen.errors import InputError, UnsupportedError, shown
 from largen.gaussian.line import K_MIN
 from largen.questions.criticality import critical_point_of
 from largen.theory.signal.fixed_points import FixedPoints, fixed_points
@@ -84,7 +84,7 @@ def how_deep(net: Any, width: int | None = None, tolerance: float = TOLERANCE, X
     >>> off.depth, off.criterion, off.limits["correlations"]
     (47, 'correlations', 47)
     """
-    tolerance = float(door.number(tolerance, "tolerance", low=0.0, strict=True))
+    tolerance = door.real(tolerance, "tolerance", low=0.0, strict=True)
     layers = _layers(net, width)
     n = layers[0].width if width is None else door.count(width, "width")
     last = (layers[1:-1] or layers[1:])[-1]
@@ -224,7 +224,7 @@ def _ceiling(way: Course, settled: FixedPoints) -> float:
 
 def _first_sizes(layers: Sequence[Layer], X: Any) -> list[float]:
     """K of the first level for the smallest and the largest input."""
-    squares = np.ones(1) if X is None else (np.asarray(door.points(X), float) ** 2).mean(1)
+    squares = np.ones(1) if X is None else (door.host(door.points(X), "X") ** 2).mean(1)
     K = float(layers[0].C_b) + float(layers[0].C_W) * squares
     K = K[K > 0]
     if not len(K):
@@ -242,7 +242,7 @@ def _layers(net: Any, width: Any) -> tuple[Layer, ...]:
     if not (isinstance(net, (str, Activation)) or (callable(net) and not isinstance(net, Node))):
         layers = plain(net, NAME)
         if len(layers) < 2:
-            raise InputError("net", repr(net), "a network with at least one hidden layer, or an activation")
+            raise InputError("net", shown(net), "a network with at least one hidden layer, or an activation")
         return layers
     phi = as_activation(net)
     point = critical(phi)

@@ -62,12 +62,12 @@ def width(net: Any, X: Any, tolerance: float = 0.05, rates: Any = "ntk") -> Widt
     >>> out.width, {name: round(c, 3) for name, c in out.relative.items()}  # V/(n K^2) = 5 (L - 1)/n
     (400, {'variance of the kernel': 0.2, 'variance of the NTK': 0.136, 'dNTK': 0.032, 'kernel': 0.0, 'NTK': 0.0})
     """
-    whole, x = network(net), door.points(X)
+    whole, x = network(net), door.host(door.points(X), "X")
     tolerance = door.real(tolerance, "tolerance", low=FINEST)
     layers = chain(whole)
     if len(layers) < 2:
         raise InputError("net", shown(net), "a network with at least one hidden layer")
-    found = corrections(whole, np.asarray(x, float), rates, tensors=ASKED)
+    found = corrections(whole, x, rates, tensors=ASKED)
     hidden = [layer.width for layer in layers[:-1]]
     sizes = _relative(found)
     needed = {name: max(1, math.ceil(hidden[0] * c / tolerance * (1 - 1e-9))) for name, c in sizes.items()}  # 300.0000001 is 300

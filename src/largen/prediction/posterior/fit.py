@@ -8,7 +8,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
-from largen.errors import InputError
+from largen.errors import InputError, SingularKernelError
 from largen.prediction.posterior.evidence import evidence
 from largen.prediction.posterior.search import START, Search, Undefined
 from largen.prediction.spectrum import ridges
@@ -95,7 +95,10 @@ def _maximum(problem: Search, max_steps: int) -> Fit:
     at = np.clip(problem.start(), low, high)
     net, ridge = problem.place(at)
     before = float(evidence(net, problem.X, problem.y, ridge, problem.order))  # says why, if there is none
-    value, slope = problem.both(at)
+    try:
+        value, slope = problem.both(at)
+    except Undefined as start:
+        raise SingularKernelError("the evidence has no derivatives where the search starts: give a larger ridge, or another C_W") from start
     reach, steps, message = np.inf, 0, "ABNORMAL: no evidence beyond"
     while reach > EDGE and steps < max_steps:
         trials = [(value, slope, at)]

@@ -23,6 +23,7 @@ from scipy import special
 from scipy.stats import qmc
 
 from largen.activations.activation import Activation
+from largen.activations.dual import far
 from largen.gaussian import piecewise
 from largen.gaussian.pair import safe_divide
 
@@ -48,14 +49,14 @@ def line(phi: Activation, q: Any, c: Any, order: Any) -> tuple[Any, Any, Any]:
     breaks = jnp.concatenate([kinks, safe_divide(kinks, c * jnp.ones_like(kinks), 2 * piecewise.REACH * jnp.sqrt(q))])
 
     def products(v: Any) -> Any:  # those that are differentiated
-        g, gs = (piecewise.mean(lambda z, f=f: f(z) * f(c * z), v, breaks, order) for f in (s, slope))
-        return jnp.stack([g, gs, piecewise.mean(lambda z: z * s(z) * s(c * z), v, breaks, order) / v])
+        g, gs = (piecewise.mean(lambda z, f=f: f(z) * f(c * z), v, breaks, order, far(phi)) for f in (s, slope))
+        return jnp.stack([g, gs, piecewise.mean(lambda z: z * s(z) * s(c * z), v, breaks, order, far(phi)) / v])
 
     def rate(f: Any) -> Any:
         return lambda v: jax.jvp(f, (v,), (jnp.ones_like(v),))[1]
 
     def mean(f: Any, g: Any, power: int = 0) -> Any:
-        return piecewise.mean(lambda z: z**power * f(z) * g(c * z), v, breaks, order) / v**power
+        return piecewise.mean(lambda z: z**power * f(z) * g(c * z), v, breaks, order, far(phi)) / v**power
 
     v = jnp.where(live, q, 1.0)
     (g, gs, _), (_, gs1, h1), (g2, gs2, _) = products(v), rate(products)(v), rate(rate(products))(v)
@@ -89,7 +90,7 @@ def _plane(phi: Activation, at: Any, order: Any) -> tuple[Any, Any, Any]:
             return a * d, b * e, b * d, a * e, c * d, a * f
 
         c = v[2] / jnp.sqrt(v[0] * v[1])
-        x, y, weights = piecewise.pair_nodes(v[0], v[1], 1 - c, 1 + c, phi.kinks, order)
+        x, y, weights = piecewise.pair_nodes(v[0], v[1], 1 - c, 1 + c, phi.kinks, order, far(phi))
         both = jnp.stack([(value * weights).sum() for value in integrand(x, y)])
         return both, both
 
@@ -137,11 +138,11 @@ def fourfold(phi: Activation, features: Any, K: Any, rule: Any) -> Any:
     """E[left_i(z) right_j(z)], (left, right) = `features(z)` as in `lattice.gram`, at one or two inputs of covariance K."""
     q = jnp.diagonal(K)
     if len(K) == 1:
-        z, weights = piecewise.nodes(q[0], phi.kinks, rule)
+        z, weights = piecewise.nodes(q[0], phi.kinks, rule, far(phi))
         left, right = features(z[None])
     else:
         c = safe_divide(K[0, 1], jnp.sqrt(q[0] * q[1]))
-        x, y, weights = (v.ravel() for v in piecewise.pair_nodes(q[0], q[1], 1 - c, 1 + c, phi.kinks, rule))
+        x, y, weights = (v.ravel() for v in piecewise.pair_nodes(q[0], q[1], 1 - c, 1 + c, phi.kinks, rule, far(phi)))
         left, right = features(jnp.stack([x, y]))
     return (left * weights) @ right.T
 

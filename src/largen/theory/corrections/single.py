@@ -18,6 +18,7 @@ import numpy as np
 
 from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous
+from largen.activations.dual import far
 from largen.architecture.chain import Layer
 from largen.gaussian import piecewise
 from largen.theory.corrections import kinked, tangent
@@ -95,7 +96,7 @@ def _jets(phi: Activation, q: Any, coarse: bool) -> tuple[Any, ...]:
 
 def _kinked_jets(phi: Activation, q: Any, order: int) -> tuple[Any, ...]:
     m, _, _ = kinked.line(phi, q, jnp.ones_like(q), order)
-    fourth = piecewise.mean(lambda z: phi(z) ** 4, q, phi.kinks, order)
+    fourth = piecewise.mean(lambda z: phi(z) ** 4, q, phi.kinks, order, far(phi))
     return m[0, 0], m[2, 0] + m[1, 1], m[4, 0] / 4 + m[3, 1], 2 * m[1, 0], m[3, 0], fourth
 
 
@@ -109,7 +110,7 @@ def _all_moments(phi: Activation, q: Any, top: int) -> tuple[Any, Quartets, Any]
         fours = {o: known.get(o, 0 * q) for o in patterns(phi, top)}
     elif phi.kinks:
         m, own, _ = kinked.line(phi, q, jnp.ones_like(q), piecewise.FINE)
-        z, weights = piecewise.nodes(q, phi.kinks)
+        z, weights = piecewise.nodes(q, phi.kinks, reach=far(phi))
         s = [f(z) for f in derivatives(phi, 3)]
         fours = {o: (s[o[0]] * s[o[1]] * s[o[2]] * s[o[3]]) @ weights for o in patterns(phi, top)}
         explicit = own[None, None]

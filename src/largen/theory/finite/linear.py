@@ -69,7 +69,7 @@ def deep_linear(net: Any, X: Any, order: int = 2) -> DeepLinear:
     N, L = x.shape[0], len(layers)
     numbers = L * sum(float(N) ** (2 * m) for m in range(1, order + 1))
     memory.require(24 * numbers, "X, order", f"{N} inputs at order {order}", "Fewer inputs or a lower order.")
-    X64 = np.asarray(x, float)
+    X64 = door.host(x, "X")
     first = layers[0].C_W * X64 @ X64.T / X64.shape[1]
     moments = []
     for m in range(1, order + 1):

@@ -42,6 +42,7 @@ def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
     True
     """
     layers, x, count, key = plain(net, "the metric chain"), door.points(X), door.count(draws, "draws"), door.key(key)
+    door.concrete((x, key), "X, key")
     N, kinds, values = x.shape[0], [], []
     with island():
         for kind, run in groupby(pairwise(layers), lambda level: (level[1].activation, level[0].width)):
