@@ -70,8 +70,8 @@ def gram(
     after `jax.distributed.initialize` each process takes its share. Whoever computes, the entries are those of the matrix in memory.
 
     Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2), exactly symmetric for X2=None, and `.error`, the worst of tables and
-    expectations (relative to the largest entry, and as in `lg.kernel`; rounding not included). numpy in, numpy out; with a store `zarr.Array`s that read what
-    is asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`).
+    expectations (relative to the largest entry, and as in `lg.kernel`; rounding not included). numpy in, numpy out; with a store
+    `zarr.Array`s that read what is asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`).
 
     Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, a dtype that is no floating one, traced
     arguments (under jit, grad or vmap: use `lg.kernel`), what does not fit into memory or on the disk, a disk that fills up, a store
