@@ -223,7 +223,8 @@ def _parallel(form: Analytic, q1: Any, q2: Any, size: Any) -> Any:
     zero, one = jnp.zeros_like(middle), jnp.ones_like(middle)
     inner = lambda x2: jax.jvp(lambda x1: log_moment(x1, x2), (zero,), (one,))[1]  # noqa: E731
     metric = jax.jvp(inner, (zero,), (one,))[1]
-    return jnp.where(jnp.abs(relative) < jnp.finfo(relative.dtype).eps ** 0.25, jnp.where(size > 0, 0.5 * metric * relative**2, 0), direct)
+    close = jnp.where((size > 0) & (relative != 0), 0.5 * metric * relative**2, 0)
+    return jnp.where(jnp.abs(relative) < jnp.finfo(relative.dtype).eps ** 0.25, close, direct)
 
 
 # ---------------------------------------------------------------- quadrature

@@ -35,7 +35,7 @@ BELL, CUTS = 2.5, 6  # further cuts in u = z/r, at its multiples, for the Gaussi
 GRADED = {FINE: 13, COARSE: 11}  # nodes of a graded piece
 SINGLE = 16  # and in one dimension
 GROUP = 4  # graded pairs at a time
-SAMPLE = 16  # graded pairs of which the error is estimated
+SAMPLE = 8  # graded pairs of which the error is estimated
 
 
 def _rule(order: int, dtype: Any, grade: float = GRADE) -> tuple[np.ndarray, np.ndarray]:
