@@ -229,7 +229,6 @@ def fits(values: np.ndarray, dtype: str) -> np.ndarray:
 @pytest.mark.parametrize("name", [*CLOSED, *panels.FUNCTIONS])
 def test_named_activations_at_every_size(name):
     X, right = panels.points(), truth(name)
-    net = lg.mlp(widths=[1] * max(HIDDEN), out=1, activation=name, C_W=1.0)
     count, checked = len(panels.VERSINES), 0
     for dtype, allowed in ALLOWED.items():
         for i, row in enumerate(X.astype(dtype)):
@@ -240,22 +239,33 @@ def test_named_activations_at_every_size(name):
                 good = fits(want, dtype)
                 if not good.any():
                     continue
-                try:
-                    with warnings.catch_warnings():
-                        warnings.filterwarnings("ignore", message=r"\|x\|")
-                        out = lg.kernel(net, row[:1], row[1 + start : 1 + start + count], layer="all")
-                except InputError:
-                    assert not good.all()
-                    continue
-                for h, depth in enumerate(HIDDEN):
-                    for part, found in enumerate((out.nngp, out.ntk)):
-                        fit = good[:, h]
-                        truths, got = want[fit, h, 3 * part : 3 * part + 3], found[depth, 0][fit].astype(float)
-                        scale = np.sqrt(np.abs(truths[:, 1])) * np.sqrt(np.abs(truths[:, 2]))
-                        off = np.abs(got - truths[:, 0])
-                        bad = ~(off <= allowed * scale)
-                        assert not bad.any(), (dtype, panels.SIZES[i], start, depth, part, off[bad] / scale[bad], np.flatnonzero(fit)[bad])
-                        checked += good[:, h].sum()
+                for depths in (HIDDEN, HIDDEN[:1]):  # where three layers leave the floats one may not
+                    net = lg.mlp(widths=[1] * max(depths), out=1, activation=name, C_W=1.0)
+                    try:
+                        with warnings.catch_warnings():
+                            warnings.filterwarnings("ignore", message=r"\|x\|")
+                            out = lg.kernel(net, row[:1], row[1 + start : 1 + start + count], layer="all")
+                    except InputError:
+                        assert not good[:, : len(depths)].all()
+                        continue
+                    for h, depth in enumerate(depths):
+                        for part, found in enumerate((out.nngp, out.ntk)):
+                            fit = good[:, h]
+                            truths, got = want[fit, h, 3 * part : 3 * part + 3], found[depth, 0][fit].astype(float)
+                            scale = np.sqrt(np.abs(truths[:, 1])) * np.sqrt(np.abs(truths[:, 2]))
+                            off = np.abs(got - truths[:, 0])
+                            bad = ~(off <= allowed * scale)
+                            assert not bad.any(), (
+                                dtype,
+                                panels.SIZES[i],
+                                start,
+                                depth,
+                                part,
+                                off[bad] / scale[bad],
+                                np.flatnonzero(fit)[bad],
+                            )
+                            checked += good[:, h].sum()
+                    break
     assert checked > 50
 
 
