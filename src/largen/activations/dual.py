@@ -200,7 +200,7 @@ def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> 
     lost = jax.lax.fori_loop(0, len(x), add, jnp.zeros_like(versine))
     close = safe_divide(r * versine * lost, size) + _parallel(form, q1, q2, size)
     turned = -1 if form.parity == "odd" else 1  # k'(-c) = -+ k'(c)
-    use = (1 - jnp.where(opposite, turned, 1) * cosine < (1e-2 if versine.dtype == jnp.float32 else 1e-5)) & (size > 0)
+    use = (1 - jnp.where(opposite, turned, 1) * cosine < (5e-2 if versine.dtype == jnp.float32 else 1e-5)) & (size > 0)
     near, far = jnp.where(use, close, 1 - cosine), jnp.where(use, 2 - close, 1 + cosine)
     if form.parity == "odd":
         near, far = jnp.where(use & opposite, far, near), jnp.where(use & opposite, near, far)
