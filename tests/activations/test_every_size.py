@@ -222,7 +222,7 @@ def truth(name: str) -> np.ndarray:
 def fits(values: np.ndarray, dtype: str) -> np.ndarray:
     """Where the truth (pairs, hidden, 6) of a row fits the dtype."""
     info, sizes = np.finfo(dtype), np.abs(values[..., [1, 2, 4, 5]])
-    return (np.isfinite(values).all(-1)) & (sizes < info.max / 4).all(-1) & (sizes > info.tiny).all(-1)
+    return np.asarray(np.isfinite(values).all(-1) & (sizes < info.max / 4).all(-1) & (sizes > info.tiny).all(-1))
 
 
 @pytest.mark.slow

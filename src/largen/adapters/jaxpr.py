@@ -128,10 +128,11 @@ def graph(
     """The graph of `function(parameters, *args)`, and the fan_in of each of its affine layers. `name_of`: the name of a parameter, of its
     path; "~" in front of it if it is none that is trained. `layers`: the name of a weight -> the layer whose weight it is. Entries of
     `args` that are no arrays of floats or integers stay as they are."""
-    is_array = [
-        isinstance(leaf, (jax.Array, np.ndarray, float, complex)) and not isinstance(leaf, bool) for leaf in jax.tree_util.tree_leaves(args)
-    ]
-    leaves, tree = jax.tree_util.tree_flatten(tuple(args))
+    try:
+        leaves, tree = jax.tree_util.tree_flatten(tuple(args))
+    except Exception as error:  # lists inside lists without end
+        raise CallError(f"an example that is no tree of arrays ({type(error).__name__})") from error
+    is_array = [isinstance(leaf, (jax.Array, np.ndarray, float, complex)) and not isinstance(leaf, bool) for leaf in leaves]
     moving = [leaf for leaf, yes in zip(leaves, is_array, strict=True) if yes]
 
     def run(parameters: Any, moving: list[Any]) -> Any:

@@ -109,5 +109,7 @@ def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]])
 
 def _normal(key: Any, std: float, like: Any) -> Any:
     like = door.plain(like, "variables")
+    if not jnp.issubdtype(like.dtype, jnp.floating):
+        raise InputError("variables", f"a weight of type {like.dtype}", "floating weights, as module.init makes them")
     with island(like):
         return hand_back((std * jax.random.normal(key, like.shape, like.dtype)).astype(like.dtype), like)

@@ -155,6 +155,7 @@ def explain(net: Any, shape: Any = None, n: int | None = None, dtype: str = "flo
     (500500, 8000000.0, 'never')
     """
     whole = network(net)
+    door.concrete(whole, "net")
     given = None if shape is None else _shape(shape)
     points = None if n is None else door.count(n, "n")
     door.choice(dtype, "dtype", DTYPES)

@@ -102,6 +102,7 @@ def robustness(net: Any, x1: Any, x2: Any, rates: Any = "ntk") -> Robustness:
     one, two = (door.values(x, name) for x, name in ((x1, "x1"), (x2, "x2")))
     if one.shape != two.shape or one.ndim == 0:
         raise InputError("x2", f"shape {two.shape}", f"the shape of x1, {one.shape}")
+    door.concrete((net, rates), "net, rates")
     found = kernel(net, np.stack([one, two, (one + two) / 2]), rates=rates)
     K, theta = np.asarray(found.nngp), np.asarray(found.ntk)
     if not theta[0, 0] > 0:

@@ -69,6 +69,7 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
     (1.4905, 25.553)
     """
     whole, shape = network(net), _inputs(X, n_in)
+    door.concrete(whole, "net")
     base = tuple(door.real(v, name, low=0.0) for v, name in ((bias, "bias"), (weight, "weight")))
     layers = chain_or_none(whole)
     missing = {"universality": "only chains have a class, and this network is none"} if layers is None else {}
