@@ -102,8 +102,9 @@ def unsaid(missing: dict[str, str], named_only: dict[str, str], hint: str = "") 
     listed = "; ".join(f"{_few(names)}: {why}" for why, names in reasons.items())
     example = ", ".join(f'"{name}": "relu"' for name in list(missing | named_only)[:3])
     say = "Say it by name, " if named_only else 'Say it: activation="relu" for all of them, or one by one, '
-    fix = f'{hint}{say}activation={{{example}}}, with "inputs" for what the inputs feed.'
-    return InputError("activation", f"layers of which it is not known what feeds them ({listed})", "what feeds every layer", fix)
+    fix = f'{listed}. {hint}{say}activation={{{example}}}, with "inputs" for what the inputs feed.'
+    got = f"layers of which it is not known what feeds them ({_few([name or '(model)' for name in missing | named_only])})"
+    return InputError("activation", got, "what feeds every layer", fix)
 
 
 def _few(names: Sequence[str]) -> str:
