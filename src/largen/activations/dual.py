@@ -190,6 +190,8 @@ def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> 
     r = jnp.sqrt(q1) * jnp.sqrt(q2)
     opposite = (pair.near > pair.far) & (form.parity != "none")
     versine = jnp.where(opposite, pair.far, pair.near)
+    turned = -1 if form.parity == "odd" else 1  # k'(-c) = -+ k'(c)
+    use = (1 - jnp.where(opposite, turned, 1) * cosine < (5e-2 if versine.dtype == jnp.float32 else 1e-5)) & (size > 0)
     x, w = (jnp.asarray(v / 2, versine.dtype) for v in np.polynomial.legendre.leggauss(8))
 
     def add(i: Any, total: Any) -> Any:
@@ -197,10 +199,10 @@ def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> 
         v = versine * node**2
         return total + 2 * node * w[i] * form.slope(Pair(q1, q2, r * (1 - v), v, 2 - v))
 
-    lost = jax.lax.fori_loop(0, len(x), add, jnp.zeros_like(versine))
+    zero = jnp.zeros_like(versine)
+    needed = (use & (versine > 0)).any()  # no pair, mostly
+    lost = jax.lax.cond(needed, lambda: jax.lax.fori_loop(0, len(x), add, zero), lambda: zero)
     close = safe_divide(r * versine * lost, size) + _parallel(form, q1, q2, size)
-    turned = -1 if form.parity == "odd" else 1  # k'(-c) = -+ k'(c)
-    use = (1 - jnp.where(opposite, turned, 1) * cosine < (5e-2 if versine.dtype == jnp.float32 else 1e-5)) & (size > 0)
     near, far = jnp.where(use, close, 1 - cosine), jnp.where(use, 2 - close, 1 + cosine)
     if form.parity == "odd":
         near, far = jnp.where(use & opposite, far, near), jnp.where(use & opposite, near, far)
