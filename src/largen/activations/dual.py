@@ -202,7 +202,9 @@ def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> 
     zero = jnp.zeros_like(versine)
     needed = (use & (versine > 0)).any()  # no pair, mostly
     lost = jax.lax.cond(needed, lambda: jax.lax.fori_loop(0, len(x), add, zero), lambda: zero)
-    close = safe_divide(r * versine * lost, size) + _parallel(form, q1, q2, size)
+    unlike = (use & (q1 != q2)).any()
+    apart = jax.lax.cond(unlike, lambda: jnp.broadcast_to(_parallel(form, q1, q2, size), zero.shape), lambda: zero)
+    close = safe_divide(r * versine * lost, size) + apart
     near, far = jnp.where(use, close, 1 - cosine), jnp.where(use, 2 - close, 1 + cosine)
     if form.parity == "odd":
         near, far = jnp.where(use & opposite, far, near), jnp.where(use & opposite, near, far)
