@@ -69,12 +69,12 @@ def _others(model: nn.Module, affine: dict[str, Affine]) -> dict[str, str]:
 def _advice(model: nn.Module, name: str, role: Role) -> str:
     """The numbers for a part that is not read: of the module or the parameter `name`."""
     part = dict(model.named_modules()).get(name)
-    if isinstance(part, nn.MultiheadAttention):
-        stds = f"in_proj_weight to std {_std(role, part.embed_dim)}, out_proj.weight to std {math.sqrt(role.share / part.embed_dim):.4g}"
-        return f"MultiheadAttention is not read: set {stds}, its biases to 0"
     if part is None:
         weight = dict(model.named_parameters()).get(name)
         return foreign_numbers(role, weight.shape[-1] if weight is not None and name.endswith("in_proj_weight") else None)
+    if isinstance(part, nn.MultiheadAttention):
+        stds = f"in_proj_weight to std {_std(role, part.embed_dim)}, out_proj.weight to std {math.sqrt(role.share / part.embed_dim):.4g}"
+        return f"MultiheadAttention is not read: set {stds}, its biases to 0"
     blocks: list[Any] = [block for block in model.modules() if type(block) in BLOCKS]
     B, first = sum(BLOCKS[type(block)] for block in blocks), blocks[0]
     E, F = first.self_attn.embed_dim, first.linear2.in_features
