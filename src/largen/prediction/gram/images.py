@@ -97,7 +97,7 @@ class Images:
                 whole[itself] = np.broadcast_to(own[i][:, None], itself.shape)[itself]
         else:
             asked = i[:, None] <= j if self.same else np.ones(itself.shape, bool)
-            a, b = np.nonzero(asked)
+            a, b = np.argwhere(asked).T
             K, Theta = np.zeros(asked.shape, np.float32), np.zeros(asked.shape, np.float32)
             K[a, b], Theta[a, b] = self.pairs(self.first, i[a], self.second, j[b])
         q1, q2 = (K if some.own is None else some.own[0][at] for some, at in ((self.first, i), (self.second, j)))
