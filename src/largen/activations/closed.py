@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.cusp import cosine_tangent, inverse_sine, once
+from largen.gaussian.angle import arctan2
 from largen.gaussian.pair import Pair, safe_divide
 
 Parity = Literal["odd", "even", "none"]
@@ -123,7 +124,7 @@ def _resolvent(pair: Pair, rate: float) -> _Resolvent:
 
 def _erf(pair: Pair) -> Any:
     at = _resolvent(pair, 2.0)
-    return (2 / math.pi) * jnp.arctan2(at.b, jnp.sqrt(at.D))
+    return (2 / math.pi) * arctan2(at.b, jnp.sqrt(at.D))
 
 
 def _erf_slope(pair: Pair) -> Any:
@@ -137,7 +138,8 @@ erf = Analytic(_erf, _erf_slope, "odd")
 
 def _share(b: Any, root: Any) -> Any:
     """atan2(root, -b)/(2 pi), rounded as little as may be for b > 0."""
-    return jnp.where(b > 0, 0.25 + jnp.arctan2(b, root) / (2 * math.pi), jnp.arctan2(root, -b) / (2 * math.pi))
+    acute = b > 0
+    return jnp.where(acute, 0.25, 0) + arctan2(jnp.where(acute, b, root), jnp.where(acute, root, -b)) / (2 * math.pi)
 
 
 def _gelu(pair: Pair) -> Any:
@@ -291,7 +293,7 @@ def _series(pair: Pair, terms: list[tuple[float, Any, Any]]) -> Any:
 def _orthant(p: int, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Any:
     """E[z1^p z2^p; z1, z2 > 0] = (r1 r2)^p 2^p p!/(2 pi) int [sin(h - t) sin(h + t)]^p dt over |t| < h, where 2h = pi - theta (Cho and
     Saul): a trigonometric polynomial, by Gauss-Legendre."""
-    h = jnp.arctan2(jnp.sqrt(far), jnp.sqrt(near))
+    h = arctan2(jnp.sqrt(far), jnp.sqrt(near))
     x, w = (jnp.asarray(v, h.dtype) for v in np.polynomial.legendre.leggauss(12 + 2 * p))
 
     def add(i: Any, total: Any) -> Any:

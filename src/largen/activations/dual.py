@@ -25,11 +25,12 @@ from largen.activations.activation import Activation
 from largen.activations.closed import Analytic, Homogeneous, Step, itself
 from largen.activations.cusp import cosine_tangent, inverse_sine, once
 from largen.gaussian import hermite, piecewise
+from largen.gaussian.angle import arctan2
 from largen.gaussian.pair import Pair, safe_divide, steady
 from largen.types import float64, is_traced
 
 T = TypeVar("T")
-_ORDINARY: ContextVar[bool] = ContextVar("ordinary", default=False)
+_ASSUMED: ContextVar[tuple[bool, bool]] = ContextVar("assumed", default=(False, False))
 SAMPLE = 64  # pairs of which errors are estimated
 STEEPEST = 40  # powers of z that expectations are prepared for
 UNRESOLVED = {"float32": 3e-6, "float64": 1e-12}  # relative; what a rule may leave where another one could do better
@@ -46,21 +47,22 @@ class Dual:
     error: Any
 
 
-def by_size(run: Callable[[bool], T], error: Callable[[T], Any], *values: Any) -> T:
-    """`run(True)`, a program that traces dual maps within `ordinary_sizes`, compiled sooner; `run(False)`, for all sizes, where it says by
-    an infinite error that sizes are not ordinary, and under tracing of any of the values, where nobody can look."""
+def as_assumed(run: Callable[[bool], T], error: Callable[[T], Any], *values: Any) -> T:
+    """`run(True)`, a program that traces dual maps `assuming` what is mostly so, compiled sooner and faster; `run(False)`, for all cases,
+    where it says by an infinite error that it is not so, and under tracing of any of the values, where nobody can look."""
     out = run(not is_traced(*values))
     return run(False) if not is_traced(out) and np.isinf(np.asarray(error(out))).any() else out
 
 
 @contextmanager
-def ordinary_sizes(yes: bool) -> Iterator[None]:
-    """Where dual maps are traced without the rules for large variances, if `yes`: where these are needed the error is infinite."""
-    token = _ORDINARY.set(yes)
+def assuming(sizes: bool, angles: bool) -> Iterator[None]:
+    """Where dual maps are traced without the rules for large variances, if `sizes`; without those of closed forms for points that nearly
+    coincide, if `angles`: where these are needed the error is infinite."""
+    token = _ASSUMED.set((sizes, angles))
     try:
         yield
     finally:
-        _ORDINARY.reset(token)
+        _ASSUMED.reset(token)
 
 
 def dual(phi: Activation, pair: Pair) -> Dual:
@@ -94,7 +96,7 @@ def moment(phi: Activation, q: Any, order: int = 0) -> Any:
 
 
 def _angle(near: Any, far: Any) -> Any:
-    return 2 * jnp.arctan2(jnp.sqrt(near), jnp.sqrt(far))
+    return 2 * arctan2(jnp.sqrt(near), jnp.sqrt(far))
 
 
 def _sine_minus(near: Any, far: Any) -> Any:
@@ -177,21 +179,33 @@ def _analytic(form: Analytic, pair: Pair) -> Dual:
     pair = steady(pair)
     k, kdot = form.expectation(pair), form.slope(pair)
     m1, m2 = form.expectation(itself(pair.q1)), form.expectation(itself(pair.q2))
-    near, far = jax.lax.stop_gradient(_analytic_versines(form, jax.lax.stop_gradient(pair), k, m1, m2))
-    return Dual(Pair(m1, m2, k, near, far), kdot, jnp.zeros((), pair.k.dtype))
+    near, far, error = jax.lax.stop_gradient(_analytic_versines(form, jax.lax.stop_gradient(pair), k, m1, m2))
+    return Dual(Pair(m1, m2, k, near, far), kdot, error)
 
 
-def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> tuple[Any, Any]:
-    """near', far' of an analytic activation. Where 1 - c' is small (or 1 + c', for a parity), by integrating the slope:
-    k'(1) - k'(c) = r1 r2 int_c^1 kdot, 1 - c growing as a square, plus what different norms leave at c = 1."""
-    size = jnp.sqrt(m1) * jnp.sqrt(m2)
-    cosine = jnp.clip(safe_divide(k, size), -1, 1)
+def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> tuple[Any, Any, Any]:
+    """near', far' of an analytic activation, not as differences from 1 where these are small; an infinite error where that is not done."""
     q1, q2 = pair.q1, pair.q2
-    r = jnp.sqrt(q1) * jnp.sqrt(q2)
+    r, size = jnp.sqrt(q1) * jnp.sqrt(q2), jnp.sqrt(m1) * jnp.sqrt(m2)
+    cosine = jnp.clip(safe_divide(k, size), -1, 1)
     opposite = (pair.near > pair.far) & (form.parity != "none")
     versine = jnp.where(opposite, pair.far, pair.near)
-    turned = -1 if form.parity == "odd" else 1  # k'(-c) = -+ k'(c)
-    use = (1 - jnp.where(opposite, turned, 1) * cosine < (5e-2 if versine.dtype == jnp.float32 else 1e-5)) & (size > 0)
+    turned = jnp.where(opposite, -1 if form.parity == "odd" else 1, 1)  # k'(-c) = -+ k'(c)
+    use = (1 - turned * cosine < (5e-2 if versine.dtype == jnp.float32 else 1e-5)) & (size > 0)
+    same = (versine == 0) & (q1 == q2)
+    needed = (use & ~same).any()  # no pair, mostly
+    zero, error = jnp.zeros_like(versine), jnp.zeros((), versine.dtype)
+    if _ASSUMED.get()[1]:
+        use, close, error = use & same, zero, jnp.where(needed, jnp.inf, error)
+    else:
+        close = jax.lax.cond(needed, lambda: jnp.where(same, 0, _near(form, q1, q2, r, versine, size)), lambda: zero)
+    close, other = jnp.where(use, close, 1 - turned * cosine), jnp.where(use, 2 - close, 1 + turned * cosine)
+    return jnp.maximum(jnp.where(turned < 0, other, close), 0), jnp.maximum(jnp.where(turned < 0, close, other), 0), error
+
+
+def _near(form: Analytic, q1: Any, q2: Any, r: Any, versine: Any, size: Any) -> Any:
+    """1 - c' of points that nearly coincide, by integrating the slope: k'(1) - k'(c) = r1 r2 int_c^1 kdot, 1 - c growing as a square,
+    plus what different norms leave at c = 1."""
     x, w = (jnp.asarray(v / 2, versine.dtype) for v in np.polynomial.legendre.leggauss(8))
 
     def add(i: Any, total: Any) -> Any:
@@ -199,36 +213,26 @@ def _analytic_versines(form: Analytic, pair: Pair, k: Any, m1: Any, m2: Any) -> 
         v = versine * node**2
         return total + 2 * node * w[i] * form.slope(Pair(q1, q2, r * (1 - v), v, 2 - v))
 
-    zero = jnp.zeros_like(versine)
-    needed = (use & (versine > 0)).any()  # no pair, mostly
-    lost = jax.lax.cond(needed, lambda: jax.lax.fori_loop(0, len(x), add, zero), lambda: zero)
-    unlike = (use & (q1 != q2)).any()
-    apart = jax.lax.cond(unlike, lambda: jnp.broadcast_to(_parallel(form, q1, q2, size), zero.shape), lambda: zero)
-    close = safe_divide(r * versine * lost, size) + apart
-    near, far = jnp.where(use, close, 1 - cosine), jnp.where(use, 2 - close, 1 + cosine)
-    if form.parity == "odd":
-        near, far = jnp.where(use & opposite, far, near), jnp.where(use & opposite, near, far)
-    return jnp.maximum(near, 0), jnp.maximum(far, 0)
+    lost = jax.lax.fori_loop(0, len(x), add, jnp.zeros_like(versine))
+    return safe_divide(r * versine * lost, size) + _parallel(form, q1, q2, size)
 
 
 def _parallel(form: Analytic, q1: Any, q2: Any, size: Any) -> Any:
-    """1 - cos of phi(r1 u), phi(r2 u): (1/2) g (x1 - x2)^2 for close x = log r, with g = d^2 log E/dx1 dx2."""
+    """1 - cos of phi(r1 u), phi(r2 u): (1/2) g (x1 - x2)^2 for close x = log r, with g = d^2 log E/dx1 dx2 at x1 = x2,
 
-    def parallel(v1: Any, v2: Any, k: Any) -> Any:
-        return form.expectation(Pair(v1, v2, k, jnp.zeros_like(k), jnp.full_like(k, 2)))
+    (E[z^2 phi'^2] E[phi^2] - E[z phi phi']^2)/E[phi^2]^2, where E[z phi phi'] = q dE[phi^2]/dq, E[z^2 phi'^2] = (q + 2 q^2 d/dq) E[phi'^2].
+    """
 
-    direct = 1 - safe_divide(parallel(q1, q2, jnp.sqrt(q1) * jnp.sqrt(q2)), size, 1.0)
-    relative = safe_divide(q1 - q2, q1 + q2)  # = x1 - x2 up to a cubic term
-    middle = (q1 + q2) / 2
+    def metric(q: Any) -> Any:
+        M, dM = jax.jvp(lambda q: form.expectation(itself(q)), (q,), (jnp.ones_like(q),))
+        S, dS = jax.jvp(lambda q: form.slope(itself(q)), (q,), (jnp.ones_like(q),))
+        return safe_divide(q * S + 2 * q * (q * dS), M) - safe_divide(q * dM, M) ** 2
 
-    def log_moment(x1: Any, x2: Any) -> Any:
-        return jnp.log(parallel(middle * jnp.exp(2 * x1), middle * jnp.exp(2 * x2), middle * jnp.exp(x1 + x2)))
-
-    zero, one = jnp.zeros_like(middle), jnp.ones_like(middle)
-    inner = lambda x2: jax.jvp(lambda x1: log_moment(x1, x2), (zero,), (one,))[1]  # noqa: E731
-    metric = jax.jvp(inner, (zero,), (one,))[1]
-    close = jnp.where((size > 0) & (relative != 0), 0.5 * metric * relative**2, 0)
-    return jnp.where(jnp.abs(relative) < jnp.finfo(relative.dtype).eps ** 0.25, close, direct)
+    r = jnp.sqrt(q1) * jnp.sqrt(q2)
+    direct = 1 - safe_divide(form.expectation(Pair(q1, q2, r, jnp.zeros_like(r), jnp.full_like(r, 2))), size, 1.0)
+    apart = safe_divide(q1 - q2, q1 + q2)  # = x1 - x2 up to a cubic term
+    close = 0.25 * (metric(q1) + metric(q2)) * apart**2
+    return jnp.where(jnp.abs(apart) < jnp.finfo(apart.dtype).eps ** 0.25, jnp.where(size > 0, close, 0), direct)
 
 
 # ---------------------------------------------------------------- quadrature
@@ -306,7 +310,7 @@ def _smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> M
     both, every = (phi.fn, phi.derivative()), _joined(q1, q2)
     A, terms, rest, square = hermite.coefficients(both, every, hermite.tolerance(q1.dtype))
     large, rest = _diverged(every, rest)
-    if not _ORDINARY.get():
+    if not _ASSUMED.get()[0]:
         square = jnp.where(large, piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2 for f in both]), every, (), hermite.REACH), square)
     (A1, A2), (size1, size2) = (_parted(v, q1, q2) for v in (A, jnp.sqrt(square)))
     same = (near == 0) & (q1 == q2)
@@ -321,8 +325,8 @@ def _smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> M
 
 
 def _graded(phi: Activation, need: Any, pairs: Any, otherwise: Any, reach: float) -> tuple[Any, Any]:
-    """`piecewise.graded_pairs`, unless sizes are said to be ordinary."""
-    if _ORDINARY.get():
+    """`piecewise.graded_pairs`, unless sizes are assumed to be ordinary."""
+    if _ASSUMED.get()[0]:
         return tuple(otherwise), (jnp.where(need.any(), jnp.inf, 0.0),) * 2
     return piecewise.graded_pairs(_integrand(phi), need, pairs, phi.kinks, otherwise, reach)
 

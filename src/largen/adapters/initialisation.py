@@ -101,8 +101,8 @@ def unsaid(missing: dict[str, str], named_only: dict[str, str], hint: str = "") 
         reasons.setdefault(why, []).append(name or "(model)")
     listed = "; ".join(f"{_few(names)}: {why}" for why, names in reasons.items())
     example = ", ".join(f'"{name}": "relu"' for name in list(missing | named_only)[:3])
-    say = "Say it by name, " if named_only else 'Say it: activation="relu" for all of them, or one by one, '
-    fix = f'{listed}. {hint}{say}activation={{{example}}}, with "inputs" for what the inputs feed.'
+    alike = "" if named_only else '; or activation="relu" if one is right for all of them'
+    fix = f'{listed}. {hint}Say it by name, activation={{{example}}}, with "inputs" for what the inputs feed{alike}.'
     got = f"layers of which it is not known what feeds them ({_few([name or '(model)' for name in missing | named_only])})"
     return InputError("activation", got, "what feeds every layer", fix)
 

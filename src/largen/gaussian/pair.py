@@ -85,36 +85,29 @@ def _versines(X1: Any, X2: Any, same: bool) -> tuple[Any, Any]:
     size1, size2 = jnp.linalg.norm(X1, axis=1), jnp.linalg.norm(X2, axis=1)
     U1, U2 = safe_divide(X1, size1[:, None]), safe_divide(X2, size2[:, None])
     c = jnp.matmul(U1, U2.T, precision="highest")
-    both = (size1[:, None] > 0) & (size2[None, :] > 0)  # a zero vector has no angle: c = 0
-    itself = jnp.eye(c.shape[0], c.shape[1], dtype=bool) & both if same else jnp.zeros_like(both)
+    itself = jnp.eye(*c.shape, dtype=bool) & (size1[:, None] > 0) & same  # a zero vector has no angle: c = 0
     close = 1e-2 if c.dtype == jnp.float32 else 1e-4  # where 1 - c has lost digits that matter
+    sign = jnp.where(c < 0, -1, 1).astype(c.dtype)
+    lost = (1 - sign * c < close) & ~itself
+    here = jnp.where(lost.any(1), jnp.arange(len(c)), len(c))
+    following = jnp.append(jax.lax.cummin(here, reverse=True), len(c))  # rows with such pairs: nearly all have none
 
-    def row(args: Any) -> tuple[Any, Any]:
-        x, u, r, c_row, ok, me = args
+    def mend(state: Any) -> Any:
+        i, versine = state
+        y, v = sign[i][:, None] * X2, sign[i][:, None] * U2
+        # from |x - y|^2 for like norms (exact differences), from unit vectors for unlike ones (parallel points)
+        turn, both = U1[i] - v, U1[i] + v
+        by_units = 0.5 * jnp.maximum((turn**2).sum(1) - ((turn * both).sum(1) / 2) ** 2, 0)  # units are so to rounding only
+        step, total = X1[i] - y, X1[i] + y
+        apart = safe_divide((step * total).sum(1), size1[i] + size2) ** 2  # (|x| - |y|)^2
+        norms = size1[i] * size2
+        by_points = safe_divide((step**2).sum(1) - apart, 2 * norms)
+        small = jnp.maximum(jnp.where(apart <= norms * jnp.sqrt(by_units), by_points, by_units), 0)
+        return following[i + 1], versine.at[i].set(jnp.where(lost[i], small, versine[i]))
 
-        def difference(sign: int) -> Any:
-            # from |x - y|^2 for like norms (exact differences), from unit vectors for unlike ones (parallel points)
-            turn, both = u - sign * U2, u + sign * U2
-            by_units = 0.5 * jnp.maximum((turn**2).sum(1) - ((turn * both).sum(1) / 2) ** 2, 0)  # units are so to rounding only
-            step, total = x - sign * X2, x + sign * X2
-            apart = safe_divide((step * total).sum(1), r + size2) ** 2  # (|x| - |y|)^2
-            norms = r * size2
-            by_points = safe_divide((step**2).sum(1) - apart, 2 * norms)
-            return jnp.maximum(jnp.where(apart <= norms * jnp.sqrt(by_units), by_points, by_units), 0)
-
-        def versine(sign: int) -> Any:
-            plain = 1 - sign * c_row
-            here = (plain < close) & ok & ~me
-            # rows without such pairs (nearly all) skip the work
-            return jnp.where(here, jax.lax.cond(here.any(), lambda: difference(sign), lambda: plain), plain)
-
-        near, far = versine(1), versine(-1)
-        # the smaller one is the accurate one
-        near, far = jnp.where(near <= far, near, 2 - far), jnp.where(near <= far, 2 - near, far)
-        near, far = jnp.where(me, 0, near), jnp.where(me, 2, far)
-        return jnp.where(ok, near, 1), jnp.where(ok, far, 1)
-
-    return jax.lax.map(row, (X1, U1, size1, c, both, itself))
+    start = following[0], jnp.where(itself, 0, 1 - sign * c)
+    versine = jax.lax.while_loop(lambda state: state[0] < len(c), mend, start)[1]
+    return jnp.where(sign > 0, versine, 2 - versine), jnp.where(sign > 0, 2 - versine, versine)
 
 
 def scaled(pair: Pair, factor: Any) -> Pair:

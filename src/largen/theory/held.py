@@ -25,8 +25,11 @@ def numbers(net: Serial, shape: tuple[int, ...], n1: int, n2: int, paired: bool)
     return ARRAYS * pairs + series * SERIES * (n1 + n2)
 
 
-def require(net: Serial, shape: tuple[int, ...], n1: int, n2: int, itemsize: int, paired: bool, layers: int = 1) -> None:
-    """Refuse kernels that do not fit into memory, those of so many layers."""
+def require(
+    net: Serial, shape: tuple[int, ...], n1: int, n2: int, itemsize: int, paired: bool, layers: int = 1, argument: str = "X"
+) -> None:
+    """Refuse kernels that do not fit into memory, those of so many layers, of the points `argument`."""
     needed = itemsize * (numbers(net, shape, n1, n2, paired) + 2.0 * (layers - 1) * n1 * n2)
     got = f"{n1:,} x {n2:,} pairs of points of shape {shape}"
-    memory.require(needed, "X1, X2", got, "lg.gram(net, X) goes tile by tile, with store=PATH to a disk; or take fewer points.")
+    tiles = "lg.gram(net, X) goes tile by tile, with store=PATH to a disk; or take fewer points."
+    memory.require(needed, argument, got, tiles if layers == 1 else "Take fewer points.")

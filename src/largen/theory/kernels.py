@@ -34,7 +34,7 @@ import numpy as np
 from largen import door, exits
 from largen.activations.activation import Activation
 from largen.activations.doubt import doubt
-from largen.activations.dual import by_size, dual, growth, ordinary_sizes
+from largen.activations.dual import as_assumed, assuming, dual, growth
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.levels import levels
@@ -144,9 +144,9 @@ def _weighted(node: Any, carrier: Carrier, rates: tuple[Any, Any]) -> Carrier:
 
 @KERNELS.rule(Act)
 def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    out = dual(node.activation, carrier.pair)
-    after = carrier.moved(lambda pair: out.phi if pair is carrier.pair else dual(node.activation, pair).phi, out.kdot * carrier.theta)
-    return replace(after, error=carrier.error + out.error)
+    out, *own = (dual(node.activation, pair) for pair in (carrier.pair, *(carrier.own or ())))
+    theta, error = out.kdot * carrier.theta, carrier.error + reduce(jnp.maximum, [one.error for one in own], out.error)
+    return replace(carrier, pair=out.phi, theta=theta, error=error, own=(own[0].phi, own[1].phi) if own else None)
 
 
 @KERNELS.rule(Identity)
@@ -257,12 +257,12 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     dtype = X1.dtype if X2 is None else jnp.promote_types(X1.dtype, X2.dtype)
     work = precision(dtype, X1, X2, whole, extras)
     paired = needed(whole, KERNELS) == positions.PAIRS
-    held.require(whole, X1.shape[1:], len(X1), n2, work.itemsize, paired, depth)
+    held.require(whole, X1.shape[1:], len(X1), n2, work.itemsize, paired, depth, "X1" if X2 is None else "X1, X2")
     warn_if_unscaled(X1)
     with island(np.zeros((), work)):
         arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
         whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, X1.shape[1:]), extras))
-        out = by_size(
+        out = as_assumed(
             lambda ordinary: _kernel(whole, arrays[0], arrays[1], extras, chosen, ordinary), lambda out: out.error, arrays, whole, extras
         )
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
@@ -301,7 +301,7 @@ def _walk_kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, s
     names = [path for path, _ in levels(net)]
     keep = [] if layer == -1 else names if layer == "all" else [names[int(layer)]]
     first = positions.start(X1, X2, needed(net, KERNELS))
-    with ordinary_sizes(ordinary):
+    with assuming(sizes=ordinary, angles=ordinary and not first.space):  # neighbouring pixels nearly coincide
         last, kept = walk(net, KERNELS, first, extras, keep=keep, scan=scan)
     if layer == -1:
         return Kernel(last.pair.k, last.theta, last.error)

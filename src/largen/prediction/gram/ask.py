@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen.activations.dual import by_size, ordinary_sizes
+from largen.activations.dual import as_assumed, assuming
 from largen.architecture.nodes import Serial
 from largen.architecture.walk import walk
 from largen.gaussian.pair import Pair
@@ -24,7 +24,7 @@ BATCH = 192  # pairs in one call, so that all calls share one compiled program
 def _walk(net: Serial, rates: Any, q1: Any, q2: Any, near: Any, far: Any, ordinary: bool) -> tuple[Any, Any, Any]:
     k = jnp.sqrt(q1) * jnp.sqrt(q2) * jnp.where(near <= far, 1 - near, far - 1)
     pair = Pair(q1.reshape(1, 1), q2.reshape(1, 1), k[None], near[None], far[None])
-    with ordinary_sizes(ordinary):
+    with assuming(sizes=ordinary, angles=False):
         last, _ = walk(net, KERNELS, Carrier(pair, jnp.zeros_like(pair.k), jnp.zeros((), k.dtype)), rates)
     return last.pair.k[0], last.theta[0], last.error
 
@@ -43,7 +43,7 @@ def moments(
             some = slice(at, at + BATCH)
             for i, one in enumerate(rates):
                 asked = net, one, np.float64(q1), np.float64(q2), near[some], far[some]
-                out = by_size(lambda ordinary, asked=asked: _walk(*asked, ordinary), lambda out: out[2])
+                out = as_assumed(lambda ordinary, asked=asked: _walk(*asked, ordinary), lambda out: out[2])
                 K[some], Theta[i, some], error = (np.asarray(part) for part in out)
                 worst = max(worst, float(error))
     return K[:points], Theta[:, :points], worst

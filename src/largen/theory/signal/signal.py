@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits
-from largen.activations.dual import by_size, moment, ordinary_sizes
+from largen.activations.dual import as_assumed, assuming, moment
 from largen.architecture.branches import Identity, LayerNorm, Sum, settled
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
@@ -92,13 +92,14 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
 
 def at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool = True) -> Carrier:
     """The kernel's carrier at every level, stacked first."""
-    return by_size(lambda ordinary: _at_levels(net, X1, X2, extras, scan, ordinary), lambda found: found.error, net, X1, X2, extras)
+    return as_assumed(lambda ordinary: _at_levels(net, X1, X2, extras, scan, ordinary), lambda found: found.error, net, X1, X2, extras)
 
 
 @partial(jax.jit, static_argnums=(4, 5))
 def _at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool, ordinary: bool) -> Carrier:
-    with ordinary_sizes(ordinary):
-        _, kept = walk(net, KERNELS, positions.start(X1, X2, None), extras, keep=[path for path, _ in levels(net)], scan=scan)
+    first = positions.start(X1, X2, None)
+    with assuming(sizes=ordinary, angles=ordinary and not first.space):
+        _, kept = walk(net, KERNELS, first, extras, keep=[path for path, _ in levels(net)], scan=scan)
     return jax.tree_util.tree_map(lambda *a: jnp.concatenate(a), *kept)
 
 
