@@ -8,6 +8,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import mpmath as mp
 import numpy as np
@@ -367,3 +368,17 @@ def test_gram_of_large_points_is_the_kernel(activation):
         table, some = lg.gram(net, X.astype(np.float32)), lg.kernel(net, X[:3].astype(np.float32), X[:8].astype(np.float32))
     for a, b in ((table.nngp, some.nngp), (table.ntk, some.ntk)):
         assert np.abs(a[:3, :8].astype(float) - b).max() <= 1e-5 * np.abs(b).max()
+
+
+def test_derivatives_of_a_kinked_activation_at_a_large_size():
+    X = np.random.RandomState(0).randn(2, 3) * 100
+
+    def entries(C_W):
+        out = lg.kernel(lg.mlp(widths=[1], out=1, activation="elu", C_W=C_W), jnp.asarray(X))
+        return out.nngp[0, 1], out.ntk[0, 1], out.ntk[0, 0]
+
+    with island(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # points of size 1e4
+        got, step = jax.jacfwd(entries)(1.5), 1e-3
+        want = [(up - down) / (2 * step) for up, down in zip(entries(1.5 + step), entries(1.5 - step), strict=True)]
+    np.testing.assert_allclose(got, want, rtol=1e-7)
