@@ -356,9 +356,9 @@ def test_panels_against_adaptive_quadrature():
         np.testing.assert_allclose(again, frozen[name][i, j], rtol=0, atol=1e-11 * np.abs(again).max())
 
 
-@pytest.mark.parametrize("activation", ["tanh", "gelu", "elu"])
+@pytest.mark.parametrize("activation", ["erf", "gelu"])
 def test_gram_of_large_points_is_the_kernel(activation):
-    """More points than the recursion takes by itself, of nearly equal norms, K about 1e4."""
+    """More points than the recursion takes by itself, of nearly equal norms, K about 1e4; others: benchmarks/large_sizes.py."""
     rng = np.random.default_rng(0)
     X = rng.normal(size=(140, 3))
     X *= 170 / np.linalg.norm(X, axis=1, keepdims=True)

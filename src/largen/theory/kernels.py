@@ -256,15 +256,13 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     n2, depth = len(X1 if X2 is None else X2), len(extras) if chosen == "all" else 1
     dtype = X1.dtype if X2 is None else jnp.promote_types(X1.dtype, X2.dtype)
     work = precision(dtype, X1, X2, whole, extras)
-    paired = needed(whole, KERNELS) == positions.PAIRS
-    held.require(whole, X1.shape[1:], len(X1), n2, work.itemsize, paired, depth, "X1" if X2 is None else "X1, X2")
+    layout = needed(whole, KERNELS)
+    held.require(whole, X1.shape[1:], len(X1), n2, work.itemsize, layout == positions.PAIRS, depth, "X1" if X2 is None else "X1, X2")
     warn_if_unscaled(X1)
     with island(np.zeros((), work)):
-        arrays = [None if X is None else jnp.asarray(X, work) for X in (X1, X2)]
         whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, X1.shape[1:]), extras))
-        out = as_assumed(
-            lambda ordinary: _kernel(whole, arrays[0], arrays[1], extras, chosen, ordinary), lambda out: out.error, arrays, whole, extras
-        )
+        first = positions.begin(X1, X2, layout, work)
+        out = as_assumed(lambda usual: _kernel(whole, first, extras, chosen, usual), lambda out: out.error, first, whole, extras)
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
     warn_if_inaccurate(out.error, work, activations(whole))
     return hand_back(out, X1, X2)
@@ -285,23 +283,22 @@ def precision(dtype: Any, X1: Any, X2: Any, net: Serial, rates: Any) -> np.dtype
     return np.dtype(np.float64) if ((sizes < SMALL) | (sizes > 1 / SMALL)).any() else work
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(4, 5))
-def _kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, ordinary: bool) -> Kernel:
-    return _walk_kernel(net, X1, X2, extras, layer, True, ordinary)
+@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
+def _kernel(net: Serial, first: Carrier, extras: Any, layer: int | str, usual: bool) -> Kernel:
+    return _walk_kernel(net, first, extras, layer, True, usual)
 
 
 @_kernel.defjvp
-def _kernel_jvp(layer: int | str, ordinary: bool, primals: Any, tangents: Any) -> Any:
+def _kernel_jvp(layer: int | str, usual: bool, primals: Any, tangents: Any) -> Any:
     # unrolled: reverse mode through `scan` drops the custom derivatives inside it, so that second derivatives would be wrong
-    return jax.jvp(lambda net, X1, X2, extras: _walk_kernel(net, X1, X2, extras, layer, False, ordinary), primals, tangents)
+    return jax.jvp(lambda net, first, extras: _walk_kernel(net, first, extras, layer, False, usual), primals, tangents)
 
 
-@partial(jax.jit, static_argnums=(4, 5, 6))
-def _walk_kernel(net: Serial, X1: Any, X2: Any, extras: Any, layer: int | str, scan: bool, ordinary: bool) -> Kernel:
+@partial(jax.jit, static_argnums=(3, 4, 5))
+def _walk_kernel(net: Serial, first: Carrier, extras: Any, layer: int | str, scan: bool, usual: bool) -> Kernel:
     names = [path for path, _ in levels(net)]
     keep = [] if layer == -1 else names if layer == "all" else [names[int(layer)]]
-    first = positions.start(X1, X2, needed(net, KERNELS))
-    with assuming(sizes=ordinary, angles=ordinary and not first.space):  # neighbouring pixels nearly coincide
+    with assuming(sizes=usual, angles=usual and not first.space):  # neighbouring pixels nearly coincide
         last, kept = walk(net, KERNELS, first, extras, keep=keep, scan=scan)
     if layer == -1:
         return Kernel(last.pair.k, last.theta, last.error)

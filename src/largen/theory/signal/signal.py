@@ -92,13 +92,13 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
 
 def at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool = True) -> Carrier:
     """The kernel's carrier at every level, stacked first."""
-    return as_assumed(lambda ordinary: _at_levels(net, X1, X2, extras, scan, ordinary), lambda found: found.error, net, X1, X2, extras)
+    first = positions.begin(X1, X2, None, X1.dtype)
+    return as_assumed(lambda usual: _at_levels(net, first, extras, scan, usual), lambda found: found.error, net, first, extras)
 
 
-@partial(jax.jit, static_argnums=(4, 5))
-def _at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool, ordinary: bool) -> Carrier:
-    first = positions.start(X1, X2, None)
-    with assuming(sizes=ordinary, angles=ordinary and not first.space):
+@partial(jax.jit, static_argnums=(3, 4))
+def _at_levels(net: Serial, first: Carrier, extras: Any, scan: bool, usual: bool) -> Carrier:
+    with assuming(sizes=usual, angles=usual and not first.space):
         _, kept = walk(net, KERNELS, first, extras, keep=[path for path, _ in levels(net)], scan=scan)
     return jax.tree_util.tree_map(lambda *a: jnp.concatenate(a), *kept)
 
