@@ -93,6 +93,12 @@ def test_the_values_are_those_of_a_critical_mlp() -> None:
         assert [(r.C_W, r.C_b) for r in table.layers] == [(layer.C_W, layer.C_b) for layer in wanted]
 
 
+def test_behind_a_normalisation_of_the_inputs_their_scale_is_one() -> None:
+    behind = lg.torch.init_(nn.Sequential(nn.LayerNorm(9), nn.Linear(9, 8), nn.GELU(), nn.Linear(8, 2)), input_scale=4.0)
+    plain = lg.torch.init_(nn.Sequential(nn.Linear(9, 8), nn.GELU(), nn.Linear(8, 2)))
+    assert [layer.C_W for layer in behind.layers] == [layer.C_W for layer in plain.layers]
+
+
 def test_the_generator_decides_alone() -> None:
     a, b = (nn.Sequential(nn.Linear(20, 10), nn.Tanh(), nn.Linear(10, 1)) for _ in range(2))
     lg.torch.init_(a, generator=seeded(3))

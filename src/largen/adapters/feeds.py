@@ -69,7 +69,7 @@ class _Reader(Streams):
         unread = "" if not isinstance(feed, str) or feed == INPUTS else feed
         if unread and unread in {one.fault for one in self.sums.values()}:
             opened = unread
-        return Role(None if unread else feed, unread, share, sources, "; ".join(notes), opened)
+        return Role(None if unread else feed, unread, share, sources, "; ".join(notes), opened, any(walk.unit for walk in walks))
 
     def sources(self, calls: list[Node]) -> Iterable[str]:
         """The nearest affine layers whose sizes a layer sees: those behind a normalisation only where an activation comes between."""
@@ -92,6 +92,7 @@ class _Walk:
     reader: _Reader
     notes: dict[str, None] = field(default_factory=dict)
     share: float = 1.0
+    unit: bool = False  # it ends at the inputs, normalised
 
     def back(self, node: Node, after: Activation | None = None, inner: float = 1.0, outer: float = 1.0, normed: bool = False) -> Feed:
         """`after`: the activation passed so far; `inner`, `outer`: constant factors before and behind it."""
@@ -136,6 +137,7 @@ class _Walk:
         elif node.kind == "inputs":
             if outer * inner not in (1.0, -1.0):
                 return f"the inputs multiplied by {outer * inner:.4g}: give the data in the scale that the first layer sees"
+            self.unit = normed
             return INPUTS if after is None else f"{after.name} of the inputs themselves"
         elif node.kind in ("unknown", "parameter") and not normed:
             return node.label

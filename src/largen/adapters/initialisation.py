@@ -68,7 +68,7 @@ class Initialisation:
 @dataclass(frozen=True)
 class Found:
     """A layer before it is set: what feeds it, the names of the layers whose outputs reach it (`sources`), and the part of the critical
-    C_W and C_b that is its `share` (see `adapters/streams.py`)."""
+    C_W and C_b that is its `share` (see `adapters/streams.py`), and whether a normalisation stands between it and the inputs (`normed`)."""
 
     name: str
     fan_in: int
@@ -77,6 +77,7 @@ class Found:
     sources: tuple[str, ...]
     note: str = ""
     share: float = 1.0
+    normed: bool = False
 
 
 def said(activation: Any, names: Sequence[str]) -> tuple[Activation | None, dict[str, Feed]]:
@@ -131,7 +132,7 @@ def settled(sizes: Sequence[Size], read: Roles, activation: Any, hint: str = "")
         elif feed is None:
             missing[name] = role.unread
         if feed is not None:
-            found.append(Found(name, fan_in, bias, feed, role.sources, note, role.share))
+            found.append(Found(name, fan_in, bias, feed, role.sources, note, role.share, role.normed))
     if missing or strict:
         raise unsaid(missing, strict, hint)
     return found, left
@@ -163,7 +164,7 @@ def planned(
             points[phi] = _point(phi, layer.name)
         C_W, C_b, K_star = points[phi]
         if layer.feed == INPUTS and K_star:  # K^(1) = C_b + C_W input_scale = K*
-            C_W = (K_star - C_b) / scale
+            C_W = (K_star - C_b) / (1.0 if layer.normed else scale)
         C_W, C_b = C_W * layer.share, C_b * layer.share
         if C_b > 0 and not layer.bias:
             need = f"biases of variance C_b = {C_b:.4g}: the critical point of {phi.name} needs them"

@@ -34,7 +34,8 @@ class Node:
 @dataclass(frozen=True)
 class Role:
     """Of a layer: what feeds it, or a description of what was in the way (`unread`); the part of C_W and C_b that is its `share`; the
-    nearest layers before it (`sources`); what to `note`; and what of the sum behind it could not be read (`open`)."""
+    nearest layers before it (`sources`); what to `note`; what of the sum behind it could not be read (`open`); whether a normalisation
+    stands between it and the inputs (`normed`)."""
 
     feed: Feed | None
     unread: str = ""
@@ -42,6 +43,7 @@ class Role:
     sources: tuple[str, ...] = ()
     note: str = ""
     open: str = ""
+    normed: bool = False
 
 
 @dataclass(frozen=True)
