@@ -21,6 +21,7 @@ FLOORS = [
     ["architecture"],
     ["scaling"],
     ["theory", "networks"],
+    ["grams"],
     ["prediction"],
     ["questions"],
     ["agreement"],

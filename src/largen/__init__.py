@@ -43,6 +43,7 @@ from largen.architecture.spatial import (
 )
 from largen.architecture.text import dumps as dumps, loads as loads
 from largen.data import one_hot as one_hot, standardize as standardize
+from largen.grams.gram import gram as gram
 from largen.networks.empirical import empirical_ntk as empirical_ntk
 from largen.networks.ensemble import (
     apply_ensemble as apply_ensemble,
@@ -60,7 +61,6 @@ from largen.networks.patterns import Tensors as Tensors
 from largen.networks.perturb import Perturbations as Perturbations, perturbations_ensemble as perturbations_ensemble
 from largen.networks.tensors import tensor_ensemble as tensor_ensemble
 from largen.networks.training import History as History, train as train
-from largen.prediction.gram.gram import gram as gram
 from largen.prediction.nearly_kernel import (
     NearlyKernel as NearlyKernel,
     QuadraticModel as QuadraticModel,
@@ -104,17 +104,17 @@ from largen.questions.width import Width as Width, width as width
 from largen.report.figure import figure as figure
 from largen.scaling.rates import rates_of_sgd as rates_of_sgd
 from largen.theory.corrections.corrections import Corrections as Corrections, corrections as corrections
-from largen.theory.finite.couplings import (
+from largen.theory.exact.couplings import (
     Couplings as Couplings,
     Running as Running,
     couplings as couplings,
     neuron_covariance as neuron_covariance,
     running as running,
 )
-from largen.theory.finite.gradients import GradientLaw as GradientLaw, gradient_law as gradient_law
-from largen.theory.finite.linear import DeepLinear as DeepLinear, deep_linear as deep_linear
-from largen.theory.finite.metric import metric_chain as metric_chain
-from largen.theory.finite.sizes import SizeMoments as SizeMoments, size_moments as size_moments
+from largen.theory.exact.gradients import GradientLaw as GradientLaw, gradient_law as gradient_law
+from largen.theory.exact.linear import DeepLinear as DeepLinear, deep_linear as deep_linear
+from largen.theory.exact.metric import metric_chain as metric_chain
+from largen.theory.exact.sizes import SizeMoments as SizeMoments, size_moments as size_moments
 from largen.theory.kernels import Kernel as Kernel, kernel as kernel
 from largen.theory.signal.fixed_points import FixedPoints as FixedPoints, fixed_points as fixed_points
 from largen.theory.signal.phase import PhaseDiagram as PhaseDiagram, phase_diagram as phase_diagram

@@ -9,7 +9,7 @@ import pytest
 import largen as lg
 from largen.networks.empirical import empirical_ntk
 from largen.networks.higher import empirical_ddntk, empirical_dntk
-from largen.prediction.finite.network import interleave, trained_network
+from largen.prediction.first_order.network import interleave, trained_network
 
 RATES = (0.3, 0.6)
 X, X_TEST = np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.1]]), np.array([[0.7, 0.6, 0.4]])

@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 import largen as lg
 from largen.errors import InputError, UnsupportedError
-from largen.theory.finite.factors import excess, factor
+from largen.theory.exact.factors import excess, factor
 
 FIELDS = ("mean", "typical", "log_variance", "dead", "square_variance", "total_variance", "ratio")
 

@@ -12,8 +12,8 @@ from scipy import special, stats
 
 import largen as lg
 from largen.errors import InputError, UnsupportedError
-from largen.theory.finite.factors import excess, factor, powers, slopes
-from largen.theory.finite.linear import pairings
+from largen.theory.exact.factors import excess, factor, powers, slopes
+from largen.theory.exact.linear import pairings
 
 ONE = np.ones((1, 4))
 RELU, LINEAR, ABS = (1.0, 0.0), (1.0, 1.0), (1.0, -1.0)

@@ -14,7 +14,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.errors import InputError, shown
-from largen.prediction.finite.projectors import projectors
+from largen.prediction.first_order.projectors import projectors
 from largen.prediction.spectrum import Factorization, factor, refuse_singular
 from largen.types import Array
 

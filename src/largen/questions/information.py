@@ -27,7 +27,7 @@ from largen.architecture.levels import levels
 from largen.architecture.nodes import network
 from largen.errors import InputError, shown
 from largen.theory.corrections.corrections import corrections
-from largen.theory.finite.metric import metric_chain
+from largen.theory.exact.metric import metric_chain
 from largen.theory.kernels import chosen_layer, kernel
 
 STEP = 0.1  # of log |z| in the trapezoidal rule, whose error is exp(-2 pi 0.7/STEP)

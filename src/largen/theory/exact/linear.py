@@ -18,7 +18,7 @@ import numpy as np
 
 from largen import door, exits, memory
 from largen.errors import InputError, UnsupportedError
-from largen.theory.finite.factors import LINEAR, concrete_chain
+from largen.theory.exact.factors import LINEAR, concrete_chain
 from largen.types import Array
 
 MOST = 7  # order: 135,135 pairings

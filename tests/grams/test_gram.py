@@ -11,14 +11,14 @@ import largen as lg
 from largen.architecture.branches import settled
 from largen.architecture.nodes import network
 from largen.errors import InputError, UnsupportedError
-from largen.prediction.gram import gram as room, plan
-from largen.prediction.gram.angles import Rows
-from largen.prediction.gram.curve import CLOSE, arcsine, at_end, at_middle, build
-from largen.prediction.gram.features import grid
-from largen.prediction.gram.one_variable import one_variable
-from largen.prediction.gram.powers import powers, split
-from largen.prediction.gram.separable import separable
-from largen.prediction.gram.tiles import pairs, stretches
+from largen.grams import gram as room, plan
+from largen.grams.tables.angles import Rows
+from largen.grams.tables.curve import CLOSE, arcsine, at_end, at_middle, build
+from largen.grams.tables.features import grid
+from largen.grams.tables.one_variable import one_variable
+from largen.grams.tables.powers import powers, split
+from largen.grams.tables.separable import separable
+from largen.grams.tiles import pairs, stretches
 from largen.scaling.rates import resolve
 
 pytestmark = pytest.mark.slow

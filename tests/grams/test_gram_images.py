@@ -9,8 +9,8 @@ import pytest
 import largen as lg
 from largen.architecture.nodes import network
 from largen.errors import InputError
-from largen.prediction.gram import images as engine
-from largen.prediction.gram.images import images
+from largen.grams.images import images as engine
+from largen.grams.images.images import images
 from largen.scaling.rates import resolve
 
 pytestmark = pytest.mark.slow

@@ -19,16 +19,16 @@ from largen.architecture.nodes import Serial, network
 from largen.architecture.spatial import outputs_of
 from largen.data import warn_if_unscaled
 from largen.errors import InputError
+from largen.grams.blocks import Engine
+from largen.grams.images.images import images
+from largen.grams.plan import COSINE, IMAGES, NORMS, plan
+from largen.grams.store.store import identity
+from largen.grams.store.to_store import memory, to_store
+from largen.grams.tables.angles import Rows
+from largen.grams.tables.one_variable import one_variable
+from largen.grams.tables.separable import separable
+from largen.grams.tiles import Once, Stretch, Values, fill, symmetric
 from largen.memory import require
-from largen.prediction.gram.angles import Rows
-from largen.prediction.gram.blocks import Engine
-from largen.prediction.gram.images import images
-from largen.prediction.gram.one_variable import one_variable
-from largen.prediction.gram.plan import COSINE, IMAGES, NORMS, plan
-from largen.prediction.gram.separable import separable
-from largen.prediction.gram.store import identity
-from largen.prediction.gram.tiles import Once, Stretch, Values, fill, symmetric
-from largen.prediction.gram.to_store import memory, to_store
 from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.kernels import Kernel, activations, kernel, precision, warn_if_inaccurate

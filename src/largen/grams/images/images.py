@@ -21,11 +21,11 @@ from largen.activations.activation import Activation
 from largen.architecture.nodes import Dense, Serial
 from largen.architecture.walk import everything, needed, paths, walk
 from largen.gaussian.pair import safe_divide
+from largen.grams.images.maps import REST, rounded, series_of, supported, terms_for
+from largen.grams.images.stages import Program, program
+from largen.grams.images.sweep import Points, deviations, inverse, moments
+from largen.grams.tiles import Stretch, Values
 from largen.memory import require
-from largen.prediction.gram.maps import REST, rounded, series_of, supported, terms_for
-from largen.prediction.gram.stages import Program, program
-from largen.prediction.gram.sweep import Points, deviations, inverse, moments
-from largen.prediction.gram.tiles import Stretch, Values
 from largen.theory.kernels import KERNELS
 from largen.theory.positions import Carrier, start
 from largen.types import island

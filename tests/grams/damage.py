@@ -29,8 +29,8 @@ import numpy as np
 
 import largen as lg
 from largen.errors import InputError, StoreWarning
-from largen.prediction.gram import to_store
-from largen.prediction.gram.store import Store
+from largen.grams.store import to_store
+from largen.grams.store.store import Store
 
 ROWS, N, N2, WIDE = 8, 30, 19, 60  # of a block; of the points that are damaged; of those that are killed
 PROCESSES = 4

@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 
 from largen.architecture.nodes import Serial
-from largen.prediction.gram.angles import Angles, Rows
-from largen.prediction.gram.ask import moments
-from largen.prediction.gram.curve import ACCEPTED, CLOSE, Curve, at_end, at_middle, build
-from largen.prediction.gram.powers import powers, same_everywhere, split
+from largen.grams.tables.angles import Angles, Rows
+from largen.grams.tables.ask import moments
+from largen.grams.tables.curve import ACCEPTED, CLOSE, Curve, at_end, at_middle, build
+from largen.grams.tables.powers import powers, same_everywhere, split
 
 EQUAL = 16  # units of rounding that variances |x|^2/n_0 may differ by and count as equal
 

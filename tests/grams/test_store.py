@@ -26,10 +26,11 @@ from damage import content
 
 import largen as lg
 from largen.errors import InputError, StoreWarning
-from largen.prediction.gram import plan, to_store
-from largen.prediction.gram.blocks import Layout
-from largen.prediction.gram.log import Log
-from largen.prediction.gram.store import Store
+from largen.grams import plan
+from largen.grams.blocks import Layout
+from largen.grams.store import to_store
+from largen.grams.store.log import Log
+from largen.grams.store.store import Store
 
 N, D = 203, 30
 RELU = lg.mlp(widths=[8, 8], out=1, activation="relu", C_W=2.0)
@@ -462,8 +463,9 @@ import jax, numpy as np
 if len(sys.argv) > 2:
     jax.distributed.initialize(sys.argv[2], 2, int(sys.argv[3]))
 import largen as lg
-from largen.prediction.gram import plan, to_store
-from largen.prediction.gram.store import Store
+from largen.grams import plan
+from largen.grams.store import to_store
+from largen.grams.store.store import Store
 plan.TILE, to_store.BLOCK = 40, 80
 write = Store.write
 def slow(*args):

@@ -17,9 +17,9 @@ from typing import Any
 import jax
 
 from largen.errors import InputError
-from largen.prediction.gram.blocks import Engine, Place, compute
-from largen.prediction.gram.store import Header, Store, digest
-from largen.prediction.gram.tiles import Values
+from largen.grams.blocks import Engine, Place, compute
+from largen.grams.store.store import Header, Store, digest
+from largen.grams.tiles import Values
 
 Build = Callable[[], tuple[Engine, int]]  # the engine, and the rows of its tiles
 LOST = 5  # times that all workers with the points may die, one after the other, with no block done in between

@@ -7,8 +7,8 @@ import numpy as np
 
 from largen.errors import InputError
 from largen.prediction import flow, memory
-from largen.prediction.finite.ensemble import NEEDED, trained_ensemble
-from largen.prediction.finite.network import trained_network
+from largen.prediction.first_order.ensemble import NEEDED, trained_ensemble
+from largen.prediction.first_order.network import trained_network
 from largen.prediction.posterior.observed import groups
 from largen.prediction.predict import LONELY, ONE, WIRED, Prediction, amplified, first_order, said_noise
 from largen.prediction.spectrum import Condition, Factorization, condition, namespace

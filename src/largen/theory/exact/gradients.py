@@ -7,7 +7,7 @@ D_j. So, from the top down, s is Gaussian N(0, C_W |v^(l+1)|^2/n_l), independent
 
     |v^(l)|^2 = |v^(l+1)|^2 C_W (1/n_l) sum_j D_j^2 h_j^2,      h_j ~ N(0, 1), D_j^2 = a+^2 or a-^2 with probability 1/2 each:
 
-in law the factor C_W A2 X that signals gain in the same layer (theory/finite/factors.py), biases or not, whatever the input.
+in law the factor C_W A2 X that signals gain in the same layer (theory/exact/factors.py), biases or not, whatever the input.
 At criticality (C_W A2 = 1), to leading order in S = sum_{l<=l'<L} c/n_{l'}:
 
     E|v|^2 = 1 exactly,     E|v| = exp(-S/8),     median and exp E log|v| = exp(-S/4),     Var log|v| = S/4.
@@ -26,7 +26,7 @@ from largen import door, exits
 from largen.activations.dual import moment
 from largen.architecture.chain import Layer
 from largen.errors import InputError
-from largen.theory.finite.factors import Slopes, concrete_chain, excess, factor, second_moment, slopes
+from largen.theory.exact.factors import Slopes, concrete_chain, excess, factor, second_moment, slopes
 from largen.types import Array, island
 
 NAME = "the law of gradient norms"

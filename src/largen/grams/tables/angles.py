@@ -10,8 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen.prediction.gram.curve import CLOSE, WINDOW, Curve, arcsine, at_end, clenshaw
-from largen.prediction.gram.tiles import Once, Stretch, Values, symmetric
+from largen.grams.tables.curve import CLOSE, WINDOW, Curve, arcsine, at_end, clenshaw
+from largen.grams.tiles import Once, Stretch, Values, symmetric
 from largen.types import island
 
 GATHER = 2**23  # numbers gathered at a time for differences

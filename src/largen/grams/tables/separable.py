@@ -16,10 +16,10 @@ import numpy as np
 from numpy.polynomial import chebyshev
 
 from largen.architecture.nodes import Serial
-from largen.prediction.gram.angles import Rows
-from largen.prediction.gram.curve import WHOLE, arcsine, clenshaw
-from largen.prediction.gram.features import grid
-from largen.prediction.gram.tiles import Once, Stretch, Values, symmetric
+from largen.grams.tables.angles import Rows
+from largen.grams.tables.curve import WHOLE, arcsine, clenshaw
+from largen.grams.tables.features import grid
+from largen.grams.tiles import Once, Stretch, Values, symmetric
 from largen.types import island
 
 SIZES, ANGLES = {"float32": 26, "float64": 32}, {"float32": 44, "float64": 64}  # nodes in log q and in the angle

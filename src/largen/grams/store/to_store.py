@@ -18,11 +18,11 @@ import jax
 import numpy as np
 
 from largen.errors import InputError
-from largen.prediction.gram import store as on_disk
-from largen.prediction.gram.blocks import Layout, Place
-from largen.prediction.gram.log import Log, named
-from largen.prediction.gram.store import Store
-from largen.prediction.gram.workers import Build, Done, Job, check_client, on_cluster, on_devices
+from largen.grams.blocks import Layout, Place
+from largen.grams.store import store as on_disk
+from largen.grams.store.log import Log, named
+from largen.grams.store.store import Store
+from largen.grams.store.workers import Build, Done, Job, check_client, on_cluster, on_devices
 from largen.theory.kernels import Kernel
 
 BLOCK, SPATIAL = 2000, 200  # rows of a block; where points have positions and a pair may take milliseconds

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from largen.prediction.gram.tiles import Stretch, Values, empty, put, stretches
+from largen.grams.tiles import Stretch, Values, empty, put, stretches
 
 Place = tuple[int, int]  # row and column of a block among blocks
 

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from largen.errors import InputError, UnsupportedError
-from largen.prediction.finite.contractions import Frame, Term, frame, from_ddntk, from_dntk, from_kernels, from_ntk
-from largen.prediction.finite.ordered import ordered
-from largen.prediction.finite.projectors import damped_projectors
+from largen.prediction.first_order.contractions import Frame, Term, frame, from_ddntk, from_dntk, from_kernels, from_ntk
+from largen.prediction.first_order.ordered import ordered
+from largen.prediction.first_order.projectors import damped_projectors
 from largen.prediction.spectrum import Factorization, factor, refuse_singular
 
 NEEDED = ("K", "Theta", "K1", "Theta1", "D", "F", "A", "B", "P", "Q", "R", "S", "T", "U")

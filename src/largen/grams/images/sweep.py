@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen.prediction.gram.maps import TERMS, own_moments, series_of
-from largen.prediction.gram.offsets import C_B, C_W, RATE_B, RATE_W, Lanes, Steps, frame, through, window
-from largen.prediction.gram.stages import Layer, Offsets, Program, Stage, collecting, live_weights, shifts, window_weights
+from largen.grams.images.maps import TERMS, own_moments, series_of
+from largen.grams.images.offsets import C_B, C_W, RATE_B, RATE_W, Lanes, Steps, frame, through, window
+from largen.grams.images.stages import Layer, Offsets, Program, Stage, collecting, live_weights, shifts, window_weights
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,11 @@ import numpy as np
 from largen.architecture.nodes import Act, Serial
 from largen.architecture.walk import everything, needed
 from largen.gaussian.hermite import MOST
-from largen.prediction.gram.features import FEATURES
-from largen.prediction.gram.images import sweeping
-from largen.prediction.gram.maps import supported
-from largen.prediction.gram.powers import POWERS, powers
-from largen.prediction.gram.stages import program
+from largen.grams.images.images import sweeping
+from largen.grams.images.maps import supported
+from largen.grams.images.stages import program
+from largen.grams.tables.features import FEATURES
+from largen.grams.tables.powers import POWERS, powers
 from largen.theory.held import COMPILED, numbers
 from largen.theory.kernels import KERNELS
 from largen.theory.positions import PAIRS

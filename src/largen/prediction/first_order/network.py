@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from largen.prediction.finite.ordered import ordered
-from largen.prediction.finite.projectors import damped_projectors
+from largen.prediction.first_order.ordered import ordered
+from largen.prediction.first_order.projectors import damped_projectors
 from largen.prediction.spectrum import Factorization, factor, flatten, namespace, refuse_singular
 from largen.types import Array, is_traced, island
 
@@ -73,7 +73,7 @@ def trained_network(
     networks).
 
     >>> import numpy as np
-    >>> from largen.prediction.finite.network import trained_network
+    >>> from largen.prediction.first_order.network import trained_network
     >>> tensor = lambda k: np.full((2,) * k + (1,) * k, 0.1)
     >>> theta = np.array([[2.0, 1.0], [1.0, 2.0]])[:, :, None, None]
     >>> for until in (0.5, np.inf):

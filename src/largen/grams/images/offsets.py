@@ -18,8 +18,8 @@ import jax.numpy as jnp
 
 from largen.activations.closed import Homogeneous
 from largen.architecture.spatial import Axis
-from largen.prediction.gram.maps import closed_moments, homogeneous_mean, homogeneous_slope, summed_series
-from largen.prediction.gram.stages import Layer, Stage, shifts
+from largen.grams.images.maps import closed_moments, homogeneous_mean, homogeneous_slope, summed_series
+from largen.grams.images.stages import Layer, Stage, shifts
 
 TAPS = 9  # positions of a window that are seen at once; larger ones axis by axis
 C_W, C_B, RATE_B, RATE_W = range(4)  # columns of the hyperparameters, a row per affine layer

@@ -8,7 +8,7 @@ import numpy as np
 from zarr.storage import LocalStore
 
 from largen.errors import InputError
-from largen.prediction.gram.log import named
+from largen.grams.store.log import named
 
 
 class Chunks(LocalStore):

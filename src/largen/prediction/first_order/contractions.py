@@ -16,8 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from largen.prediction.finite.ordered import Ordered
-from largen.prediction.finite.projectors import Projectors, damped
+from largen.prediction.first_order.ordered import Ordered
+from largen.prediction.first_order.projectors import Projectors, damped
 from largen.prediction.spectrum import Factorization
 
 

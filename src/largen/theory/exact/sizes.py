@@ -1,6 +1,6 @@
 r"""How large signals are in a finite network with scale-invariant activations: exact in the width, one input, C_b = 0.
 
-    Ghat^(l) = K^(l) prod_{l'<l} X_{l'},      X independent, the factors of theory/finite/factors.py,      z^(l)_i = Ghat^(1/2) N(0, 1),
+    Ghat^(l) = K^(l) prod_{l'<l} X_{l'},      X independent, the factors of theory/exact/factors.py,      z^(l)_i = Ghat^(1/2) N(0, 1),
 
 the law behind PDLT 3.44-3.57 (linear) and 5.113-5.120, for any widths. So E[Ghat^m] = K^m prod E[X^m].
 """
@@ -14,7 +14,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.errors import InputError, UnsupportedError
-from largen.theory.finite.factors import DIGITS, concrete_chain, excess, factor, powers, second_moment, slopes_of
+from largen.theory.exact.factors import DIGITS, concrete_chain, excess, factor, powers, second_moment, slopes_of
 
 OFF = 0.10  # how wrong the first order may be before it counts as no good
 MOST = 100  # order

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from largen.prediction.finite.ordered import Ordered, ordered
+from largen.prediction.first_order.ordered import Ordered, ordered
 from largen.prediction.spectrum import namespace
 from largen.types import Array
 
@@ -56,7 +56,7 @@ def projectors(values: Any, how: str = "flow", eta: Any = None, until: Any = np.
     products are derived here.
 
     >>> import numpy as np
-    >>> from largen.prediction.finite.projectors import projectors
+    >>> from largen.prediction.first_order.projectors import projectors
     >>> Z = projectors(np.array([1.0]), how="descent", eta=0.5)
     >>> [round(float(z.ravel()[0]), 6) for z in (Z.A, Z.B, Z.IA, Z.IB, Z.IIA, Z.IIB)]
     [0.333333, 0.5, -0.119048, -0.166667, -0.047619, -0.333333]

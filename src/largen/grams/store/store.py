@@ -19,9 +19,9 @@ import numpy as np
 
 from largen.architecture.text import dumps
 from largen.errors import InputError, StoreWarning, warn
-from largen.prediction.gram.blocks import Layout, Place
-from largen.prediction.gram.log import LONG, NEED, checksum, lines, named
-from largen.prediction.gram.tiles import Values
+from largen.grams.blocks import Layout, Place
+from largen.grams.store.log import LONG, NEED, checksum, lines, named
+from largen.grams.tiles import Values
 
 FORMAT, VERSION = "largen-gram", 2
 ARRAYS = ("nngp", "ntk")
@@ -73,7 +73,7 @@ class Store:
         if writable:
             files = package.storage.LocalStore(path)
         else:
-            from largen.prediction.gram.chunks import Chunks
+            from largen.grams.store.chunks import Chunks
 
             files = Chunks(path, read_only=True)
         mode = "r+" if writable else "r"
