@@ -60,13 +60,13 @@ def ensemble(net: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow
 def single(net: Any, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
     """One given network from its own outputs, NTK, dNTK and ddNTKs."""
     from largen.networks.empirical import empirical_ntk
-    from largen.networks.higher import empirical_ddntk, empirical_dntk
+    from largen.networks.higher import ddntk, dntk
     from largen.networks.outputs import apply
 
     ends, n, both = stops(plan), len(X), namespace(X).concatenate([X, X_test])
     z = apply(net, params, both)
-    second = empirical_ddntk(net, params, both, rates=rates)  # first: it refuses kinks
-    tensors = empirical_ntk(net, params, both, X, rates=rates), empirical_dntk(net, params, both, rates=rates), second.first, second.second
+    second = ddntk(net, params, both, rates=rates)  # first: it refuses kinks
+    tensors = empirical_ntk(net, params, both, X, rates=rates), dntk(net, params, both, rates=rates), second.first, second.second
     xp = namespace(z, *tensors)
     found = [trained_network(z, *tensors, xp.asarray(y, dtype=z.dtype), plan.how, plan.eta, ridge, until) for until in ends]
     size: Any = 0.0

@@ -24,8 +24,8 @@ SINGULAR = 1e-12  # smallest eigenvalue of K relative to the largest
 
 @dataclass(frozen=True)
 class Couplings:
-    """What `lg.couplings` returns, each to first order in 1/n. `quadratic` g^{ab} (N, N), upper indices; `covariance` g_{ab} (N, N), its
-    inverse; `quartic` v^{(ab)(cd)} (N, N, N, N), upper indices, of order 1/n."""
+    """What `lg.exact.couplings` returns, each to first order in 1/n. `quadratic` g^{ab} (N, N), upper indices; `covariance` g_{ab} (N, N),
+    its inverse; `quartic` v^{(ab)(cd)} (N, N, N, N), upper indices, of order 1/n."""
 
     quadratic: Array
     covariance: Array
@@ -46,7 +46,7 @@ def couplings(K: Any, V: Any, K1: Any, n: int, neurons: int = 1) -> Couplings:
 
     >>> import largen as lg, numpy as np
     >>> ones = np.ones((1, 1))
-    >>> one, all_ = (lg.couplings(ones, 5 * np.ones((1, 1, 1, 1)), 0 * ones, n=100, neurons=m) for m in (1, 100))
+    >>> one, all_ = (lg.exact.couplings(ones, 5 * np.ones((1, 1, 1, 1)), 0 * ones, n=100, neurons=m) for m in (1, 100))
     >>> float(one.quadratic[0, 0]), float(all_.quadratic[0, 0]), float(one.quartic[0, 0, 0, 0])  # 1 + (m+2) V/(2n)
     (1.075, 3.55, 0.05)
     """
@@ -57,7 +57,7 @@ def couplings(K: Any, V: Any, K1: Any, n: int, neurons: int = 1) -> Couplings:
         raise InputError("K, V, K1", f"shapes {k.shape}, {vertex.shape}, {k1.shape}", "(N, N), (N, N, N, N) and (N, N)")
     spectrum = np.linalg.eigvalsh(k)
     if spectrum[0] <= SINGULAR * spectrum[-1]:
-        fix = "Drop duplicate inputs; observables need no inverse, see lg.neuron_covariance."
+        fix = "Drop duplicate inputs; observables need no inverse, see lg.exact.neuron_covariance."
         raise InputError("K", f"a matrix with eigenvalues from {spectrum[0]:.2g} to {spectrum[-1]:.2g}", "a positive definite kernel", fix)
     up = np.linalg.inv(k)
     shift = (k1 - m / 2 * np.einsum("cd,abcd->ab", up, vertex) - np.einsum("cd,acbd->ab", up, vertex)) / n
@@ -75,7 +75,7 @@ def neuron_covariance(F: Any, H: Any, K: Any, V: Any, n: int, kinks: tuple[float
     derivative, jumps. `K` (N, N) with a positive diagonal, `V` (N, N, N, N), `n` the width of the layer before.
 
     >>> import largen as lg, jax.numpy as jnp, numpy as np
-    >>> cov = lg.neuron_covariance(jnp.square, "relu", np.ones((1, 1)), 5 * np.ones((1, 1, 1, 1)), n=100)
+    >>> cov = lg.exact.neuron_covariance(jnp.square, "relu", np.ones((1, 1)), 5 * np.ones((1, 1, 1, 1)), n=100)
     >>> float(cov[0, 0])  # (V/n) x 1 x 1/(2 sqrt(2 pi))
     0.00997
     """
@@ -102,8 +102,8 @@ def _slope(f: Any, q: Any, kinks: tuple[float, ...]) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Running:
-    """What `lg.running` returns: how a coupling changes with depth. `exponent` p of coupling ~ depth^p over the last doubling of the depth;
-    `kind`: "relevant" (grows), "irrelevant" (falls), "marginal" (stays, |p| < 1/2)."""
+    """What `lg.exact.running` returns: how a coupling changes with depth. `exponent` p of coupling ~ depth^p over the last doubling of the
+    depth; `kind`: "relevant" (grows), "irrelevant" (falls), "marginal" (stays, |p| < 1/2)."""
 
     exponent: float
     kind: str
@@ -118,7 +118,7 @@ def running(coupling: Any) -> Running:
     Raises `InputError` for fewer layers and for values <= 0 where they are used.
 
     >>> import largen as lg, numpy as np
-    >>> lg.running(5 * np.arange(64) / 100)  # ReLU: V/(n K^2) = 5 (l-1)/n
+    >>> lg.exact.running(5 * np.arange(64) / 100)  # ReLU: V/(n K^2) = 5 (l-1)/n
     Running(exponent=1.02, kind='relevant')
     """
     values = door.values(coupling, "coupling")

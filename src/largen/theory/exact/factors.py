@@ -75,7 +75,7 @@ def slopes_of(layers: tuple[Layer, ...], theory: str) -> list[Slopes]:
     found = [(layer, slopes(layer.activation)) for layer in layers[1:]]
     for layer, pair in found:
         if pair is None:
-            reason = "the exact law holds for scale-invariant activations; lg.metric_chain samples every other one"
+            reason = "the exact law holds for scale-invariant activations; lg.exact.metric_chain samples every other one"
             raise UnsupportedError(
                 repr(layer.activation), f"before {layer.path}", theory, reason, ["linear", "relu", "leaky_relu(a)", "abs"]
             )

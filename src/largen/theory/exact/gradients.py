@@ -34,7 +34,7 @@ NAME = "the law of gradient norms"
 
 @dataclass(frozen=True)
 class GradientLaw:
-    """What `lg.gradient_law` returns: statistics of |dz^(L)_i/dz^(l)|, the Euclidean norm over the units of layer l, for l = 1..L.
+    """What `lg.exact.gradient_law` returns: statistics of |dz^(L)_i/dz^(l)|, the Euclidean norm over the units of layer l, for l = 1..L.
 
     `how`: "exact" at any width, arrays (L,), the same for every input; or "leading order" in 1/n, where `mean_square` (L, n) is all
     there is and `missing` says why.
@@ -71,10 +71,10 @@ def gradient_law(net: Any, X: Any = None) -> GradientLaw:
     Source: PDLT 5.54 (leading order); the exact law is derived in this module's docstring, in the line of Hanin and Nica (2020).
 
     >>> import largen as lg, numpy as np
-    >>> law = lg.gradient_law(lg.mlp(widths=[16] * 30, out=1, activation="relu", C="critical"))
+    >>> law = lg.exact.gradient_law(lg.mlp(widths=[16] * 30, out=1, activation="relu", C="critical"))
     >>> float(law.mean_square[0]), float(law.mean[0]), float(law.typical[0])  # S = 5 x 30/16
     (1.0, 0.296, 0.0709)
-    >>> wide = lg.gradient_law(lg.mlp(widths=[256] * 30, out=1, activation="relu", C="critical"))
+    >>> wide = lg.exact.gradient_law(lg.mlp(widths=[256] * 30, out=1, activation="relu", C="critical"))
     >>> float(wide.typical[0]), float(np.exp(-wide.ratio[0] / 4))
     (0.863, 0.864)
     """

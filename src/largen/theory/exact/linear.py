@@ -28,7 +28,7 @@ Pairing = tuple[tuple[int, int], ...]
 
 @dataclass(frozen=True)
 class DeepLinear:
-    """What `lg.deep_linear` returns, exact at any width. Entry m-1 of the tuples has shape (L, N, ..., N) with 2m axes of samples.
+    """What `lg.exact.deep_linear` returns, exact at any width. Entry m-1 of the tuples has shape (L, N, ..., N) with 2m axes of samples.
 
     `moments`: E[Ghat_12 Ghat_34 ...], so that E[z_{i1;1} ... z_{i2m;2m}] = sum over pairings pi of prod_{(ab) in pi} delta_{ia ib}
     times it, its sample indices taken in the order of pi (PDLT 3.44, 4.71). `cumulants`: the joint cumulants of Ghat_12,
@@ -52,7 +52,7 @@ def deep_linear(net: Any, X: Any, order: int = 2) -> DeepLinear:
 
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[10, 20], out=1, activation="linear")
-    >>> out = lg.deep_linear(net, np.array([[1.0, 1.0], [1.0, -1.0]]), order=3)
+    >>> out = lg.exact.deep_linear(net, np.array([[1.0, 1.0], [1.0, -1.0]]), order=3)
     >>> float(out.moments[1][2, 0, 0, 0, 0])  # (1 + 2/10)(1 + 2/20)
     1.32
     >>> float(out.moments[1][2, 0, 0, 1, 1]), float(out.moments[1][2, 0, 1, 0, 1])  # orthogonal inputs: E[|z_1|^2 |z_2|^2], E[(z_1.z_2)^2]

@@ -35,7 +35,7 @@ def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[50] * 4, out=1, activation="relu", C="critical")
-    >>> G = lg.metric_chain(net, np.ones((1, 10)), jax.random.key(0), draws=4000)
+    >>> G = lg.exact.metric_chain(net, np.ones((1, 10)), jax.random.key(0), draws=4000)
     >>> G.shape, float(G[:, 0].std())
     ((4000, 5, 1, 1), 0.0)
     >>> bool(abs(((G[:, 4] / 2) ** 2).mean() - 1.1**4) < 0.2)  # E Ghat^2 = (1 + 5/n)^4 K^2, within five standard errors

@@ -23,7 +23,7 @@ NAME = "the exact law of sizes"
 
 @dataclass(frozen=True)
 class SizeMoments:
-    """What `lg.size_moments` returns: exact at any width, arrays over layers l = 1..L and powers m = 1..order.
+    """What `lg.exact.size_moments` returns: exact at any width, arrays over layers l = 1..L and powers m = 1..order.
 
     `K` (L,): E[Ghat] = E[z^2]. `moments` (L, order): E[Ghat^m]; E[z_i^(2m)] = (2m-1)!! times it. `cumulants` (L, order): of
     Ghat; the second is V/n. `kurtosis` (L,): excess kurtosis of one unit, 3 Var[Ghat]/K^2. `norm_variance` (L,): variance of
@@ -62,7 +62,7 @@ def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     Source: PDLT 3.44-3.57, 5.113-5.120; extended to every scale-invariant activation.
 
     >>> import largen as lg, numpy as np
-    >>> out = lg.size_moments(lg.mlp(widths=[100] * 9, out=1, activation="relu", C="critical"), np.full((1, 4), 0.5**0.5))
+    >>> out = lg.exact.size_moments(lg.mlp(widths=[100] * 9, out=1, activation="relu", C="critical"), np.full((1, 4), 0.5**0.5))
     >>> float(out.moments[9, 1]), float(out.ratio[9])  # (1 + 5/100)^9, and 5 x 9/100
     (1.551328, 0.45)
     >>> out.cutoff.round(3)
@@ -74,7 +74,7 @@ def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     pairs = slopes_of(layers, NAME)
     biased = next((layer for layer in layers if layer.C_b), None)
     if biased is not None:
-        reason = f"C_b = {biased.C_b:g}; sizes multiply only without biases. lg.metric_chain samples them"
+        reason = f"C_b = {biased.C_b:g}; sizes multiply only without biases. lg.exact.metric_chain samples them"
         raise UnsupportedError("a bias", biased.path, NAME, reason)
     if x.shape[0] != 1 or not np.any(x):
         raise InputError(
