@@ -83,7 +83,7 @@ def against_networks(count: int) -> None:
     params = lg.init_ensemble(net, jax.random.key(0), X.shape[1], NETWORKS, np.float32)
     points = X.astype(np.float32)
     ways: dict[str, Callable[[], dict[str, Any]]] = {
-        "averaged over last weights": lambda: vars(lg.tensor_ensemble(net, params, points, chunk=64)),
+        "averaged over last weights": lambda: vars(lg.measure.tensors(net, params, points, chunk=64)),
         "plain outputs and NTKs (V, D, A, F, B)": lambda: plain(net, params, points),
     }
     print(f"{count} input{'s' * (count > 1)}, depth 3: theory {1e3 * took:.0f} ms; to know every tensor to 1 %:")

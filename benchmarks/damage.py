@@ -3,7 +3,7 @@
     python -P benchmarks/damage.py                                     # 1,000 damages, 20 SIGKILL and 20 SIGINT, 5 times 4 processes
     python -P benchmarks/damage.py --damages 60 --kills 1 --rounds 1   # a small version
 
-What must hold stands in tests/prediction/damage.py, which does the work on small stores.
+What must hold stands in tests/grams/damage.py, which does the work on small stores.
 """
 
 import argparse
@@ -13,7 +13,7 @@ import time
 from collections import Counter
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "prediction"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "grams"))
 
 import damage
 

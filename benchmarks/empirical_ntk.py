@@ -38,9 +38,9 @@ def by_jacobians(net: Any, params: Any, X: Any) -> Any:
     """The same kernel from Jacobians of all outputs in all parameters, contracted with the learning rates."""
     jacobian = jax.jacobian(lambda p: lg.apply(net, p, X))(params)
     total = jnp.zeros(())
-    for layer in lg.chain(net):
+    for layer in lg.analysis.chain(net):
         for name, rate in (("W", layer.C_W / params[layer.path]["W"].shape[0]), ("b", layer.C_b)):
-            J = jacobian[layer.path][name].reshape(len(X), lg.chain(net)[-1].width, -1)
+            J = jacobian[layer.path][name].reshape(len(X), lg.analysis.chain(net)[-1].width, -1)
             total = total + rate * jnp.einsum("aip,cjp->acij", J, J)
     return total
 

@@ -35,7 +35,8 @@ import largen as lg
 from largen.errors import LargenError
 
 LIMIT = 10.0  # seconds a call may take, its compilation included
-SPACES = ("torch", "flax", "equinox")
+OWN_SPACES = ("measure", "exact", "bayes", "analysis")
+SPACES = ("torch", "flax", "equinox")  # whose functions take models of other libraries
 KEY = jax.random.key(0)
 X = np.random.RandomState(0).randn(3, 2)
 Y = np.array([1.0, -1.0, 0.5])
@@ -100,6 +101,7 @@ OWN: dict[str, dict[str, Any]] = {
     "check_signal": {"widths": (1, 2, 4, 8), "networks": 20},
     "figure": {"record": lg.critical("erf")},
     "nearly_kernel": {"eta": None},
+    **{name: {"params": MANY} for name in ("metric", "perturbations", "tensors")},
     "predict": {"eta": None, "steps": None, "params": None},
     "running": {"coupling": np.array([1.0, 0.5, 0.3, 0.2, 0.1])},
 }
@@ -108,8 +110,7 @@ OWN: dict[str, dict[str, Any]] = {
 def callables() -> dict[str, Callable[..., Any]]:
     """Every public callable by name: functions and nodes of `largen`, functions of its namespaces, records that check what they hold."""
     found = {}
-    for name in dir(lg):
-        thing = getattr(lg, name)
+    for name, thing in [item for module in (lg, *(getattr(lg, space) for space in OWN_SPACES)) for item in vars(module).items()]:
         if name.startswith("_") or isinstance(thing, types.ModuleType) or not callable(thing):
             continue
         record = inspect.isclass(thing) and not hasattr(thing, "units") and not hasattr(thing, "__post_init__")
@@ -118,7 +119,7 @@ def callables() -> dict[str, Callable[..., Any]]:
     for space in SPACES:
         module = getattr(lg, space)
         for name, thing in vars(module).items():
-            if inspect.isfunction(thing) and not name.startswith("_") and thing.__module__ == module.__name__:
+            if inspect.isfunction(thing) and not name.startswith("_"):
                 found[f"{space}.{name}"] = thing
     return found
 

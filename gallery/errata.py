@@ -100,7 +100,7 @@ def footnote_24(draws: int = 100_000) -> Erratum:
     theory = lg.corrections(nets[0], X)
     means, errors = [], []
     for i, (net, n) in enumerate(zip(nets, widths, strict=True)):
-        G = np.asarray(lg.metric_chain(net, X, jax.random.key(i), draws=draws))[:, -1]
+        G = np.asarray(lg.exact.metric_chain(net, X, jax.random.key(i), draws=draws))[:, -1]
         control = G[:, 0, 0] / theory.K[0, 0] + G[:, 1, 1] / theory.K[1, 1] - 2  # mean 0 exactly, correlated with the entry
         slope = np.cov(G[:, 0, 1], control)[0, 1] / control.var()
         sample = n * (G[:, 0, 1] - slope * control - theory.K[0, 1])
@@ -198,10 +198,10 @@ def gradient_norm(networks: int = 3000) -> Erratum:
     for i, hidden in enumerate(depths):
         net = lg.mlp(widths=[n] * int(hidden), out=1, activation="relu", C="critical")
         params = lg.init_ensemble(net, jax.random.key(i), n_in=4, networks=networks)
-        size = np.asarray(lg.gradient_norms_ensemble(net, params, x)["dense1"]).reshape(networks)
+        size = np.asarray(lg.measure.gradient_norms_ensemble(net, params, x)["dense1"]).reshape(networks)
         size = size[size > 0]
         logs = np.log(size)
-        law = lg.gradient_law(net)
+        law = lg.exact.gradient_law(net)
         rows.append((logs.mean(), logs.std() / np.sqrt(len(size)), np.log(float(law.typical[0])), -5 * hidden / (4 * n)))
     log, error, exact, leading = np.array(rows).T
     z = np.abs(log) / error, np.abs(log - exact) / error

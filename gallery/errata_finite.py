@@ -58,7 +58,7 @@ def corner_of_646(networks: int = 4000) -> Erratum:
     layer of any width has exactly."""
     net, lengths, plus = lg.mlp(widths=[32], out=1, activation="tanh", C_W=1.5, C_b=0.1), np.linspace(0.2, 1.8, 9), TWO[0]
     X = np.concatenate([plus[None], lengths[:, None] * TWO[1]])
-    metric = lg.tensor_ensemble(net, drawn(net, 0, 3, networks), X.astype(np.float32), tensors=("K",), chunk=CHUNK).K
+    metric = lg.measure.tensors(net, drawn(net, 0, 3, networks), X.astype(np.float32), tensors=("K",), chunk=CHUNK).K
     found = mean_and_error(np.asarray(metric, float))
     K = np.asarray(lg.kernel(net, X).nngp)
     K0, K1, K2 = (K[0, 0] + np.diag(K) + 2 * K[0]) / 4, (K[0, 0] - np.diag(K)) / 2, (K[0, 0] + np.diag(K) - 2 * K[0]) / 4
@@ -188,7 +188,9 @@ def between_two_points(networks: int = 2000, widths: tuple[int, ...] = (16, 32, 
         means.append(batches * bend(parts.mean(0)) - (batches - 1) * left.mean(0))
         errors.append(left.std(0) * np.sqrt(batches - 1))
     found = at_infinity(widths, np.stack(means), np.stack(errors))
-    curvature = [float(lg.robustness(net(8), X[0], X[1], (0.3, 1.0)).curvature) / h**2 for X, h in zip(points, (d, d / 2), strict=True)]
+    curvature = [
+        float(lg.analysis.robustness(net(8), X[0], X[1], (0.3, 1.0)).curvature) / h**2 for X, h in zip(points, (d, d / 2), strict=True)
+    ]
     right = -s * (1 - s) * (2 * curvature[1] - curvature[0]) * 2 * y
     curves = {"regression with NTKs of networks": found, "printed, 4 s (1 - s)": (4 * right, None), "s (1 - s)": (right, None)}
     axes = ("s, between the two points", "(answer - straight line)/d²")
@@ -241,7 +243,7 @@ def kink_in_q(networks: tuple[int, ...] = (16_000, 8000, 4000, 2000)) -> Erratum
     return weighed("eq-11-52", "PDLT (11.52) with a kink", ("entry 0001, 1110", "Q of ReLU"), [0, 1], curves, found, right, right + delta)
 
 
-def exact_optima(model: lg.QuadraticModel, y: np.ndarray, ridge: float = 1e-10) -> tuple[np.ndarray, np.ndarray]:
+def exact_optima(model: lg.analysis.QuadraticModel, y: np.ndarray, ridge: float = 1e-10) -> tuple[np.ndarray, np.ndarray]:
     """Outputs on the points after the first of the model with the least sum of squares plus ridge |W|^2, and fitted in the span."""
     n, features = len(y), model.phi.shape[1]
     phi, root_ridge = model.phi[:n], np.sqrt(ridge)
@@ -268,9 +270,9 @@ def optima_of_chapter_11() -> Erratum:
     rng, errors = np.random.default_rng(3), np.empty((3, len(strengths)))
     phi, psi, y = rng.normal(size=(N + 2, F)), rng.normal(size=(N + 2, F, F)), rng.normal(size=N)
     for i, eps in enumerate(strengths):
-        model = lg.QuadraticModel(phi, psi, eps)
+        model = lg.analysis.QuadraticModel(phi, psi, eps)
         ridged, spanned = exact_optima(model, y)
-        span, norm = (lg.nearly_kernel(model.kernel(), model.meta_kernel(), y, optimum) for optimum in ("span", "minimum norm"))
+        span, norm = (lg.analysis.nearly_kernel(model.kernel(), model.meta_kernel(), y, optimum) for optimum in ("span", "minimum norm"))
         regression = span.trained[0][N:, :N] @ np.linalg.solve(span.trained[0][:N, :N], y)
         errors[:, i] = [np.abs(a - b).max() for a, b in ((span.mean, ridged), (norm.mean, ridged), (regression, spanned))]
     power = np.log(errors[:, 0] / errors[:, -1]) / np.log(strengths[0] / strengths[-1])
@@ -300,7 +302,7 @@ def information_in_depth(networks: int = 20_000, n: int = 16) -> Erratum:
     From the metrics of real tanh networks of width 16; the exact law is sampled independently."""
     depths, x = np.array([2, 4, 6, 8, 11, 14]), np.ones((1, 4))
     net = lg.mlp(widths=[n] * (int(depths[-1]) - 1), out=2, activation="tanh", C="critical")
-    levels = list(lg.preactivations_ensemble(net, drawn(net, 0, 4, networks), x.astype(np.float32), chunk=CHUNK).values())
+    levels = list(lg.measure.preactivations_ensemble(net, drawn(net, 0, 4, networks), x.astype(np.float32), chunk=CHUNK).values())
     r = np.exp(np.linspace(-25, 2.5, 400))
     dr, rows = r * np.log(r[1] / r[0]), []
     for i, depth in enumerate(depths):
@@ -309,7 +311,7 @@ def information_in_depth(networks: int = 20_000, n: int = 16) -> Erratum:
         surprise = 0.0  # of each network: 2 S(1) - S(2)
         for density, volume, sign in ((gauss, 2 * dr, 2), (gauss / np.sqrt(2 * np.pi * G), 2 * np.pi * r * dr, -1)):
             surprise = surprise - sign * (density * np.log(density.mean(0).clip(1e-300)) * volume).sum(1)
-        known = lg.information(net, x, layer=int(depth), key=jax.random.key(i), draws=networks)
+        known = lg.analysis.information(net, x, layer=int(depth), key=jax.random.key(i), draws=networks)
         assert known.sampled is not None and known.series is not None and known.sampled.mutual_se is not None
         mean, error = mean_and_error(np.asarray(surprise))
         rows.append((mean, np.hypot(error, known.sampled.mutual_se), known.sampled.mutual, known.series.mutual))
@@ -324,9 +326,9 @@ def count_of_eps25() -> Erratum:
     """(eps.25): a distribution to order 1/n takes O(N^2) numbers. How many different ones V of an ensemble has for N inputs."""
     inputs, net = np.array([1, 2, 3, 4, 6, 8]), lg.mlp(widths=[8, 8], out=1, activation="tanh")
     params, X = drawn(net, 0, 8, 60, np.float64), np.random.default_rng(0).normal(size=(8, 8))
-    V = np.asarray(lg.tensor_ensemble(net, params, X, tensors=("V",), chunk=60).V).mean(0)
+    V = np.asarray(lg.measure.tensors(net, params, X, tensors=("V",), chunk=60).V).mean(0)
     counted = np.array([len(np.unique(np.round(V[:N, :N, :N, :N] / V.max(), 10))) for N in inputs], float)
-    right = np.array([float((lg.complexity(net, int(N)).tensors or {})["V"]) for N in inputs])
+    right = np.array([float((lg.analysis.complexity(net, int(N)).tensors or {})["V"]) for N in inputs])
     printed = counted[0] * inputs**2
     curves = {
         "printed, N²": (printed, None),

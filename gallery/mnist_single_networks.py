@@ -49,7 +49,7 @@ def right(outputs: Any, labels: np.ndarray) -> np.ndarray:
     return (np.asarray(outputs).argmax(-1) == labels).mean(-1)
 
 
-def drawn(prediction: lg.Prediction, labels: np.ndarray, draws: int) -> np.ndarray:
+def drawn(prediction: lg.records.Prediction, labels: np.ndarray, draws: int) -> np.ndarray:
     """Accuracies of outputs drawn from N(mean, cov), (draws,)."""
     values, vectors = np.linalg.eigh(prediction.cov)
     root = vectors * np.sqrt(np.maximum(values, 0))
@@ -65,7 +65,7 @@ def at_infinity(widths: tuple[int, ...], means: np.ndarray, errors: np.ndarray) 
     return float((solve @ (means / errors))[0]), float(np.linalg.norm(solve[0])), float(rest @ rest / (len(widths) - 3))
 
 
-def at_time(prediction: lg.Prediction, t: int) -> lg.Prediction:
+def at_time(prediction: lg.records.Prediction, t: int) -> lg.records.Prediction:
     """A prediction at one of its times."""
     return replace(prediction, mean=prediction.mean[t], cov=prediction.cov[t])
 

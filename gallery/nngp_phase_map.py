@@ -40,7 +40,7 @@ class Outcome:
     distance; `rank` correlation of distance and accuracy; the part of the cells within one of the line; the worst kernel `error`."""
 
     accuracy: np.ndarray
-    diagram: lg.PhaseDiagram
+    diagram: lg.records.PhaseDiagram
     distance: np.ndarray
     best: tuple[float, float]
     best_accuracy: float

@@ -21,12 +21,14 @@ FLOORS = [
     ["architecture"],
     ["scaling"],
     ["theory", "networks"],
+    ["grams"],
     ["prediction"],
     ["questions"],
     ["agreement"],
     ["adapters"],
     ["experiments"],
     ["report"],
+    ["analysis", "bayes", "equinox", "exact", "flax", "measure", "records", "torch"],  # namespaces of the public names
     ["__init__"],  # the public names; only the command line may use them
     ["cli", "__main__"],
 ]

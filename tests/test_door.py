@@ -295,7 +295,7 @@ def test_names(value: Any) -> None:
     with pytest.raises(InputError, match="`tensors`"):
         lg.corrections(NET, X, tensors=value)
     with pytest.raises(InputError, match="`vary`"):
-        lg.fit(NET, X, Y, vary=value)
+        lg.bayes.fit(NET, X, Y, vary=value)
 
 
 @pytest.mark.parametrize("value", [np.ones(2), [1], "1", 2, 0.5, True, None, {}])
@@ -334,24 +334,24 @@ def test_dtypes_of_results(value: Any) -> None:
 @pytest.mark.parametrize(
     "call",
     [
-        lambda t: lg.angles("relu", t, 3),
+        lambda t: lg.exact.angles("relu", t, 3),
         lambda t: lg.critical("tanh") and lg.gain("relu", t),
         lambda t: lg.fixed_points("relu", t, 0.1),
         lambda t: lg.phase_diagram("relu", t[None], 0.1),
         lambda t: lg.rates_of_sgd(NET, t, 2),
-        lambda t: lg.asymptotics("relu", t),
+        lambda t: lg.analysis.asymptotics("relu", t),
         lambda t: lg.plan_rates(NET, bias=t),
         lambda t: lg.mlp(widths=[t]),
         lambda t: lg.dumps(lg.Dense(2, C_W=t)),
-        lambda t: lg.fit(NET, X, Y * t),
-        lambda t: lg.conditional_variance(NET, X * t, Y),
-        lambda t: lg.size_moments(NET, X[:1] * t),
-        lambda t: lg.robustness(NET, X[0] * t, X[1]),
-        lambda t: lg.generalization(NET, X, Y * t, X, Y),
-        lambda t: lg.information(NET, X * t),
+        lambda t: lg.bayes.fit(NET, X, Y * t),
+        lambda t: lg.bayes.conditional_variance(NET, X * t, Y),
+        lambda t: lg.exact.size_moments(NET, X[:1] * t),
+        lambda t: lg.analysis.robustness(NET, X[0] * t, X[1]),
+        lambda t: lg.analysis.generalization(NET, X, Y * t, X, Y),
+        lambda t: lg.analysis.information(NET, X * t),
         lambda t: lg.widen(NET, t),
         lambda t: lg.activation(jnp.tanh, kinks=(t,)),
-        lambda t: lg.neuron_covariance(jnp.tanh, jnp.tanh, t * np.eye(2), np.zeros((2,) * 4), 3),
+        lambda t: lg.exact.neuron_covariance(jnp.tanh, jnp.tanh, t * np.eye(2), np.zeros((2,) * 4), 3),
     ],
 )
 def test_traced_values_are_refused_where_none_are_taken(call: Any) -> None:

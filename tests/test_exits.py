@@ -41,44 +41,44 @@ TOO_LARGE = {
     "signal, C_W": (lambda: lg.signal(HUGE, X), "C_W"),
     "corrections": (lambda: lg.corrections(NET, X * 1e300), "X"),
     "corrections, C_W": (lambda: lg.corrections(HUGE, X), "C_W"),
-    "two_points": (lambda: lg.two_points(NET, X[0] * 1e300, X[1]), "x_plus"),
-    "two_points, C_W": (lambda: lg.two_points(HUGE, X[0], X[1]), "C_W"),
-    "metric_chain": (lambda: lg.metric_chain(NET, X * 1e300, KEY, draws=3), "X"),
-    "metric_chain, C_W": (lambda: lg.metric_chain(HUGE, X, KEY, draws=3), "C_W"),
-    "deep_linear": (lambda: lg.deep_linear(LINEAR, X * 1e300), "X"),
-    "size_moments": (lambda: lg.size_moments(NET, X[:1] * 1e300), "X"),
-    "gradient_law": (lambda: lg.gradient_law(lg.mlp(widths=[8, 8], activation="relu", C_W=1e200), X), "C_W"),
-    "couplings": (lambda: lg.couplings(np.eye(2) * 1e-200, np.ones((2,) * 4), np.eye(2), 3), "K"),
+    "two_points": (lambda: lg.exact.two_points(NET, X[0] * 1e300, X[1]), "x_plus"),
+    "two_points, C_W": (lambda: lg.exact.two_points(HUGE, X[0], X[1]), "C_W"),
+    "metric_chain": (lambda: lg.exact.metric_chain(NET, X * 1e300, KEY, draws=3), "X"),
+    "metric_chain, C_W": (lambda: lg.exact.metric_chain(HUGE, X, KEY, draws=3), "C_W"),
+    "deep_linear": (lambda: lg.exact.deep_linear(LINEAR, X * 1e300), "X"),
+    "size_moments": (lambda: lg.exact.size_moments(NET, X[:1] * 1e300), "X"),
+    "gradient_law": (lambda: lg.exact.gradient_law(lg.mlp(widths=[8, 8], activation="relu", C_W=1e200), X), "C_W"),
+    "couplings": (lambda: lg.exact.couplings(np.eye(2) * 1e-200, np.ones((2,) * 4), np.eye(2), 3), "K"),
     "init": (lambda: lg.init(lg.Dense(2, C_W=1e300), KEY, 3), "C_W"),
     "init_ensemble": (lambda: lg.init_ensemble(lg.Dense(2, C_W=1e300), KEY, 3, networks=2), "C_W"),
     "apply": (lambda: lg.apply(NET, PARAMS, F4 * np.float32(1e38)), "X"),
     "apply, parameters": (lambda: lg.apply(NET, jax.tree_util.tree_map(lambda p: p * 1e30, PARAMS), F4), "params"),
     "apply_ensemble": (lambda: lg.apply_ensemble(NET, MANY, F4 * np.float32(1e38)), "X"),
-    "preactivations": (lambda: lg.preactivations(NET, PARAMS, F4 * np.float32(1e38)), "X"),
+    "preactivations": (lambda: lg.measure.preactivations(NET, PARAMS, F4 * np.float32(1e38)), "X"),
     "empirical_ntk": (lambda: lg.empirical_ntk(NET, PARAMS, F4 * np.float32(1e30)), "X1"),
-    "metric_ensemble": (lambda: lg.metric_ensemble(NET, MANY, F4 * np.float32(1e30)), "X"),
+    "metric": (lambda: lg.measure.metric(NET, MANY, F4 * np.float32(1e30)), "X"),
     "train, inputs": (lambda: lg.train(NET, PARAMS, F4 * np.float32(1e30), y, eta=0.1, steps=2), "X"),
     "train, targets": (lambda: lg.train(NET, PARAMS, F4, y * 1e30, eta=0.1, steps=2), "y"),
     "train, diverging": (lambda: lg.train(NET, PARAMS, F4, y, eta=1e30, steps=5), "eta"),
-    "evidence": (lambda: lg.evidence(NET, X, y * 1e300), "y"),
-    "evidence, inputs": (lambda: lg.evidence(NET, X * 1e200, y), "X"),
-    "evidence_parts, C_W": (lambda: lg.evidence_parts(HUGE, X, y), "C_W"),
-    "evidence_scan": (lambda: lg.evidence_scan(NET, X, y, C_W=[1.0, 1e300], ridge=0.1), "C_W"),
-    "fit": (lambda: lg.fit(NET, X * 1e200, y, ridge=0.1), "X"),
-    "fit, targets": (lambda: lg.fit(NET, X, y * 1e300, ridge=0.1), "y"),
+    "evidence": (lambda: lg.bayes.evidence(NET, X, y * 1e300), "y"),
+    "evidence, inputs": (lambda: lg.bayes.evidence(NET, X * 1e200, y), "X"),
+    "evidence_parts, C_W": (lambda: lg.bayes.evidence_parts(HUGE, X, y), "C_W"),
+    "scan": (lambda: lg.bayes.scan(NET, X, y, C_W=[1.0, 1e300], ridge=0.1), "C_W"),
+    "fit": (lambda: lg.bayes.fit(NET, X * 1e200, y, ridge=0.1), "X"),
+    "fit, targets": (lambda: lg.bayes.fit(NET, X, y * 1e300, ridge=0.1), "y"),
     "predict, test points": (lambda: lg.predict(NET, X, y, X * 1e160, time=1.0), "X_test"),
     "predict, train points": (lambda: lg.predict(NET, X * 1e160, y, X), "X"),
     "predict, C_W": (lambda: lg.predict(HUGE, X, y, X), "C_W"),
     "predict, order 1": (lambda: lg.predict(NET, X * 1e200, y, X, how="bayes", order=1), "X"),
     "sample": (lambda: lg.sample(NET, KEY, X * 1e160), "X"),
     "sample, posterior": (lambda: lg.sample(NET, KEY, X, given=(X * 1e200, y)), "given"),
-    "generalization": (lambda: lg.generalization(NET, X, y * 1e200, X, y, ridge=0.1, how="bayes"), "y"),
-    "robustness": (lambda: lg.robustness(NET, X[0] * 1e300, X[1]), "x1"),
-    "conditional_variance": (lambda: lg.conditional_variance(NET, X, y * 1e300), "z"),
-    "representation_update": (lambda: lg.representation_update(NET, X * 1e200, y), "X"),
-    "contributions": (lambda: lg.contributions(NET, X * 1e300), "X"),
+    "generalization": (lambda: lg.analysis.generalization(NET, X, y * 1e200, X, y, ridge=0.1, how="bayes"), "y"),
+    "robustness": (lambda: lg.analysis.robustness(NET, X[0] * 1e300, X[1]), "x1"),
+    "conditional_variance": (lambda: lg.bayes.conditional_variance(NET, X, y * 1e300), "z"),
+    "representation_update": (lambda: lg.bayes.representation_update(NET, X * 1e200, y), "X"),
+    "contributions": (lambda: lg.analysis.contributions(NET, X * 1e300), "X"),
     "plan_rates": (lambda: lg.plan_rates(lg.mlp(widths=[8, 8], activation="relu", C_W=1e200), n_in=3), "C_W"),
-    "scale_invariant_tensors": (lambda: lg.scale_invariant_tensors("relu", 3, K=1e300), "K"),
+    "scale_invariant_tensors": (lambda: lg.analysis.scale_invariant_tensors("relu", 3, K=1e300), "K"),
     "max_learning_rate": (lambda: lg.max_learning_rate(np.eye(3) * 1e-320), "theta"),
     "rates_of_sgd": (lambda: lg.rates_of_sgd(NET, 1e308, n_in=100), "lr"),
 }
@@ -112,7 +112,7 @@ BUILDERS |= {"transformer", "widen"}
 INFINITE = {  # fields with what infinity means in their documentation
     "angles": ("crossover",),
     "critical": ("neighbour", "onset"),
-    "evidence_scan": ("log",),
+    "scan": ("log",),
     "fixed_points": ("xi_q", "xi_c"),
     "generalization": ("time",),
     "information": ("entropy", "inputs"),
@@ -128,7 +128,8 @@ UNSEEN = {  # where NaN has a meaning, or which are looked at tile by tile
 
 
 def test_every_public_function_that_computes_is_looked_at():
-    functions = {name: f for name, f in vars(lg).items() if inspect.isfunction(f) and not name.startswith("_")}
+    face = [item for space in (lg, lg.measure, lg.exact, lg.bayes, lg.analysis) for item in vars(space).items()]
+    functions = {name: f for name, f in face if inspect.isfunction(f) and not name.startswith("_")}
     assert {name for name, f in functions.items() if not hasattr(f, exits.DECLARED)} == BUILDERS
     declared = {name: getattr(f, exits.DECLARED) for name, f in functions.items() if name not in BUILDERS}
     assert {name: infinite for name, (infinite, _) in declared.items() if infinite} == INFINITE
@@ -137,10 +138,10 @@ def test_every_public_function_that_computes_is_looked_at():
 
 def test_infinities_with_a_meaning_are_returned():
     assert np.isinf(lg.fixed_points("relu", 2.0, 0.0).xi_c).all()
-    assert np.isinf(lg.angles("linear", 0.3, layers=2).crossover)
-    twice = lg.information(lg.mlp(widths=[8], out=2, activation="relu", C_W=2.0), np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    assert np.isinf(lg.exact.angles("linear", 0.3, layers=2).crossover)
+    twice = lg.analysis.information(lg.mlp(widths=[8], out=2, activation="relu", C_W=2.0), np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     assert twice.inputs is not None and twice.inputs > 15 and (twice.infinite.entropy < -15).all()
-    dark = lg.information(lg.mlp(widths=[8], out=2, activation="relu", C_W=2.0), np.array([[1.0, 0.0], [0.0, 0.0]]))
+    dark = lg.analysis.information(lg.mlp(widths=[8], out=2, activation="relu", C_W=2.0), np.array([[1.0, 0.0], [0.0, 0.0]]))
     assert dark.inputs is None and "exactly 0" in dark.missing["inputs"]
     diagram = lg.phase_diagram("tanh", [1.0, 1e4], [0.0])
     assert diagram.phase[1, 0] == "divergent" and np.isinf(diagram.K[1, 0]) and np.isnan(diagram.xi_c[1, 0])

@@ -1,7 +1,6 @@
 """What a result record has not is None, and `.missing` says why: every record that can have such a field, in calls that leave it so."""
 
 import dataclasses
-import inspect
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -47,15 +46,18 @@ def calls() -> Iterator[Any]:
     yield lg.fixed_points("relu", 2.0, 0.0), lg.fixed_points("relu", 2.5, 0.1)
     yield lg.phase_diagram("relu", [1.0, 2.0], [0.0])
     yield lg.corrections(tanh, X[:1], tensors=("V",))
-    yield lg.two_points(relu, X[0], X[1]), lg.gradient_law(relu)
+    yield lg.exact.two_points(relu, X[0], X[1]), lg.exact.gradient_law(relu)
     yield lg.plan_rates(relu), lg.plan_rates(lg.mlp([8], 1, "relu")), lg.plan_rates(lg.resnet_mlp(4, 1, activation="relu", norm=True))
     yield lg.how_deep("relu", 64), lg.how_deep(lg.mlp([8] * 2, 1, "tanh", C_W=2.15330265, C_b=0.15096463))
-    yield lg.optimal_aspect_ratio("relu", 1), lg.asymptotics("relu"), lg.scale_invariant_tensors("relu", 3)
-    yield lg.information(relu, X[:1]), lg.information(relu, X), lg.information(relu, X[:1], units=(1, 1, 1))
-    yield lg.complexity(relu, 2), lg.complexity(lg.resnet_mlp(4, 1, activation="relu", norm=True), 2)
-    yield lg.evidence_parts(relu, X, np.tile(Y[:, None], 3), ridge=0.1), lg.evidence_scan(lg.mlp([8], 1, "sigmoid"), X, Y, [1.0], ridge=0.1)
+    yield lg.analysis.optimal_aspect_ratio("relu", 1), lg.analysis.asymptotics("relu"), lg.analysis.scale_invariant_tensors("relu", 3)
+    yield lg.analysis.information(relu, X[:1]), lg.analysis.information(relu, X), lg.analysis.information(relu, X[:1], units=(1, 1, 1))
+    yield lg.analysis.complexity(relu, 2), lg.analysis.complexity(lg.resnet_mlp(4, 1, activation="relu", norm=True), 2)
+    yield (
+        lg.bayes.evidence_parts(relu, X, np.tile(Y[:, None], 3), ridge=0.1),
+        lg.bayes.scan(lg.mlp([8], 1, "sigmoid"), X, Y, [1.0], ridge=0.1),
+    )
     yield lg.train(tanh, lg.init(tanh, KEY, 2), X, np.tile(Y[:, None], 3), eta=None, steps=1, optimizer=optax.sgd(0.1))[1]
-    yield lg.tensor_ensemble(tanh, lg.init_ensemble(tanh, KEY, 2, 2), X[:1], tensors=("V",))
+    yield lg.measure.tensors(tanh, lg.init_ensemble(tanh, KEY, 2, 2), X[:1], tensors=("V",))
     yield lg.explain(relu)
 
 
@@ -75,7 +77,7 @@ def test_a_field_that_is_none_has_its_reason() -> None:
 
 
 def test_records_that_can_lack_a_field_have_missing() -> None:
-    for name, thing in vars(lg).items():
-        if inspect.isclass(thing) and dataclasses.is_dataclass(thing) and not issubclass(thing, Node):
+    for name, thing in vars(lg.records).items():
+        if dataclasses.is_dataclass(thing):
             empty = [f.name for f in dataclasses.fields(thing) if re.search(r"\bNone\b", str(f.type)) and f"{name}.{f.name}" not in MEANT]
             assert not empty or hasattr(thing, "missing") or "missing" in {f.name for f in dataclasses.fields(thing)}, (name, empty)

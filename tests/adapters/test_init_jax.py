@@ -286,7 +286,7 @@ def test_an_equinox_mlp_knows_its_activation(function: Any, name: str) -> None:
     before = jax.tree_util.tree_map(jnp.copy, eqx.filter(model, eqx.is_array))
     new = lg.equinox.init(model, KEY)
     table = lg.equinox.table(model)
-    wanted = lg.chain(lg.mlp([250, 250], out=250, activation=name, C="critical"))
+    wanted = lg.analysis.chain(lg.mlp([250, 250], out=250, activation=name, C="critical"))
     assert [(layer.C_W, layer.C_b) for layer in table.layers] == [(layer.C_W, layer.C_b) for layer in wanted]
     assert [layer.activation for layer in table.layers] == ["inputs", name, name]
     for row, layer in zip(table.layers, new.layers, strict=True):

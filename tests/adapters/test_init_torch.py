@@ -19,7 +19,7 @@ def seeded(seed: int = 0) -> Any:
     return torch.Generator().manual_seed(seed)
 
 
-def fed_by(table: lg.torch.Initialisation) -> dict[str, str]:
+def fed_by(table: lg.records.Initialisation) -> dict[str, str]:
     return {layer.name: layer.activation for layer in table.layers}
 
 
@@ -89,7 +89,7 @@ def test_weights_and_biases_have_the_variances_of_the_table() -> None:
 def test_the_values_are_those_of_a_critical_mlp() -> None:
     for name, module in (("gelu", nn.GELU), ("tanh", nn.Tanh), ("relu", nn.ReLU), ("swish", nn.SiLU)):
         table = lg.torch.init_(nn.Sequential(nn.Linear(9, 8), module(), nn.Linear(8, 8), module(), nn.Linear(8, 2)), input_scale=0.7)
-        wanted = lg.chain(lg.mlp([8, 8], out=2, activation=name, C="critical", input_scale=0.7))
+        wanted = lg.analysis.chain(lg.mlp([8, 8], out=2, activation=name, C="critical", input_scale=0.7))
         assert [(r.C_W, r.C_b) for r in table.layers] == [(layer.C_W, layer.C_b) for layer in wanted]
 
 

@@ -17,17 +17,17 @@ BATCH = 2**24  # parameters at once
 
 def law_of(net: Any, X: Any = None) -> Any:
     """The law, its fields taken as present."""
-    return lg.gradient_law(net, X)
+    return lg.exact.gradient_law(net, X)
 
 
 def measured(net, networks, seed=0, layer="dense1"):
     """|dz_i/dz^(l)| of real networks, (networks, out)."""
-    widths = [X.shape[1], *(layer.width for layer in lg.chain(net))]
+    widths = [X.shape[1], *(layer.width for layer in lg.analysis.chain(net))]
     batch = max(1, min(networks, BATCH // sum(a * b for a, b in pairwise(widths))))
     found = []
     for key in jax.random.split(jax.random.key(seed), -(-networks // batch)):
         params = lg.init_ensemble(net, key, X.shape[1], batch, np.float32)
-        norms = lg.gradient_norms_ensemble(net, params, X, chunk=min(batch, 64))
+        norms = lg.measure.gradient_norms_ensemble(net, params, X, chunk=min(batch, 64))
         found.append(np.asarray(norms[layer], float)[:, 0])
     return np.concatenate(found)
 
@@ -98,8 +98,8 @@ def test_weight_gradients_have_one_law_in_all_layers():
     n, hidden = 16, 8
     net = critical("relu", n, hidden)
     params = lg.init_ensemble(net, jax.random.key(2), X.shape[1], 4000, np.float32)
-    back = lg.gradient_norms_ensemble(net, params, X, chunk=64)
-    forward = lg.preactivations_ensemble(net, params, X, chunk=64)
+    back = lg.measure.gradient_norms_ensemble(net, params, X, chunk=64)
+    forward = lg.measure.preactivations_ensemble(net, params, X, chunk=64)
     law, previous = law_of(net), np.broadcast_to(X, (4000, 1, 4))
     for path, preactivation in forward.items():
         size = np.linalg.norm(previous[:, 0], axis=-1) / np.sqrt(previous.shape[-1])  # per unit of fan-in, as W has variance 2/n
@@ -131,11 +131,11 @@ def test_gradient_norms_are_those_of_the_jacobian():
     net = lg.mlp(widths=[5, 4], out=3, activation="gelu", C_W=1.5, C_b=0.1)
     points = np.random.default_rng(0).normal(size=(2, 4))
     params = lg.init(net, jax.random.key(0), 4, np.float64)
-    norms = lg.gradient_norms(net, params, points)
+    norms = lg.measure.gradient_norms(net, params, points)
     with jax.enable_x64(True):
         for k, x in enumerate(points):
             J = jax.jacobian(lambda p, x=x: lg.apply(net, p, jax.numpy.asarray(x[None]))[0])(params)
             for path, values in norms.items():
                 assert values.dtype == np.float64 and values[k] == pytest.approx(np.linalg.norm(J[path]["b"], axis=-1), rel=1e-10)
-    many = lg.gradient_norms_ensemble(net, jax.tree.map(lambda a: np.stack([a, a]), params), points)
+    many = lg.measure.gradient_norms_ensemble(net, jax.tree.map(lambda a: np.stack([a, a]), params), points)
     assert many["dense1"].shape == (2, 2, 3) and many["dense1"][1] == pytest.approx(norms["dense1"])

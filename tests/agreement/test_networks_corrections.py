@@ -25,7 +25,7 @@ def test_metrics_of_networks_are_averages_over_the_last_weights() -> None:
         last = list(params)[-1]
         many[last] = lg.init_ensemble(net, jax.random.key(1), 2, draws, np.float64)[last]
         one: Any = {path: {k: np.asarray(v)[None] for k, v in entry.items()} for path, entry in params.items()}
-        found = lg.metric_ensemble(net, one, X)
+        found = lg.measure.metric(net, one, X)
         z = np.asarray(lg.apply_ensemble(net, many, X, chunk=1000))
         products = np.einsum("kai,kbi->kiab", z, z)
         n = z.shape[2]
@@ -43,10 +43,10 @@ def block(width: int) -> lg.Sum:
 def test_controls_have_mean_zero() -> None:
     many = 200_000
     for net in (lg.mlp(widths=[6, 5], activation="gelu", C_W=1.5, C_b=0.2), lg.Dense(6) >> block(6) >> block(6)):
-        found = lg.metric_ensemble(net, lg.init_ensemble(net, jax.random.key(3), 2, many), X, chunk=1000)
+        found = lg.measure.metric(net, lg.init_ensemble(net, jax.random.key(3), 2, many), X, chunk=1000)
         controls = np.asarray(found.controls, float)
         live = controls.std(0) > 1e-5
-        assert live.sum() >= 2 * 3 * (len(lg.chain(net)) - 1)
+        assert live.sum() >= 2 * 3 * (len(lg.analysis.chain(net)) - 1)
         assert np.abs(controls.mean(0) / controls.std(0) * many**0.5)[live].max() < LEVEL
 
 
@@ -76,7 +76,7 @@ def test_residual_relu_networks_have_a_three_point_cumulant() -> None:
     out = lg.check_corrections(net, X, jax.random.key(1), NETWORKS)
     assert max(out.worst().values()) < LEVEL
     assert out.tensors["V"].precision().max() < PRECISION
-    chain = lg.chain(net)
+    chain = lg.analysis.chain(net)
     level, *_ = recursion.recur(chain, 1.5 * X @ X.T / 2, 2)
     for layer, r in zip(chain[1:], (12 / 2, 1.0), strict=True):
         level = recursion.advance(replace(level, M=0 * level.M), layer, r)

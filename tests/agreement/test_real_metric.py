@@ -14,11 +14,11 @@ X = (X / np.linalg.norm(X, axis=1, keepdims=True) * np.sqrt(10)).astype(np.float
 
 def of_networks(net, networks, seed):
     """Ghat^(l+1) = C_b + C_W phi phi'/n of real networks, (networks, L-1, N, N): layers 2..L."""
-    layers = lg.chain(net)
+    layers = lg.analysis.chain(net)
     found = []
     for key in jax.random.split(jax.random.key(seed), -(-networks // 4000)):
         params = lg.init_ensemble(net, key, X.shape[1], 4000, np.float32)
-        z = list(lg.preactivations_ensemble(net, params, X, chunk=64).values())
+        z = list(lg.measure.preactivations_ensemble(net, params, X, chunk=64).values())
         metric = []
         for below, layer in zip(z, layers[1:], strict=False):
             assert layer.activation is not None
@@ -39,14 +39,14 @@ def test_printed_fluctuations_of_relu_networks():
     """T11: n = 50, L = 5, C_W = 2, |x|^2/n_0 = 1, so K = 2: n Cov[z_i^2, z_j^2], exactly 20, 42, 66.2, 92.82 in layers 2..5."""
     net = lg.mlp(widths=[50] * 4, out=1, activation="relu", C_W=2.0)
     G = of_networks(net, 20_000, seed=1)[..., 0, 0]
-    law = lg.size_moments(net, X[:1])
+    law = lg.exact.size_moments(net, X[:1])
     exact = 50 * law.cumulants[1:, 1]
     assert exact == pytest.approx([20, 42, 66.2, 92.82], rel=2e-4)  # K = 2
     for l in range(4):
         mean, error = mean_and_error(50 * (G[:, l] - 2) ** 2)
         assert abs(mean - exact[l]) < 4 * error
     assert exact[-1] / (50 * 4 * law.ratio[-1]) == pytest.approx(92.82 / 80, rel=1e-4)  # the first order, 80, is 14 % short
-    wrong = lg.size_moments(lg.mlp(widths=[30] * 4, out=1, activation="relu", C_W=2.0), X[:1]).cumulants[-1, 1] * 50
+    wrong = lg.exact.size_moments(lg.mlp(widths=[30] * 4, out=1, activation="relu", C_W=2.0), X[:1]).cumulants[-1, 1] * 50
     assert abs(mean - wrong) > 6 * error
 
 
@@ -63,8 +63,8 @@ def test_printed_fluctuations_of_relu_networks():
 def test_two_inputs(net):
     """E Ghat_ab, E Ghat_ab Ghat_cd and E Ghat_ab^3 of networks are those of the chain; a chain of other widths is refused."""
     real = of_networks(net, 40_000, seed=2)
-    chain = lg.metric_chain(net, X, jax.random.key(3), draws=40_000)[:, 1:].astype(float)
-    other = lg.metric_chain(lg.widen(net, 2), X, jax.random.key(3), draws=40_000)[:, 1:].astype(float)
+    chain = lg.exact.metric_chain(net, X, jax.random.key(3), draws=40_000)[:, 1:].astype(float)
+    other = lg.exact.metric_chain(lg.widen(net, 2), X, jax.random.key(3), draws=40_000)[:, 1:].astype(float)
     assert z(real, chain) < 4 and z(real**3, chain**3) < 4
     for a, b, c, d in [(0, 0, 1, 1), (0, 1, 0, 1), (0, 0, 0, 1), (0, 0, 0, 0)]:
         product, sampled, refused = (G[..., a, b] * G[..., c, d] for G in (real, chain, other))

@@ -21,11 +21,11 @@ def net(activation: str = "tanh", scale: float = 1.0, first: int = 12, second: i
 
 
 @cache
-def smooth() -> lg.CorrectionsCheck:
+def smooth() -> lg.records.CorrectionsCheck:
     return lg.check_corrections(net(), X, jax.random.key(2), (8000, 4000, 2000, 1000), rates=RATES, tensors=PATTERNS)
 
 
-def judged(out: lg.CorrectionsCheck, names: tuple[str, ...], activation: str = "tanh") -> None:
+def judged(out: lg.records.CorrectionsCheck, names: tuple[str, ...], activation: str = "tanh") -> None:
     """Theory within 4 standard errors at every entry, known to 3 % of the tensor; falling as 1/n; C_W + 10 %, swapped rates refused."""
     assert out.widths == (12, 24, 48, 96)
     assert max(out.worst().values()) < LEVEL, out.worst()

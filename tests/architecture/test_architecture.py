@@ -62,7 +62,7 @@ def test_widen():
 
 def test_chain():
     net = lg.Dense(8) >> lg.Dense(4) >> lg.Act("relu") >> lg.Dense(1, C_W=2.0)
-    layers = lg.chain(net)
+    layers = lg.analysis.chain(net)
     assert [layer.path for layer in layers] == ["dense1", "dense2", "dense3"]
     assert [layer.activation and layer.activation.name for layer in layers] == [None, "linear", "relu"]
     assert layers[2].C_W == 2.0 and layers[2].skip == 0.0
@@ -72,7 +72,7 @@ def test_chain():
         lg.Dense(2) >> lg.Act("relu") >> lg.Act("relu") >> lg.Dense(1),
     ):
         with pytest.raises(UnsupportedError, match="the chain normal form"):
-            lg.chain(bad)
+            lg.analysis.chain(bad)
 
 
 def test_walk_scans_equal_blocks_and_keeps_layers():

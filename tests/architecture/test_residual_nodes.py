@@ -134,10 +134,10 @@ def test_chain_of_residual_blocks() -> None:
     branch = lg.Act("tanh") >> lg.Dense(4, C_W=2.0, C_b=0.5)
     ends = lg.Dense(4), lg.Act("tanh") >> lg.Dense(1)
     for block, path in ((lg.Sum(lg.Identity(), branch, weights=(0.3, 2)), 2), (lg.Sum(branch, lg.Identity(), weights=(2, 0.3)), 1)):
-        layer = lg.chain(ends[0] >> block >> ends[1])[1]
+        layer = lg.analysis.chain(ends[0] >> block >> ends[1])[1]
         assert (layer.path, layer.width, layer.C_W, layer.C_b) == (f"sum1/{path}/dense1", 4, 8.0, 2.0)
         assert (layer.skip, layer.weight) == (0.3, 2.0) and layer.activation == lg.activation("tanh")
-    linear = lg.chain(ends[0] >> lg.Sum(lg.Identity(), lg.Dense(4)) >> ends[1])[1]
+    linear = lg.analysis.chain(ends[0] >> lg.Sum(lg.Identity(), lg.Dense(4)) >> ends[1])[1]
     assert linear.activation == lg.activation("linear")
     for bad in (
         lg.Sum(lg.Identity(), lg.Dense(4)) >> ends[1],
@@ -149,7 +149,7 @@ def test_chain_of_residual_blocks() -> None:
         ends[0] >> lg.Sum(lg.Identity(), lg.Act("tanh")) >> ends[1],
     ):
         with pytest.raises(UnsupportedError, match="the chain normal form"):
-            lg.chain(bad)
+            lg.analysis.chain(bad)
 
 
 def test_who_knows_plain_chains_only_says_so() -> None:

@@ -39,7 +39,7 @@ def test_a_convolution_is_its_definition(padding: str, window: tuple[int, int], 
     params = lg.init(net, jax.random.key(0), (5, 4, 3), np.float64)
     wanted = loop(IMAGES, np.asarray(params["conv1"]["W"]), stride, dilation, padding) + np.asarray(params["conv1"]["b"])
     assert layer.shape((5, 4, 3)) == wanted.shape[1:]
-    got = lg.preactivations(net, params, IMAGES)["conv1"]
+    got = lg.measure.preactivations(net, params, IMAGES)["conv1"]
     np.testing.assert_allclose(got, wanted, atol=1e-12)
 
 
@@ -117,7 +117,7 @@ def test_attention_is_its_definition(mechanism: str, scaling: str) -> None:
         G = q @ k.T / np.sqrt(3) if scaling == "1/sqrt(d)" else 0.5 * k @ k.T / 3  # sqrt(C_query/C_key) = 1/2
         heads.append(zeta[mechanism](G) @ v)
     wanted = np.concatenate(heads, 1) @ out["W"] + out["b"]
-    np.testing.assert_allclose(lg.preactivations(net, params, SEQUENCE)["attention1"][0], wanted, atol=1e-12)
+    np.testing.assert_allclose(lg.measure.preactivations(net, params, SEQUENCE)["attention1"][0], wanted, atol=1e-12)
 
 
 def test_transposed_and_local_convolutions_are_their_definitions() -> None:
@@ -131,12 +131,12 @@ def test_transposed_and_local_convolutions_are_their_definitions() -> None:
             if out == at or (padding == "CIRCULAR" and out == at % size):
                 z[:, out] += SEQUENCE[:, source] @ W[place]
         # the layer sees inputs at out + place - low
-        np.testing.assert_allclose(lg.preactivations(net, params, SEQUENCE)["convtranspose1"], z, atol=1e-12)
+        np.testing.assert_allclose(lg.measure.preactivations(net, params, SEQUENCE)["convtranspose1"], z, atol=1e-12)
     net = lg.ConvLocal(4, 2, padding="VALID", C_b=0.3) >> lg.Flatten() >> lg.Dense(1)
     params = lg.init(net, jax.random.key(0), (5, 3), np.float64)
     W, b = (np.asarray(params["convlocal1"][name]) for name in "Wb")
     wanted = np.stack([sum(SEQUENCE[:, s + d] @ W[s, d] for d in range(2)) + b[s] for s in range(4)], 1)
-    np.testing.assert_allclose(lg.preactivations(net, params, SEQUENCE)["convlocal1"], wanted, atol=1e-12)
+    np.testing.assert_allclose(lg.measure.preactivations(net, params, SEQUENCE)["convlocal1"], wanted, atol=1e-12)
 
 
 def test_dropout_draws_masks_with_a_key_only() -> None:

@@ -35,7 +35,7 @@ def test_three_witnesses_agree(depth: int, activation: str, second: Any) -> None
         assert theta.shape == (4, 4 if second is None else 5, 3, 3)
         same(theta, jacobian_ntk(net, params, X, second, rates=rates))
         layers = forward_equation(net, params, X, second, rates=rates)
-        assert list(layers) == [layer.path for layer in lg.chain(net)]
+        assert list(layers) == [layer.path for layer in lg.analysis.chain(net)]
         same(theta, layers[f"dense{depth}"])
         if second is None:
             mean = lg.empirical_ntk(net, params, X, rates=rates, full=False)

@@ -28,9 +28,9 @@ def test_parameters_equal_a_loop() -> None:
 def test_everything_equals_a_loop(chunk: int) -> None:
     close: Any = np.testing.assert_allclose
     close(lg.apply_ensemble(NET, MANY, X, chunk=chunk), [lg.apply(NET, p, X) for p in SINGLES], rtol=1e-11)
-    layers = lg.preactivations_ensemble(NET, MANY, X, chunk=chunk)
+    layers = lg.measure.preactivations_ensemble(NET, MANY, X, chunk=chunk)
     for path, z in layers.items():
-        close(z, [lg.preactivations(NET, p, X)[path] for p in SINGLES], rtol=1e-11, atol=1e-13)
+        close(z, [lg.measure.preactivations(NET, p, X)[path] for p in SINGLES], rtol=1e-11, atol=1e-13)
     got = lg.empirical_ntk_ensemble(NET, MANY, X, X[:2], rates=(1.0, 2.0), full=chunk == 1, chunk=chunk)
     close(got, [lg.empirical_ntk(NET, p, X, X[:2], rates=(1.0, 2.0), full=chunk == 1) for p in SINGLES], rtol=1e-10, atol=1e-12)
     params, history = lg.train_ensemble(NET, MANY, X, Y, 0.05, 4, record=(X, [1, 4]), chunk=chunk)

@@ -10,7 +10,7 @@ from jax.flatten_util import ravel_pytree
 
 import largen as lg
 from largen.errors import InputError, UnsupportedError
-from largen.networks.higher import empirical_ddntk, empirical_dntk
+from largen.networks.higher import ddntk, dntk
 from largen.networks.outputs import outputs
 from largen.networks.parameters import rate_tensor
 from largen.scaling.rates import resolve
@@ -45,16 +45,16 @@ def derivatives(net: Any, params: Any, rates: Any) -> tuple[np.ndarray, ...]:
 def test_against_full_derivatives() -> None:
     rate, J, H, D = derivatives(NET, PARAMS, RATES)
     v = rate * J
-    dH = empirical_dntk(NET, PARAMS, X, RATES)
+    dH = dntk(NET, PARAMS, X, RATES)
     assert isinstance(dH, np.ndarray) and dH.dtype == np.float64
     same(dH, np.einsum("aipq,bjp,ckq->abcijk", H, v, v, optimize=True))
-    dd = empirical_ddntk(NET, PARAMS, X, RATES)
+    dd = ddntk(NET, PARAMS, X, RATES)
     same(dd.first, np.einsum("aipqr,bjp,ckq,dlr->abcdijkl", D, v, v, v, optimize=True))
     same(dd.second, np.einsum("aipr,r,bjqr,ckp,dlq->abcdijkl", H, rate, H, v, v, optimize=True))
 
 
 def test_symmetries() -> None:
-    dH, dd = empirical_dntk(NET, PARAMS, X, RATES), empirical_ddntk(NET, PARAMS, X, RATES)
+    dH, dd = dntk(NET, PARAMS, X, RATES), ddntk(NET, PARAMS, X, RATES)
     same(dH, dH.transpose(0, 2, 1, 3, 5, 4))
     for swap in ((0, 2, 1, 3), (0, 1, 3, 2), (0, 3, 2, 1)):
         same(dd.first, dd.first.transpose(*swap, *(4 + i for i in swap)))
@@ -65,7 +65,7 @@ def test_one_step_of_gradient_descent() -> None:
     """Outputs to eta^3, the NTK to eta^2 and the dNTK to eta: the errors left are of the next power."""
     y = np.array([[0.7, -0.3], [-0.4, 1.1]])
     z, H = lg.apply(NET, PARAMS, X), lg.empirical_ntk(NET, PARAMS, X, rates=RATES)
-    dH, dd, e = empirical_dntk(NET, PARAMS, X, RATES), empirical_ddntk(NET, PARAMS, X, RATES), z - y
+    dH, dd, e = dntk(NET, PARAMS, X, RATES), ddntk(NET, PARAMS, X, RATES), z - y
     one = -np.einsum("abij,bj->ai", H, e)
     two = np.einsum("abcijk,bj,ck->ai", dH, e, e) / 2
     three = -np.einsum("abcdijkl,bj,ck,dl->ai", dd.first, e, e, e) / 6
@@ -81,7 +81,7 @@ def test_one_step_of_gradient_descent() -> None:
         step, ntk = lg.apply(NET, moved, X) - z, lg.empirical_ntk(NET, moved, X, rates=RATES) - H
         linear, both = eta * one, eta * one + eta**2 * two
         found = [step - linear, step - both, step - both - eta**3 * three, ntk - eta * turn, ntk - eta * turn - eta**2 * bend]
-        found += [empirical_dntk(NET, moved, X, RATES) - dH - eta * change]
+        found += [dntk(NET, moved, X, RATES) - dH - eta * change]
         errors.append([np.abs(error).max() for error in found])
     powers = np.log10(np.array(errors[0]) / errors[1])
     np.testing.assert_allclose(powers, [2, 3, 4, 2, 3, 2], atol=0.15)
@@ -90,33 +90,33 @@ def test_one_step_of_gradient_descent() -> None:
 def test_any_network_any_dtype_and_transforms() -> None:
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype(np.float32)
     net = lg.Conv(3, 3) >> lg.Act("relu") >> lg.GlobalAvgPool() >> lg.Dense(2)
-    dH = empirical_dntk(net, lg.init(net, KEY, (4, 4, 1)), images)
+    dH = dntk(net, lg.init(net, KEY, (4, 4, 1)), images)
     assert dH.shape == (2, 2, 2, 2, 2, 2) and dH.dtype == np.float32
     two = jax.tree_util.tree_map(lambda a: jnp.asarray(np.stack([np.asarray(a)] * 2), np.float32), PARAMS)
-    wide = jax.jit(jax.vmap(lambda p: empirical_dntk(NET, p, jnp.asarray(X, np.float32), RATES)))(two)
-    np.testing.assert_allclose(wide[0], empirical_dntk(NET, PARAMS, X, RATES), atol=1e-5)
+    wide = jax.jit(jax.vmap(lambda p: dntk(NET, p, jnp.asarray(X, np.float32), RATES)))(two)
+    np.testing.assert_allclose(wide[0], dntk(NET, PARAMS, X, RATES), atol=1e-5)
 
 
 def test_a_linear_first_layer_has_none() -> None:
     net = lg.mlp(widths=[], out=2, C_b=0.1)
     params = lg.init(net, KEY, 3, dtype=np.float64)
-    dd = empirical_ddntk(net, params, X)
-    assert not empirical_dntk(net, params, X).any() and not dd.first.any() and not dd.second.any()
+    dd = ddntk(net, params, X)
+    assert not dntk(net, params, X).any() and not dd.first.any() and not dd.second.any()
 
 
 @pytest.mark.parametrize("activation", ["relu", "sign", "elu", "rectified_monomial(2)"])
 def test_kinks_are_refused(activation: str) -> None:
     net = lg.mlp(widths=[4], out=1, activation=activation)
     params = lg.init(net, KEY, 3, dtype=np.float64)
-    assert np.isfinite(empirical_dntk(net, params, X)).all()
+    assert np.isfinite(dntk(net, params, X)).all()
     with pytest.raises(UnsupportedError, match="jumps"):
-        empirical_ddntk(net, params, X)
+        ddntk(net, params, X)
 
 
 def test_bad_input() -> None:
     with pytest.raises(InputError, match="`X`"):
-        empirical_dntk(NET, PARAMS, X[0])
+        dntk(NET, PARAMS, X[0])
     with pytest.raises(InputError, match="lambda_b"):
-        empirical_ddntk(NET, PARAMS, X, rates=(-1.0, 1.0))
+        ddntk(NET, PARAMS, X, rates=(-1.0, 1.0))
     with pytest.raises(InputError, match="GiB"):
-        empirical_ddntk(NET, PARAMS, np.ones((3000, 3)))
+        ddntk(NET, PARAMS, np.ones((3000, 3)))

@@ -27,7 +27,7 @@ def test_apply_and_preactivations_match_numpy() -> None:
     out = lg.apply(NET, PARAMS, X)
     assert isinstance(out, np.ndarray) and out.dtype == np.float64
     np.testing.assert_allclose(out, seen[-1], rtol=1e-13)
-    layers = lg.preactivations(NET, PARAMS, X)
+    layers = lg.measure.preactivations(NET, PARAMS, X)
     assert list(layers) == ["dense1", "dense2", "dense3"]
     for z, value in zip(seen, layers.values(), strict=True):
         np.testing.assert_allclose(value, z, rtol=1e-13)
@@ -80,7 +80,7 @@ def changed(path: str, name: str, value: object) -> dict:
     ],
 )
 def test_bad_input(params: object, points: np.ndarray, words: str) -> None:
-    for function in (lg.apply, lg.preactivations):
+    for function in (lg.apply, lg.measure.preactivations):
         with pytest.raises(InputError) as error:
             function(NET, params, points)  # type: ignore[arg-type]
         assert words in str(error.value)

@@ -19,7 +19,7 @@ def variance_z(values: np.ndarray, variance: float) -> float:
 def test_statistics() -> None:
     net = lg.mlp(widths=[300, 200], out=100, C_W=[1.5, 2.0, 0.5], C_b=[0.1, 0.2, 0.3])
     params = lg.init(net, KEY, n_in=50)
-    for layer, fan_in in zip(lg.chain(net), (50, 300, 200), strict=True):
+    for layer, fan_in in zip(lg.analysis.chain(net), (50, 300, 200), strict=True):
         W, b = np.asarray(params[layer.path]["W"]), np.asarray(params[layer.path]["b"])
         assert W.shape == (fan_in, layer.width) and b.shape == (layer.width,)
         assert abs(variance_z(W, layer.C_W / fan_in)) < 4

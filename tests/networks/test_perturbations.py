@@ -32,13 +32,13 @@ def test_they_are_finite_differences_of_the_preactivations(name: str) -> None:
     """Central differences along x and along the orthogonal direction, in float64."""
     net, step = NETS[name], 1e-6
     params = lg.init_ensemble(net, jax.random.key(1), 4, 2, np.float64)
-    found = lg.perturbations_ensemble(net, params, X, KEY)
+    found = lg.measure.perturbations(net, params, X, KEY)
     d = directions(KEY, X)
     for k in range(2):
         one = jax.tree.map(lambda a, k=k: a[k], params)
 
         def at(points: np.ndarray, one: Any = one) -> list[Any]:
-            return list(lg.preactivations(net, one, points).values())
+            return list(lg.measure.preactivations(net, one, points).values())
 
         for l, (z, *moved) in enumerate(zip(at(X), *(at(X + s * v) for v in (X, d) for s in (step, -step)), strict=True)):
             along, across = (moved[0] - moved[1]) / (2 * step), (moved[2] - moved[3]) / (2 * step)
@@ -58,7 +58,7 @@ def test_directions_are_orthogonal_of_unit_length_and_random() -> None:
 
 def test_the_change_of_size_is_twice_the_size_where_all_is_linear() -> None:
     net = lg.mlp(widths=[6], out=2, activation="relu", C_W=2.0)  # homogeneous, without biases
-    found = lg.perturbations_ensemble(net, lg.init_ensemble(net, KEY, 4, 7, np.float64), X, KEY)
+    found = lg.measure.perturbations(net, lg.init_ensemble(net, KEY, 4, 7, np.float64), X, KEY)
     assert found.parallel == pytest.approx(2 * found.size, rel=1e-12)
 
 
@@ -66,12 +66,12 @@ def test_the_change_of_size_is_twice_the_size_where_all_is_linear() -> None:
 def test_chunks_dtypes_and_jit() -> None:
     net = NETS["residual"]
     params = lg.init_ensemble(net, KEY, 4, 5, np.float32)
-    one = lg.perturbations_ensemble(net, params, X, KEY)
+    one = lg.measure.perturbations(net, params, X, KEY)
     assert one.size.shape == (5, 4, 3) and one.size.dtype == np.float32 and isinstance(one.size, np.ndarray)
     points = jax.numpy.asarray(X, np.float32)
     others = (
-        lg.perturbations_ensemble(net, params, X, KEY, chunk=2),
-        jax.jit(lambda p: lg.perturbations_ensemble(net, p, points, KEY))(params),
+        lg.measure.perturbations(net, params, X, KEY, chunk=2),
+        jax.jit(lambda p: lg.measure.perturbations(net, p, points, KEY))(params),
     )
     for other in others:
         assert np.asarray(other.perpendicular).shape == (5, 4, 3)
@@ -83,9 +83,9 @@ def test_bad_arguments_are_refused() -> None:
     net = NETS["plain"]
     params = lg.init_ensemble(net, KEY, 1, 2)
     with pytest.raises(InputError, match="orthogonal"):
-        lg.perturbations_ensemble(net, params, np.ones((2, 1)), KEY)
+        lg.measure.perturbations(net, params, np.ones((2, 1)), KEY)
     with pytest.raises(InputError, match="key"):
-        lg.perturbations_ensemble(net, params, X, 0)  # type: ignore[arg-type]
+        lg.measure.perturbations(net, params, X, 0)  # type: ignore[arg-type]
 
 
 def test_the_affine_layer_that_ends_a_level() -> None:
@@ -98,7 +98,7 @@ def test_the_affine_layer_that_ends_a_level() -> None:
     assert last_affine(inner, "sum1") == ("sum1/2/dense1", -3.0)
     assert last_affine(lg.Sum(lg.Dense(5), lg.Identity(), weights=(0.0, 1.0)), "sum1") is None
     params = lg.init(net, KEY, 4, np.float64)
-    before = lg.preactivations(net, params, X)
+    before = lg.measure.preactivations(net, params, X)
     with jax.enable_x64(True):
         moved = {**params, "sum1/1/dense1": {**params["sum1/1/dense1"], "b": params["sum1/1/dense1"]["b"] + 0.25}}
-    assert lg.preactivations(net, moved, X)["sum1"] - before["sum1"] == pytest.approx(0.5)
+    assert lg.measure.preactivations(net, moved, X)["sum1"] - before["sum1"] == pytest.approx(0.5)

@@ -39,7 +39,7 @@ def test_values_by_hand() -> None:
     net = NETS["normalised"]
     params: Any = jax.tree_util.tree_map(np.asarray, lg.init(net, KEY, 3, dtype=np.float64))
     assert set(params) == {"dense1", "sum1/2/dense1", "dense2"}
-    z = lg.preactivations(net, params, X)
+    z = lg.measure.preactivations(net, params, X)
     assert list(z) == ["dense1", "sum1", "dense2"]
 
     def bent(v: Any) -> Any:
@@ -54,8 +54,8 @@ def test_values_by_hand() -> None:
 def test_layers_come_first_to_last_at_any_depth() -> None:
     net = lg.mlp(widths=[3] * 11)
     names = [f"dense{i}" for i in range(1, 13)]
-    assert list(lg.preactivations(net, lg.init(net, KEY, 3), X)) == names
-    assert list(lg.preactivations_ensemble(net, lg.init_ensemble(net, KEY, 3, 2), X)) == names
+    assert list(lg.measure.preactivations(net, lg.init(net, KEY, 3), X)) == names
+    assert list(lg.measure.preactivations_ensemble(net, lg.init_ensemble(net, KEY, 3, 2), X)) == names
     assert list(forward_equation(net, lg.init(net, KEY, 3), X)) == names
 
 

@@ -14,7 +14,7 @@ from largen.errors import InputError, SingularKernelError, UnsupportedError
 from largen.prediction.posterior.evidence import evidence, evidence_parts
 from largen.prediction.posterior.fit import fit
 from largen.prediction.posterior.observed import log_density, observe
-from largen.prediction.posterior.scan import evidence_scan
+from largen.prediction.posterior.scan import scan
 from largen.prediction.posterior.search import Search
 
 pytestmark = pytest.mark.slow
@@ -70,14 +70,14 @@ def circle():
 def test_relu_evidence_runs_to_criticality_with_depth():
     X, y = circle()
     for L, best in ((3, 1.4), (10, 1.6), (30, 1.9)):  # at L = 3 the edge of the grid
-        out = evidence_scan(relu(), X, y, C_W=[1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1], depths=L, ridge=1e-3)
+        out = scan(relu(), X, y, C_W=[1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1], depths=L, ridge=1e-3)
         assert np.isclose(out.best[2], best) and out.caution == "" and out.critical == (0.0, 2.0)
 
 
 @pytest.mark.slow
 def test_relu_evidence_at_a_hundred_layers():
     X, y = circle()
-    out = evidence_scan(relu(), X, y, C_W=[1.8, 1.9, 2.0, 2.1, 2.2], depths=100, ridge=1e-3)
+    out = scan(relu(), X, y, C_W=[1.8, 1.9, 2.0, 2.1, 2.2], depths=100, ridge=1e-3)
     assert np.allclose(out.log[0, 0], (-2070.9, -81.31, 12.05, -17.35, -54.5), atol=0.06)
     assert out.best == (100, 0.0, 2.0) and out.phase == ("critical",)
 
@@ -95,9 +95,7 @@ def test_evidence_is_no_sign_of_criticality_for_erf():
         assert np.isclose(grid[np.argmax([value(L, c) for c in grid])], best)
     deep = [value(100, c) for c in (0.9, 1.0, 1.14, 1.3, 1.5, 2.0)]
     assert np.allclose(deep, (-2888.6, -46.29, 19.87, 12.1, -4.87, -15.6), atol=0.06)
-    out = evidence_scan(
-        lg.mlp(widths=[50], out=2, activation="erf"), X, y, C_W=np.array([0.8, 1.0, 1.2]) * np.pi / 4, depths=30, ridge=1e-3
-    )
+    out = scan(lg.mlp(widths=[50], out=2, activation="erf"), X, y, C_W=np.array([0.8, 1.0, 1.2]) * np.pi / 4, depths=30, ridge=1e-3)
     assert out.phase == ("chaotic",) and out.caution.startswith("At L = 30 the best is in the chaotic phase")
 
 
@@ -201,7 +199,7 @@ def test_hyperparameters_of_samples_from_the_prior_are_recovered(seed):
     assert out.converged and out.evidence > out.start and abs(out.evidence - evidence(out.net, X, y, out.ridge)) < 1e-9
     for name, value in true.items():
         assert abs(np.log(out.values[name][0] / value)) < 2 * out.errors[name][0] < 0.6
-    assert [layer.C_W for layer in lg.chain(out.net)] == [out.values["C_W"][0]] * 2
+    assert [layer.C_W for layer in lg.analysis.chain(out.net)] == [out.values["C_W"][0]] * 2
     assert out.ridge == out.values["ridge"][0]
 
 
@@ -279,13 +277,13 @@ def test_what_fit_and_scan_refuse():
     with pytest.raises(InputError, match="traced values"):
         jax.grad(lambda c: fit(relu(c), TRAIN, Y).evidence)(1.0)
     with pytest.raises(InputError, match="`C_W`"):
-        evidence_scan(relu(), TRAIN, Y, C_W=[-1.0])
+        scan(relu(), TRAIN, Y, C_W=[-1.0])
     with pytest.raises(InputError, match="`depths`: got 1"):
-        evidence_scan(relu(), TRAIN, Y, C_W=1.0, depths=[1])
+        scan(relu(), TRAIN, Y, C_W=1.0, depths=[1])
     with pytest.raises(UnsupportedError, match="networks of other depths"):
-        evidence_scan(lg.resnet_mlp(8, 1), TRAIN, Y[:, 0], C_W=1.0)
+        scan(lg.resnet_mlp(8, 1), TRAIN, Y[:, 0], C_W=1.0)
     twice = np.concatenate([TRAIN, TRAIN])
     with pytest.raises(SingularKernelError, match="Points 0 and 2 are the same"):
         evidence(relu(), twice, np.concatenate([Y, Y]))
     with pytest.raises(InputError, match=r"`ridge`: got 0.0; needed one with which the kernel is regular"):
-        evidence_scan(relu(), twice, np.concatenate([Y, Y]), C_W=[1.0, 2.0])
+        scan(relu(), twice, np.concatenate([Y, Y]), C_W=[1.0, 2.0])

@@ -81,7 +81,7 @@ def test_other_functions_and_arguments_with_the_flag_off() -> None:
     one = net(1.0)
     cases = [
         (lambda c: lg.signal(net(c), X).q.sum(), 1.0),
-        (lambda c: lg.evidence(net(c), X[:2], Y, 0.1), 1.0),
+        (lambda c: lg.bayes.evidence(net(c), X[:2], Y, 0.1), 1.0),
         (lambda c: lg.max_learning_rate(lg.kernel(net(c), X).ntk), 1.0),
         (lambda r: lg.predict(one, X[:2], Y, X[2:], ridge=r).mean.sum(), 0.1),
         (lambda t: lg.predict(one, X[:2], Y, X[2:], time=t).cov.sum(), 1.0),
@@ -94,7 +94,7 @@ def test_other_functions_and_arguments_with_the_flag_off() -> None:
 
     def whole(c: Any) -> Any:
         out = lg.predict(net(c), X[:2], Y, X[2:], time=1.0)
-        assert isinstance(out, lg.Prediction) and out.mean.dtype == np.float32 and out.how == "flow"
+        assert isinstance(out, lg.records.Prediction) and out.mean.dtype == np.float32 and out.how == "flow"
         return out.mean.sum(), out.condition.number
 
     assert np.isfinite(jax.grad(whole, has_aux=True)(1.0)[1])

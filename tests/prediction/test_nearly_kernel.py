@@ -12,15 +12,15 @@ N, M, F, ETA = 3, 2, 14, 0.04
 EPS = (0.04, 0.02, 0.01)
 
 
-def model(eps: float) -> lg.QuadraticModel:
+def model(eps: float) -> lg.analysis.QuadraticModel:
     rng = np.random.default_rng(3)
-    return lg.QuadraticModel(rng.normal(size=(N + M, F)), rng.normal(size=(N + M, F, F)), eps)
+    return lg.analysis.QuadraticModel(rng.normal(size=(N + M, F)), rng.normal(size=(N + M, F, F)), eps)
 
 
 Y = np.random.default_rng(4).normal(size=(N, 2))
 
 
-def exact(m: lg.QuadraticModel, optimum: str) -> np.ndarray:
+def exact(m: lg.analysis.QuadraticModel, optimum: str) -> np.ndarray:
     """W of the exact optimum, one output at a time: Newton on the constraints in the span, or on those and the Lagrange conditions."""
     out = np.empty((F, Y.shape[1]))
     phi, psi = m.phi[:N], m.eps * m.psi[:N]
@@ -42,7 +42,7 @@ def exact(m: lg.QuadraticModel, optimum: str) -> np.ndarray:
     return out
 
 
-def descended(m: lg.QuadraticModel, eta: float) -> np.ndarray:
+def descended(m: lg.analysis.QuadraticModel, eta: float) -> np.ndarray:
     W = np.zeros((F, Y.shape[1]))
     for _ in range(200_000):
         gap = m.outputs(W)[:N] - Y
@@ -52,8 +52,8 @@ def descended(m: lg.QuadraticModel, eta: float) -> np.ndarray:
     return W
 
 
-def found(m: lg.QuadraticModel, optimum: str) -> Any:
-    return lg.nearly_kernel(m.kernel(), m.meta_kernel(), Y, optimum, ETA if optimum == "descent" else None)
+def found(m: lg.analysis.QuadraticModel, optimum: str) -> Any:
+    return lg.analysis.nearly_kernel(m.kernel(), m.meta_kernel(), Y, optimum, ETA if optimum == "descent" else None)
 
 
 @pytest.mark.parametrize("optimum", ["span", "minimum norm", "descent"])
@@ -96,12 +96,12 @@ def test_effective_features_are_the_kernel_after_training() -> None:
 def test_flow_is_descent_with_small_steps_and_without_curvature_all_agree() -> None:
     m = model(0.01)
     flow = found(m, "flow").mean
-    small = lg.nearly_kernel(m.kernel(), m.meta_kernel(), Y, "descent", 1e-9).mean
+    small = lg.analysis.nearly_kernel(m.kernel(), m.meta_kernel(), Y, "descent", 1e-9).mean
     np.testing.assert_allclose(small, flow, atol=1e-9)
     plain = model(0.0)
     for optimum in ("span", "minimum norm", "flow"):
         np.testing.assert_allclose(found(plain, optimum).mean, found(plain, optimum).linear)
-    one = lg.nearly_kernel(m.kernel(), m.meta_kernel(), Y[:, 0], "span")
+    one = lg.analysis.nearly_kernel(m.kernel(), m.meta_kernel(), Y[:, 0], "span")
     np.testing.assert_allclose(one.mean, found(m, "span").mean[:, 0])
 
 
@@ -109,17 +109,17 @@ def test_bad_input() -> None:
     m = model(0.01)
     k, mu = m.kernel(), m.meta_kernel()
     with pytest.raises(InputError, match="k, mu"):
-        lg.nearly_kernel(k, mu[:2], Y)
+        lg.analysis.nearly_kernel(k, mu[:2], Y)
     with pytest.raises(InputError, match="optimum"):
-        lg.nearly_kernel(k, mu, Y, "best")
+        lg.analysis.nearly_kernel(k, mu, Y, "best")
     with pytest.raises(InputError, match="no eta"):
-        lg.nearly_kernel(k, mu, Y, "span", eta=0.1)
+        lg.analysis.nearly_kernel(k, mu, Y, "span", eta=0.1)
     with pytest.raises(InputError, match="2/lambda_max"):
-        lg.nearly_kernel(k, mu, Y, "descent", eta=10.0)
+        lg.analysis.nearly_kernel(k, mu, Y, "descent", eta=10.0)
     with pytest.raises(InputError, match="targets of the train points"):
-        lg.nearly_kernel(k, mu, np.ones(9))
-    twice = lg.QuadraticModel(m.phi[[0, 0, 1]], m.psi[[0, 0, 1]], 0.01)
+        lg.analysis.nearly_kernel(k, mu, np.ones(9))
+    twice = lg.analysis.QuadraticModel(m.phi[[0, 0, 1]], m.psi[[0, 0, 1]], 0.01)
     with pytest.raises(SingularKernelError, match="the same"):
-        lg.nearly_kernel(twice.kernel(), twice.meta_kernel(), [1.0, 2.0], "span")
+        lg.analysis.nearly_kernel(twice.kernel(), twice.meta_kernel(), [1.0, 2.0], "span")
     with pytest.raises(InputError, match="phi, psi"):
-        lg.QuadraticModel(m.phi, m.psi[:, 1:], 0.01)
+        lg.analysis.QuadraticModel(m.phi, m.psi[:, 1:], 0.01)

@@ -11,8 +11,8 @@ from ensembles import FOURS, random_tensors
 import largen as lg
 from largen import memory
 from largen.errors import InputError, SingularKernelError, UnsupportedError
-from largen.prediction.finite.ensemble import trained_ensemble
-from largen.prediction.finite.projectors import projectors
+from largen.prediction.first_order.ensemble import trained_ensemble
+from largen.prediction.first_order.projectors import projectors
 from largen.prediction.sample import draw
 
 

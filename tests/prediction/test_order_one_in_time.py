@@ -12,10 +12,10 @@ from scipy.integrate import solve_ivp
 
 import largen as lg
 from largen.errors import InputError, SingularKernelError
-from largen.prediction.finite.ensemble import trained_ensemble
-from largen.prediction.finite.network import trained_network
-from largen.prediction.finite.ordered import Ordered, ordered
-from largen.prediction.finite.projectors import projectors
+from largen.prediction.first_order.ensemble import trained_ensemble
+from largen.prediction.first_order.network import trained_network
+from largen.prediction.first_order.ordered import Ordered, ordered
+from largen.prediction.first_order.projectors import projectors
 
 NAMES = ("A", "B", "IA", "IB", "IIA", "IIB")
 

@@ -8,8 +8,8 @@ import pytest
 
 import largen as lg
 from largen.networks.empirical import empirical_ntk
-from largen.networks.higher import empirical_ddntk, empirical_dntk
-from largen.prediction.finite.network import interleave, trained_network
+from largen.networks.higher import ddntk, dntk
+from largen.prediction.first_order.network import interleave, trained_network
 
 RATES = (0.3, 0.6)
 X, X_TEST = np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.1]]), np.array([[0.7, 0.6, 0.4]])
@@ -28,8 +28,8 @@ def apart(tensor: Any, points: int) -> Any:
 
 def predicted(net: Any, params: Any, y: Any, how: str = "descent", eta: Any = None) -> Any:
     """The record of one network, from its own tensors."""
-    second = empirical_ddntk(net, params, BOTH, rates=RATES)
-    tensors = (empirical_ntk(net, params, BOTH, rates=RATES), empirical_dntk(net, params, BOTH, rates=RATES), second.first, second.second)
+    second = ddntk(net, params, BOTH, rates=RATES)
+    tensors = (empirical_ntk(net, params, BOTH, rates=RATES), dntk(net, params, BOTH, rates=RATES), second.first, second.second)
     return trained_network(lg.apply(net, params, BOTH), *tensors, y, how, eta)
 
 

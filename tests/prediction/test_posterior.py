@@ -82,7 +82,7 @@ def test_posterior_mean_of_set_b(B):
 def book(K, K1, V, n, y):
     """(6.88) of PDLT as printed, with couplings for all observed outputs; it has inverses at test points, and no noise."""
     a, o = y.shape
-    c = lg.couplings(K, V, K1, n, neurons=o)
+    c = lg.exact.couplings(K, V, K1, n, neurons=o)
     g, v = c.covariance, c.quartic
     inverse = np.linalg.inv(g[:a, :a])
     m = g[a:, :a] @ inverse @ y
@@ -153,7 +153,7 @@ def test_covariance_of_real_networks_by_reweighting():
     for n in (50, 100):
         net = lg.mlp(widths=[n] * 2, out=2, activation="relu", C_W=1.8, C_b=0.1)
         K, K1, V, _ = tensor = tensors(net, X)
-        G = lg.metric_chain(net, X, jax.random.key(n), draws=50_000)[:, -1]
+        G = lg.exact.metric_chain(net, X, jax.random.key(n), draws=50_000)[:, -1]
         infinite = bayes(K, K1, V, 10**12, y, ridge)
         parts = []
         for batch in np.split(G, 20):
@@ -205,7 +205,7 @@ def test_dtypes_and_a_wide_network():
 
 
 def test_what_is_refused():
-    with pytest.raises(InputError, match=r"`net, X`: got traced values; .*lg.evidence\(order=1\) has a gradient"):
+    with pytest.raises(InputError, match=r"`net, X`: got traced values; .*lg.bayes.evidence\(order=1\) has a gradient"):
         jax.grad(lambda c: posterior(lg.mlp(widths=[8], C_W=c), TRAIN, Y[:, :1], TEST).mean.sum())(1.0)
     skip = lg.Dense(8) >> lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(8))
     with pytest.raises(UnsupportedError, match="skip connection are not Gaussian"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from largen.errors import InputError
-from largen.prediction.finite.projectors import projectors
+from largen.prediction.first_order.projectors import projectors
 
 NAMES = ("A", "B", "IA", "IB", "IIA", "IIB")
 

@@ -77,7 +77,7 @@ def test_parameters_do_not_matter():
 def test_six_point_vertex_of_relu():
     """T10 (eps.20): U' = (C_W^3/8)(U + 30 V K + 44 K^3) for the third cumulant U/n^2 of the metric, and U/K^3 -> 75 l^2."""
     n, L = 10**7, 400
-    law = lg.size_moments(lg.mlp(widths=[n] * (L - 1), out=1, activation="relu", C="critical"), np.full((1, 4), 0.5**0.5), order=3)
+    law = lg.exact.size_moments(lg.mlp(widths=[n] * (L - 1), out=1, activation="relu", C="critical"), np.full((1, 4), 0.5**0.5), order=3)
     U, V = 0.0, 0.0
     for l in range(L - 1):
         U, V = U + 30 * V + 44, V + 5
@@ -97,7 +97,7 @@ def zeros(net, rates):
 def test_last_layer_rates():
     """T11: lambda^(l<L) = 0 => B = F = P = Q = R = S = T = U = 0, A and D generally not."""
     for net in (TANH, lg.mlp(widths=[8] * 3, out=1, activation="relu")):
-        L = len(lg.chain(net))
+        L = len(lg.analysis.chain(net))
         out = complexity(net, 3, rates=([0] * (L - 1) + [1], [0] * (L - 1) + [2]))
         assert set(out.vanishing) == set("BFPQRSTU") and "last layer" in out.vanishing["B"] and not out.undefined
         assert zeros(net, ([0] * (L - 1) + [1], 0)) == "DFABPQRSTU"  # the last biases alone: Theta = lambda_b

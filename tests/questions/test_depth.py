@@ -18,7 +18,7 @@ X = np.array([[1.0, -0.5, 0.8], [0.3, 0.9, -0.7]])
 
 def draws(net: lg.Serial, x: np.ndarray, many: int) -> dict[str, np.ndarray]:
     params = lg.init_ensemble(net, jax.random.key(0), x.shape[1], many)
-    return {path: np.asarray(z, float) for path, z in lg.preactivations_ensemble(net, params, x, chunk=many).items()}
+    return {path: np.asarray(z, float) for path, z in lg.measure.preactivations_ensemble(net, params, x, chunk=many).items()}
 
 
 @pytest.mark.parametrize(("name", "width"), [("relu", 64), ("tanh", 24), ("gelu", 64)])
@@ -99,7 +99,7 @@ def test_one_tolerance_says_what_is_critical(off: float) -> None:
         net = lg.mlp([32, 32], 1, "relu", C_W=[0.7, C_W, last])
         page, words, plan = reach(net, X), network(net, 3), lg.plan_rates(net)
         right = off < 1e-6
-        assert page.critical is words.critical is is_critical(lg.chain(net)) is right
+        assert page.critical is words.critical is is_critical(lg.analysis.chain(net)) is right
         assert (page.phase == "critical") is right and (plan.universality == "scale-invariant") is right
         assert any("is the critical init" in s for s in words.words) is right
         assert any("Nothing to change" in s for s in page.sentences) is right
@@ -108,5 +108,5 @@ def test_one_tolerance_says_what_is_critical(off: float) -> None:
 
 def test_an_unstable_point_is_a_critical_point_but_no_criticality() -> None:
     net = lg.mlp([8, 8], 1, "gelu", C_W=4.0)
-    assert critical_point_of(lg.chain(net)) is not None and is_critical(lg.chain(net)) is False
-    assert is_critical(lg.chain(lg.mlp([8], 1, "sigmoid"))) is None is is_critical(lg.chain(lg.Dense(1)))
+    assert critical_point_of(lg.analysis.chain(net)) is not None and is_critical(lg.analysis.chain(net)) is False
+    assert is_critical(lg.analysis.chain(lg.mlp([8], 1, "sigmoid"))) is None is is_critical(lg.analysis.chain(lg.Dense(1)))

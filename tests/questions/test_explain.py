@@ -17,7 +17,7 @@ from largen.architecture.branches import settled
 from largen.architecture.nodes import network
 from largen.architecture.walk import everything, needed, walk
 from largen.errors import InputError, UnsupportedError
-from largen.prediction.gram import gram as room, plan
+from largen.grams import gram as room, plan
 from largen.questions.cost import endless, operations
 from largen.questions.explain import short
 from largen.scaling.rates import resolve

@@ -20,10 +20,10 @@ def test_expected_test_loss(activation: str, C_W: float, C_b: float, loss: float
     net = lg.mlp(widths=[512], out=4, activation=activation, C_W=C_W, C_b=C_b)
     y, truth = np.array([0.8, -0.5, 0.3]), np.cos(TEST)
     four = (np.repeat(v[:, None], 4, 1) for v in (y, truth))
-    out = lg.generalization(net, circle(0, 1.2, 2.5), next(four), circle(*TEST), next(four), rates=(0.3, 1.0))
+    out = lg.analysis.generalization(net, circle(0, 1.2, 2.5), next(four), circle(*TEST), next(four), rates=(0.3, 1.0))
     assert out.loss / 4 == pytest.approx(loss, abs=5e-6)  # the digits of the page's quadrature
     assert out.loss == pytest.approx(out.bias + out.variance) and out.bias_at.sum() == pytest.approx(out.bias)
-    one = lg.generalization(
+    one = lg.analysis.generalization(
         lg.mlp(widths=[512], activation=activation, C_W=C_W, C_b=C_b), circle(0, 1.2, 2.5), y, circle(*TEST), truth, rates=(0.3, 1.0)
     )
     assert one.loss == pytest.approx(out.loss / 4)
@@ -33,7 +33,7 @@ def test_depth_and_rates_of_robustness() -> None:
     """ReLU: -3/4 and 9/16 K at any distance (10.94, 10.95), like log(L)/L; tanh with rates (9.96): -4/3 d^2 (10.78)."""
     x, z = np.array([1.0, 0.0]), np.array([np.cos(1.0), np.sin(1.0)])
     for L, cosine, spread in ((100, 0.27998, 0.52038),):
-        out = lg.robustness(lg.mlp(widths=[8] * (L - 1), activation="relu", C_W=2.0), x, z, rates=(1.0, 1.0))
+        out = lg.analysis.robustness(lg.mlp(widths=[8] * (L - 1), activation="relu", C_W=2.0), x, z, rates=(1.0, 1.0))
         K = 2 * 0.5  # C_W |x|^2/n_0
         assert float(out.cosine) == pytest.approx(cosine, abs=2e-5) and float(out.robustness) == pytest.approx(cosine - 1, abs=2e-5)
         assert float(out.variance) == pytest.approx(spread * K, abs=5e-5)
@@ -45,7 +45,7 @@ def near(L: int, rates: object) -> float:
     t = 1e-3
     x, z = np.array([1.0, 0.0]), np.array([np.cos(t), np.sin(t)])
     K = np.asarray(lg.kernel(net, np.stack([x, z])).nngp)
-    return float(lg.robustness(net, x, z, rates).robustness) / float(K[0, 0] + K[1, 1] - 2 * K[0, 1]) * 4
+    return float(lg.analysis.robustness(net, x, z, rates).robustness) / float(K[0, 0] + K[1, 1] - 2 * K[0, 1]) * 4
 
 
 @pytest.mark.slow
@@ -67,7 +67,7 @@ def test_between_two_points() -> None:
         x1, x2 = x0 + step / 2, x0 - step / 2
         targets = np.array([y + d / 4, y - d / 4])
         between, line = s * x1 + (1 - s) * x2, s * targets[0] + (1 - s) * targets[1]
-        for what, bend in ((straight, 0.0), (net, float(lg.robustness(net, x1, x2, (0.3, 1.0)).curvature))):
+        for what, bend in ((straight, 0.0), (net, float(lg.analysis.robustness(net, x1, x2, (0.3, 1.0)).curvature))):
             got = float(lg.predict(what, np.stack([x1, x2]), targets, between[None], rates=(0.3, 1.0)).mean[0]) - line
             wanted = -s * (1 - s) * bend * targets.sum()
             assert got == pytest.approx(wanted, rel=0.06, abs=1e-6)
@@ -77,10 +77,10 @@ def test_between_two_points() -> None:
 def test_bad_input() -> None:
     net, X, y = lg.mlp(widths=[8]), circle(0, 1), [1.0, 2.0]
     with pytest.raises(InputError, match="y_test"):
-        lg.generalization(net, X, y, X[:1], [[1.0, 2.0]])
+        lg.analysis.generalization(net, X, y, X[:1], [[1.0, 2.0]])
     with pytest.raises(InputError, match="one time"):
-        lg.generalization(net, X, y, X, y, time=[1.0, 2.0])
+        lg.analysis.generalization(net, X, y, X, y, time=[1.0, 2.0])
     with pytest.raises(InputError, match="the shape of x1"):
-        lg.robustness(net, X[0], X)
+        lg.analysis.robustness(net, X[0], X)
     with pytest.raises(InputError, match="training can change"):
-        lg.robustness(net, np.zeros(2), X[0])
+        lg.analysis.robustness(net, np.zeros(2), X[0])

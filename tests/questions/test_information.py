@@ -134,7 +134,7 @@ def test_standard_errors_and_bias_over_many_samples():
 def test_information_is_monotone_in_depth(name, n, printed):
     """Section 5: I(1, 1) at printed depths (their samples have errors too), and growing, where the series has turned over."""
     net = lg.mlp(widths=[n] * (max(printed) - 1), out=2, activation=name, C="critical")
-    G = lg.metric_chain(net, ONE, KEY, draws=10_000)[:, :, 0, 0]
+    G = lg.exact.metric_chain(net, ONE, KEY, draws=10_000)[:, :, 0, 0]
     found = [of_mixture(np.asarray(G[:, L - 1]), (1, 1)) for L in printed]
     for out, value in zip(found, printed.values(), strict=True):
         assert out.mutual_se is not None and abs(out.mutual - value) < 4 * 1.5 * out.mutual_se + 0.01 * value

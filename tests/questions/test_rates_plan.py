@@ -111,7 +111,7 @@ def test_residual_chains():
     other = lg.Dense(8) >> block >> lg.Act("tanh") >> lg.Dense(1)
     weighted = plan_rates(other)
     assert weighted.universality == "K*=0" and weighted.rates[0] == pytest.approx([1, 4 / 2, 1 / 3])
-    assert critical_point_of(lg.chain(lg.resnet_mlp(8, 6, skip=0.5, activation="tanh"))) is None
+    assert critical_point_of(lg.analysis.chain(lg.resnet_mlp(8, 6, skip=0.5, activation="tanh"))) is None
 
 
 @pytest.mark.parametrize(

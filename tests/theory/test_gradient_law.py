@@ -9,14 +9,14 @@ from hypothesis import given, strategies as st
 
 import largen as lg
 from largen.errors import InputError, UnsupportedError
-from largen.theory.finite.factors import excess, factor
+from largen.theory.exact.factors import excess, factor
 
 FIELDS = ("mean", "typical", "log_variance", "dead", "square_variance", "total_variance", "ratio")
 
 
 def law_of(net: Any, X: Any = None) -> Any:
     """The law, its fields taken as present."""
-    return lg.gradient_law(net, X)
+    return lg.exact.gradient_law(net, X)
 
 
 def critical(activation, widths, out=1):
@@ -76,7 +76,7 @@ def test_variance_over_outputs(widths, out):
 def test_linear_outputs_are_wishart():
     """Linear: the Gram matrix over outputs is E tr(Q)^2 of orthonormal inputs of a deep linear network run backwards."""
     law = law_of(critical("linear", [5, 8], 3))
-    T = lg.deep_linear(lg.mlp(widths=[8, 5], out=1, activation="linear"), np.sqrt(3) * np.eye(3)).moments[1]
+    T = lg.exact.deep_linear(lg.mlp(widths=[8, 5], out=1, activation="linear"), np.sqrt(3) * np.eye(3)).moments[1]
     traces = np.einsum("laabb->l", T) / 9 - 1
     assert law.total_variance == pytest.approx(traces[::-1], abs=1e-14)
 

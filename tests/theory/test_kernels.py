@@ -195,7 +195,7 @@ def test_jit_vmap_and_gradient_of_hyperparameters():
     batch = jax.jit(jax.vmap(scaled))(jnp.array([0.5, 1.0]))
     np.testing.assert_allclose(batch[1], lg.kernel(net, X).ntk, rtol=2e-6)
     slope = jax.grad(lambda n: lg.kernel(n, X).nngp.sum())(net)
-    assert isinstance(slope, lg.Serial) and lg.chain(slope)[1].C_b == pytest.approx(9.0)
+    assert isinstance(slope, lg.Serial) and lg.analysis.chain(slope)[1].C_b == pytest.approx(9.0)
 
 
 def test_dtypes_and_kinds_of_arrays():

@@ -18,13 +18,13 @@ RELU = lg.activation(lambda z: jnp.maximum(z, 0.0), kinks=(0.0,))
 SIN = lg.activation(jnp.sin, kinks=(-1.5, 1.5))  # kinks that are none
 
 
-def both(phi: Any, name: str, X: np.ndarray, C_b: float = 0.1, C_W: float = 1.7) -> tuple[lg.Corrections, lg.Corrections]:
+def both(phi: Any, name: str, X: np.ndarray, C_b: float = 0.1, C_W: float = 1.7) -> tuple[lg.records.Corrections, lg.records.Corrections]:
     """By rules split at kinks, and as the named activation is done."""
     one, other = (lg.mlp(widths=[8, 12], activation=a, C_W=C_W, C_b=C_b) for a in (phi, name))
     return lg.corrections(one, X, RATES, tensors=NAMES), lg.corrections(other, X, RATES, tensors=NAMES)
 
 
-def gap(one: lg.Corrections, other: lg.Corrections, name: str) -> float:
+def gap(one: lg.records.Corrections, other: lg.records.Corrections, name: str) -> float:
     """The largest difference, relative to the largest entry, or to K^2 where the tensor vanishes."""
     values = np.asarray(getattr(other, name))
     return float(np.abs(np.asarray(getattr(one, name)) - values).max() / max(np.abs(values).max(), 1e-3))

@@ -216,7 +216,7 @@ def _inputs(K00, k1, k2, k0):
 def test_T8_two_points_against_the_expansion():
     e = 0.03
     plus, minus = _inputs(0.8, 0.7 * e, 0.9 * e**2, -0.5 * e**2)
-    out = lg.two_points(lg.mlp([8], activation="tanh"), plus, minus)
+    out = lg.exact.two_points(lg.mlp([8], activation="tanh"), plus, minus)
     assert out.K1[1] == pytest.approx(0.00467499, abs=6e-9) and out.K2[1] == pytest.approx(3.58098e-4, abs=6e-10)
     # the expansion at K00 = .8 (the midpoint of the inputs differs from it by k0 e^2)
     chi_par, chi_perp, h = out.chi_par[0], out.chi_perp[0], out.h[0]
@@ -233,7 +233,7 @@ def test_the_expansion_holds_for_close_points(angle, size, name):
     """All three components to relative order of the difference, several layers deep, and K2 without cancellation."""
     x = np.array([0.9, 0.5, -0.3])
     step = size * np.array([math.cos(angle), math.sin(angle), 0.4])
-    out = lg.two_points(lg.mlp([4] * 3, activation=name, C_W=1.2, C_b=0.05), x + step, x - step)
+    out = lg.exact.two_points(lg.mlp([4] * 3, activation=name, C_W=1.2, C_b=0.05), x + step, x - step)
     np.testing.assert_allclose(out.K00, out.K0, rtol=20 * size**2 + 1e-12)
     np.testing.assert_allclose(out.ddK2, out.K2, rtol=100 * size + 1e-8)
     np.testing.assert_allclose(out.dK1, out.K1, rtol=100 * size + 1e-8, atol=1e-14)
@@ -264,27 +264,27 @@ def test_T14_asymptotic_constants():
 
 @pytest.mark.slow
 def test_kinks_have_no_expansion_and_say_so():
-    out = lg.two_points(lg.mlp([4], activation="relu"), X[0], X[0] + 0.01)
-    assert out.ddK2 is None and "lg.angles" in out.missing["ddK2"] and out.K2[1] > 0
+    out = lg.exact.two_points(lg.mlp([4], activation="relu"), X[0], X[0] + 0.01)
+    assert out.ddK2 is None and "lg.exact.angles" in out.missing["ddK2"] and out.K2[1] > 0
 
 
 def test_two_points_refuses_other_shapes():
     with pytest.raises(InputError, match="two points of equal length"):
-        lg.two_points(lg.mlp([4]), X, X)
+        lg.exact.two_points(lg.mlp([4]), X, X)
 
 
 # ---------------------------------------------------------------- angles (T7)
 
 
 def test_T7_angles():
-    relu = lg.angles("relu", [math.pi / 2, math.pi], layers=5000).psi
+    relu = lg.exact.angles("relu", [math.pi / 2, math.pi], layers=5000).psi
     np.testing.assert_allclose(relu[[1, 2, 4, 9], 0], (1.24685022, 1.05442126, 0.82173242, 0.5456132), atol=6e-9)
     np.testing.assert_allclose(relu[[99, 999], 0], (0.08538223, 0.00929681), atol=6e-9)
     assert relu[4999, 0] * 5000 / math.pi / 3 == pytest.approx(0.99678, abs=6e-6)
     assert relu[1, 1] == pytest.approx(math.pi / 2, abs=1e-15)
-    leaky = lg.angles("leaky_relu(0.1)", math.pi / 2, layers=10)
+    leaky = lg.exact.angles("leaky_relu(0.1)", math.pi / 2, layers=10)
     np.testing.assert_allclose(leaky.psi[[1, 2, 9]], (1.31266087, 1.14114225, 0.63196444), atol=6e-9)
-    assert leaky.rho == pytest.approx(0.255278, abs=5e-7) and lg.angles("linear", 1.0, 50).psi[-1] == pytest.approx(1.0)
+    assert leaky.rho == pytest.approx(0.255278, abs=5e-7) and lg.exact.angles("linear", 1.0, 50).psi[-1] == pytest.approx(1.0)
 
 
 @pytest.mark.slow
@@ -296,18 +296,18 @@ def test_angles_are_those_of_the_kernel(psi, a):
     points = np.array([[1.0, 0.0], [math.cos(psi), math.sin(psi)]])
     net = lg.mlp([4] * 2, activation=name, C="critical")
     c = lg.signal(net, points).c[:, 0, 1]
-    np.testing.assert_allclose(np.cos(lg.angles(name, psi, 3).psi), c, atol=1e-12)
+    np.testing.assert_allclose(np.cos(lg.exact.angles(name, psi, 3).psi), c, atol=1e-12)
 
 
 def test_distances_close_faster_than_the_expansion_says():
     """Section 7: for ReLU K_[2] falls as 9/(4 rho^2 l^2), where differences to first order (chi_perp = 1) would stay."""
-    psi = lg.angles("relu", 0.3, layers=30_000).psi
+    psi = lg.exact.angles("relu", 0.3, layers=30_000).psi
     K2 = np.sin(psi[-1] / 2) ** 2
-    assert K2 * 4 * lg.angles("relu", 0.3, 1).rho ** 2 * 30_000**2 / 9 == pytest.approx(1, rel=0.02)
+    assert K2 * 4 * lg.exact.angles("relu", 0.3, 1).rho ** 2 * 30_000**2 / 9 == pytest.approx(1, rel=0.02)
 
 
 def test_angles_refuse_what_has_no_recursion():
     with pytest.raises(UnsupportedError, match=r"lg\.signal"):
-        lg.angles("tanh", 1.0, 3)
+        lg.exact.angles("tanh", 1.0, 3)
     with pytest.raises(InputError, match="0 to pi"):
-        lg.angles("relu", 4.0, 3)
+        lg.exact.angles("relu", 4.0, 3)

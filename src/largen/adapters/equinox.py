@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from largen.activations.activation import activation as as_activation
-from largen.adapters.initialisation import Initialisation as Initialisation, Size
+from largen.adapters.initialisation import Initialisation, Size
 from largen.adapters.roles import INPUTS, Kind, Role, Roles
 from largen.adapters.told import draw, in_order, named, table_of, traced
 from largen.errors import InputError

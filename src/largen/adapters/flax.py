@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from largen.adapters.initialisation import Initialisation as Initialisation, Size
+from largen.adapters.initialisation import Initialisation, Size
 from largen.adapters.roles import Kind, Roles
 from largen.adapters.told import draw, in_order, table_of, traced
 from largen.errors import InputError

@@ -29,7 +29,7 @@ class Size(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Layer:
+class InitialisedLayer:
     """One layer as it was set: its `name` in the model, the `activation` that feeds it ("inputs" for the inputs), `fan_in`,
     variances `C_W` (of a weight times fan_in) and `C_b` (of a bias), `std` of a weight, sqrt(C_W/fan_in), and a `note`."""
 
@@ -48,7 +48,7 @@ class Initialisation:
     the whole (`notes`); and the factors of normalisations that end a branch, name -> the number they were set to (`scales`).
     Prints as a table."""
 
-    layers: tuple[Layer, ...]
+    layers: tuple[InitialisedLayer, ...]
     left: Mapping[str, str]
     notes: tuple[str, ...] = ()
     scales: Mapping[str, float] = field(default_factory=dict)
@@ -156,7 +156,7 @@ def planned(
     scale = door.number(input_scale, "input_scale", low=0.0, strict=True)
     if not found:
         raise InputError("model", "a model without a layer that could be set", "at least one dense or convolutional layer")
-    layers: list[Layer] = []
+    layers: list[InitialisedLayer] = []
     points: dict[Activation, tuple[float, float, float | None]] = {}
     for layer in found:
         phi = _follower(layer, found) if layer.feed == INPUTS else as_activation(layer.feed)
@@ -170,7 +170,7 @@ def planned(
             need = f"biases of variance C_b = {C_b:.4g}: the critical point of {phi.name} needs them"
             raise InputError("model", f"the layer {layer.name} without biases", need, "Make the layer with biases.")
         name = INPUTS if layer.feed == INPUTS else phi.name
-        layers.append(Layer(layer.name, name, layer.fan_in, C_W, C_b, math.sqrt(C_W / layer.fan_in), layer.note))
+        layers.append(InitialisedLayer(layer.name, name, layer.fan_in, C_W, C_b, math.sqrt(C_W / layer.fan_in), layer.note))
     if not all(layer.std < LARGEST for layer in layers):
         raise InputError("input_scale", f"{scale:g}, with which parameters leave float32", "|x|^2/n_0 of the inputs, 1 if standardised")
     distinct = {layer.activation for layer in layers} - {INPUTS, "linear"}

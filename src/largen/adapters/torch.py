@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from largen.adapters.initialisation import Initialisation as Initialisation, Layer as Layer, planned
+from largen.adapters.initialisation import Initialisation, planned
 from largen.errors import InputError, shown
 
 
@@ -26,9 +26,9 @@ def init_(model: Any, activation: Any = None, example: Any = None, input_scale: 
     Set are `nn.Linear`, `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d`; everything else with parameters is left alone and listed, with the
     numbers to set where they are known. Reshapes are looked through silently, dropout, pooling and normalisation with a note.
 
-    Returns `Initialisation`, which prints as a table. Raises `InputError` for layers whose activation is not known, values changed in
-    place and read again (without `example`), no biases where C_b > 0, unknown names, lazy layers, parameters on the meta device;
-    `UnsupportedError` for an activation without critical point. Nothing is written then.
+    Returns `Initialisation`, which prints as a table (a row is an `InitialisedLayer`). Raises `InputError` for layers whose activation
+    is not known, values changed in place and read again (without `example`), no biases where C_b > 0, unknown names, lazy layers,
+    parameters on the meta device; `UnsupportedError` for an activation without critical point. Nothing is written then.
 
     Source: PDLT 5.1-5.3.
 

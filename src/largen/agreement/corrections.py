@@ -18,7 +18,7 @@ from largen.architecture.nodes import network
 from largen.architecture.presets import widen
 from largen.errors import InputError
 from largen.networks.ensemble import each, init_ensemble
-from largen.networks.metric import Metric, metric
+from largen.networks.metric import Metric, metric_of
 from largen.networks.parameters import a_key
 from largen.networks.patterns import PATTERNS, Tensors
 from largen.networks.tensors import COVARIANCES, core, deviations, named
@@ -83,8 +83,8 @@ def check_corrections(
 ) -> CorrectionsCheck:
     """The 1/n tensors of theory against real networks, entry by entry.
 
-    At every width n the cumulants are measured over networks, given the layers before the output (`lg.metric_ensemble`,
-    `lg.tensor_ensemble`), and multiplied by n: K1 and Theta1 from the means of the metric and of the NTK less those at infinite width
+    At every width n the cumulants are measured over networks, given the layers before the output (`lg.measure.metric`,
+    `lg.measure.tensors`), and multiplied by n: K1 and Theta1 from the means of the metric and of the NTK less those at infinite width
     (and less what is regressed on numbers of mean 0), V, D, A from covariances over networks, the others from means. A fit in 1/n, or
     in 1/n and 1/n^2, gives their values at infinite width with standard errors. Unit of statistics: the network, in float32.
 
@@ -150,7 +150,7 @@ def _measured(net: Any, X: Any, key: Any, count: int, rates: Any, names: tuple[s
     more = set(names) - {"K1", *(("V",) if first else ())}
     for k in jax.random.split(key, -(-count // size)):
         params = init_ensemble(net, k, X.shape[1], size, np.float32)
-        moments = each(metric, net, params, (points,), chunk=chunk) if first else None
+        moments = each(metric_of, net, params, (points,), chunk=chunk) if first else None
         rest = each(core(names), net, params, (points, resolve(net, rates)), chunk=chunk) if more else None
         parts.append((moments, rest))
     return jax.tree_util.tree_map(lambda *a: np.concatenate(a).astype(float)[:count], *parts)

@@ -27,7 +27,7 @@ from largen.networks.ensemble import each, init_ensemble
 from largen.networks.gradients import norms
 from largen.networks.outputs import in_order, layers
 from largen.networks.parameters import a_key, blanks
-from largen.networks.perturb import orthogonal, perturbations
+from largen.networks.perturb import orthogonal, perturbations_of
 from largen.theory.signal.signal import Signal, signal
 from largen.types import Array
 
@@ -67,8 +67,8 @@ def check_signal(net: Any, X: Any, widths: Sequence[int] = (8, 16, 32, 64), netw
     r"""Hold `lg.signal` against real networks: size, correlations, chi_par, chi_perp and gradient of every level.
 
     Networks are drawn at each of `widths` (of the first layer; the others in proportion), with 16 outputs if `net` has fewer, which
-    changes no mean. In each, the inputs are perturbed infinitesimally, along themselves and orthogonally (`lg.perturbations_ensemble`), and
-    outputs are differentiated with respect to levels (`lg.gradient_norms_ensemble`). With means over networks,
+    changes no mean. In each, the inputs are perturbed infinitesimally, along themselves and orthogonally (`lg.measure.perturbations`), and
+    outputs are differentiated with respect to levels (`lg.measure.gradient_norms_ensemble`). With means over networks,
 
         K = E mean z^2,    c = E mean z_a z_b / sqrt(K_a K_b),    gradient = E sum_j (dz^(L)_i/dz^(l)_j)^2,
         chi_par = E R^(l+1) / E R^(l),  R = 2 mean z t_along,    chi_perp = E D^(l+1) / E D^(l),  D = mean t_orthogonal^2,
@@ -159,7 +159,7 @@ def _ends(net: Serial) -> tuple[tuple[str, float] | None, ...]:
 def _look(net: Serial, params: Any, X: Any, across: Any, *, ends: Any) -> Look:
     """The pure core: what is measured in one network."""
     z = in_order(net, layers(net, params, X)).values()
-    moved, lengths = perturbations(net, params, X, across), norms(net, params, X)
+    moved, lengths = perturbations_of(net, params, X, across), norms(net, params, X)
     gradients = [jnp.full(len(X), jnp.nan) if end is None else ((lengths[end[0]] / end[1]) ** 2).mean(1) for end in ends[:-1]]
     return Look(jnp.stack([a @ a.T / a.shape[1] for a in z]), moved.parallel, moved.perpendicular, jnp.stack(gradients))
 

@@ -35,9 +35,9 @@ def chain(net: Any) -> tuple[Layer, ...]:
     layer normalisation.
 
     >>> import largen as lg
-    >>> [(layer.path, layer.width) for layer in lg.chain(lg.mlp(widths=[64, 32], out=1))]
+    >>> [(layer.path, layer.width) for layer in lg.analysis.chain(lg.mlp(widths=[64, 32], out=1))]
     [('dense1', 64), ('dense2', 32), ('dense3', 1)]
-    >>> [(layer.path, layer.skip) for layer in lg.chain(lg.resnet_mlp(64, blocks=1, skip=0.5))]
+    >>> [(layer.path, layer.skip) for layer in lg.analysis.chain(lg.resnet_mlp(64, blocks=1, skip=0.5))]
     [('dense1', 0.0), ('sum1/2/dense1', 0.5), ('dense2', 0.0)]
     """
     layers: list[Layer] = []

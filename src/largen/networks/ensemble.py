@@ -86,11 +86,11 @@ def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
 @exits.finite()
 @bordered("params")
 def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> dict[str, Array]:
-    """The preactivations of every network and level, {path: (networks, n, width)}. Parameters and errors as in `lg.preactivations`.
+    """The preactivations of every network and level, {path: (networks, n, width)}. Parameters and errors as in `lg.measure.preactivations`.
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
-    >>> z = lg.preactivations_ensemble(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5), np.eye(3))
+    >>> z = lg.measure.preactivations_ensemble(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5), np.eye(3))
     >>> z["dense1"].shape
     (5, 3, 64)
     """

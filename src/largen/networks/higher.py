@@ -30,7 +30,7 @@ from largen.types import Array, Params, hand_back, island
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class SecondTangents:
-    """What `lg.empirical_ddntk` returns, both (n, n, n, n, o, o, o, o): `first`, ddI_{0123}, symmetric in the slots 1, 2, 3, and
+    """What `lg.measure.ddntk` returns, both (n, n, n, n, o, o, o, o): `first`, ddI_{0123}, symmetric in the slots 1, 2, 3, and
     `second`, ddII_{1234}, symmetric under 1 <-> 2 together with 3 <-> 4. The four points come first, then the four outputs."""
 
     first: Array
@@ -73,15 +73,15 @@ def _directions(net: Serial, params: Params, X: Any, tensor: Params) -> tuple[An
     return z, jax.vmap(lambda unit: scaled(tensor, back(unit)[0]))(jnp.eye(len(values), dtype=values.dtype))
 
 
-def dntk(net: Serial, params: Params, X: Any, tensor: Params) -> jax.Array:
-    """The pure core of `empirical_dntk`, `tensor` as from `rate_tensor`; may be jitted and vmapped over networks."""
+def dntk_of(net: Serial, params: Params, X: Any, tensor: Params) -> jax.Array:
+    """The pure core of `dntk`, `tensor` as from `rate_tensor`; may be jitted and vmapped over networks."""
     z, v = _directions(net, params, X, tensor)
     found = jax.lax.map(lambda one: jax.vmap(lambda two: along(z, params, one, two))(v), v)
     return _unfolded(jnp.moveaxis(found, 2, 0), len(X))
 
 
-def ddntk(net: Serial, params: Params, X: Any, tensor: Params) -> SecondTangents:
-    """The pure core of `empirical_ddntk`."""
+def ddntk_of(net: Serial, params: Params, X: Any, tensor: Params) -> SecondTangents:
+    """The pure core of `ddntk`."""
     z, v = _directions(net, params, X, tensor)
     units = jnp.eye(jax.tree_util.tree_leaves(v)[0].shape[0], dtype=dtype_of(params))
 
@@ -105,13 +105,13 @@ def _unfolded(a: jax.Array, n: int) -> jax.Array:
     return a.reshape((n, o) * k).transpose(*range(0, 2 * k, 2), *range(1, 2 * k, 2))
 
 
-_dntk = jax.jit(dntk)
-_ddntk = jax.jit(ddntk)
+_dntk = jax.jit(dntk_of)
+_ddntk = jax.jit(ddntk_of)
 
 
 @exits.finite()
 @bordered("params")
-def empirical_dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Array:
+def dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Array:
     """The differential of the NTK of one real network (PDLT 11.8), exact, by nested directional derivatives:
 
     dH[d0, d1, d2, i0, i1, i2] = sum lambda_m lambda_n d2z_i0(x_d0)/dtheta_m dtheta_n dz_i1(x_d1)/dtheta_m dz_i2(x_d2)/dtheta_n
@@ -126,9 +126,9 @@ def empirical_dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Arra
     Cost: (n o)^2 forward passes. Raises `InputError` for parameters, points or rates that do not fit, and for more than the memory.
 
     >>> import largen as lg, jax, numpy as np
-    >>> from largen.networks.higher import empirical_dntk
+    >>> from largen.networks.higher import dntk
     >>> net = lg.mlp(widths=[16], out=2, activation="tanh")
-    >>> empirical_dntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3)).shape
+    >>> dntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3)).shape
     (3, 3, 3, 2, 2, 2)
     """
     return _measured(net, params, X, rates, order=3)
@@ -136,7 +136,7 @@ def empirical_dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Arra
 
 @exits.finite()
 @bordered("params")
-def empirical_ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> SecondTangents:
+def ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> SecondTangents:
     """Both second differentials of the NTK of one real network (PDLT inf.5, inf.7), exact, with v_a = lambda grad z_a:
 
     first[0123] = D^3 z_0 [v_1, v_2, v_3],    second[1234] = sum lambda_m (D^2 z_1 v_3)_m (D^2 z_2 v_4)_m
@@ -145,19 +145,19 @@ def empirical_ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Sec
     (eta^2/2) (ddI_12jk + ddI_21jk + 2 ddII_12jk) eps_j eps_k to the NTK, and changes dH_012 by -eta (ddI_012j + ddII_012j +
     ddII_021j) eps_j.
 
-    Parameters and dtypes as in `lg.empirical_dntk`. Returns `SecondTangents`. Cost: (n o)^3 forward passes.
+    Parameters and dtypes as in `lg.measure.dntk`. Returns `SecondTangents`. Cost: (n o)^3 forward passes.
 
     Raises `InputError` as there; `UnsupportedError` for an activation with a jump in phi, phi' or phi'' (D^3 z has a delta
     function there that automatic differentiation does not see) and for other parts with kinks.
 
     >>> import largen as lg, jax, numpy as np
-    >>> from largen.networks.higher import empirical_ddntk
+    >>> from largen.networks.higher import ddntk
     >>> net = lg.mlp(widths=[16], out=1, activation="tanh")
-    >>> out = empirical_ddntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3))
+    >>> out = ddntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3))
     >>> out.first.shape, out.second.shape
     ((3, 3, 3, 3, 1, 1, 1, 1), (3, 3, 3, 3, 1, 1, 1, 1))
     """
-    refuse_kinks(network(net), "lg.empirical_ddntk")
+    refuse_kinks(network(net), "lg.measure.ddntk")
     return _measured(net, params, X, rates, order=4)
 
 

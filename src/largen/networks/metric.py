@@ -31,7 +31,7 @@ from largen.types import Array, Params
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Metric:
-    """What `lg.metric_ensemble` returns, one entry a network: `metric` (networks, n, n), the covariance of one unit of the last layer
+    """What `lg.measure.metric` returns, one entry a network: `metric` (networks, n, n), the covariance of one unit of the last layer
     over its weights; `quartic` (networks, n, n, n, n), over two different units. Their means over networks are
     E[z_i1 z_i2] and E[z_i1 z_i2 z_j3 z_j4], i != j. `controls` (networks, k): numbers with mean exactly 0,
     correlated with `metric`."""
@@ -41,11 +41,11 @@ class Metric:
     controls: Array
 
 
-def metric(net: Serial, params: Params, X: Any) -> Metric:
-    """The pure core of `metric_ensemble`, for one network."""
+def metric_of(net: Serial, params: Params, X: Any) -> Metric:
+    """The pure core of `metric`, for one network."""
     levels = chain(net)
     if len(levels) < 2:
-        raise UnsupportedError(repr(net), "", "lg.metric_ensemble", "one affine layer has no layer before it")
+        raise UnsupportedError(repr(net), "", "lg.measure.metric", "one affine layer has no layer before it")
     known, before = levels[0].C_b + levels[0].C_W * (X @ X.T) / X.shape[1], None
     z, last, controls = X, levels[-1], []
     two, four = (np.array(list(combinations_with_replacement(range(len(X)), k))).T for k in (2, 4))
@@ -78,7 +78,7 @@ def _needed(n: int, largest: int, total: int, o: int) -> tuple[float, float]:
 
 
 @exits.finite()
-def metric_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Metric:
+def metric(net: Any, params: Params, X: Any, chunk: int = 1) -> Metric:
     """The metric of the last layer of every network of an ensemble, and the moments of two of its units, all given the layers before.
 
     The covariance of `metric` over networks is V/n of theory in a plain chain, its mean K + K1/n, with n the width of the layer
@@ -89,8 +89,8 @@ def metric_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Metric:
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=1, activation="relu", C_W=2.0)
-    >>> G = lg.metric_ensemble(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=7), np.ones((2, 3)))
+    >>> G = lg.measure.metric(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=7), np.ones((2, 3)))
     >>> G.metric.shape, G.quartic.shape
     ((7, 2, 2), (7, 2, 2, 2, 2))
     """
-    return over(metric, net, params, X, chunk, needed=_needed)
+    return over(metric_of, net, params, X, chunk, needed=_needed)

@@ -252,7 +252,7 @@ def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
-    >>> z = lg.preactivations(net, lg.init(net, jax.random.key(0), n_in=3), np.ones((5, 3)))
+    >>> z = lg.measure.preactivations(net, lg.init(net, jax.random.key(0), n_in=3), np.ones((5, 3)))
     >>> {path: values.shape for path, values in z.items()}
     {'dense1': (5, 64), 'dense2': (5, 2)}
     """

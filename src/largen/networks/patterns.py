@@ -45,7 +45,7 @@ ROWS = 2  # rows of signs for a network: ordered pairs of two different ones are
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Tensors:
-    """What `lg.tensor_ensemble` returns: one entry a network, None for what was not asked for (`missing`).
+    """What `lg.measure.tensors` returns: one entry a network, None for what was not asked for (`missing`).
 
     `K`, `Theta` (networks, n, n): the metric and the NTK averaged over the last weights; their means over networks are K + K1/n and
     Theta + Theta1/n. All others (networks, n, n, n, n), index order as in `lg.corrections`: means over networks are n times the
@@ -72,7 +72,7 @@ class Tensors:
 
 
 def tensors(net: Serial, params: Params, X: Any, rates: Any, wanted: tuple[str, ...]) -> Tensors:
-    """The pure core of `tensor_ensemble` for one network: `K`, `Theta` and the patterns that are wanted; `rates` {path: pair}."""
+    """The pure core of `tensors` for one network: `K`, `Theta` and the patterns that are wanted; `rates` {path: pair}."""
     *front, last = net.nodes
     assert isinstance(last, Dense)
     body, path = Serial(tuple(front)), [path for path, _ in paths(net)][-1]

@@ -26,7 +26,7 @@ from largen.types import Array, Params, hand_back, island
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Perturbations:
-    """What `lg.perturbations_ensemble` returns, arrays (networks, L, n) for L levels and n points: `size` = mean_j z_j^2;
+    """What `lg.measure.perturbations` returns, arrays (networks, L, n) for L levels and n points: `size` = mean_j z_j^2;
     `parallel` = 2 mean_j z_j t_j for the perturbation along the input; `perpendicular` = mean_j t_j^2 for the orthogonal one."""
 
     size: Array
@@ -44,8 +44,8 @@ def orthogonal(key: Any, X: Any) -> jax.Array:
     return direction * jnp.sqrt(X.shape[1] / (direction**2).sum(1, keepdims=True))
 
 
-def perturbations(net: Serial, params: Params, X: Any, across: Any) -> Perturbations:
-    """The pure core of `perturbations_ensemble`, for one network and directions `across` (n, features)."""
+def perturbations_of(net: Serial, params: Params, X: Any, across: Any) -> Perturbations:
+    """The pure core of `perturbations`, for one network and directions `across` (n, features)."""
     values, push = jax.linearize(lambda x: layers(net, params, x), X)
     along, other = push(X), push(across.astype(X.dtype))
     rows = [((z**2).mean(1), 2 * (z * along[path]).mean(1), (other[path] ** 2).mean(1)) for path, z in in_order(net, values).items()]
@@ -58,7 +58,7 @@ def _needed(n: int, largest: int, total: int, o: int) -> tuple[float, float]:
 
 
 @exits.finite()
-def perturbations_ensemble(net: Any, params: Params, X: Any, key: Any, chunk: int = 1) -> Perturbations:
+def perturbations(net: Any, params: Params, X: Any, key: Any, chunk: int = 1) -> Perturbations:
     """How infinitesimal perturbations of the inputs grow from level to level, in every network of an ensemble.
 
     At every level and point: the size of the preactivations, its rate of change along the input x -> (1 + e) x, and the squared
@@ -67,13 +67,13 @@ def perturbations_ensemble(net: Any, params: Params, X: Any, key: Any, chunk: in
     Kinks: the derivative almost everywhere.
 
     Parameters: `params` of an ensemble, `X` (n, features), `key` a JAX random key, `chunk` as in `lg.apply_ensemble`. Levels are those
-    of `lg.preactivations`. Returns `Perturbations`, of order n^0, in the dtype of the parameters. Raises `InputError` as `lg.apply`
+    of `lg.measure.preactivations`. Returns `Perturbations`, of order n^0, in the dtype of the parameters. Raises `InputError` as `lg.apply`
     does, for what is not one key, and for points with one feature, to which nothing is orthogonal.
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2, activation="linear")
     >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5)
-    >>> found = lg.perturbations_ensemble(net, params, np.ones((4, 3)), jax.random.key(1))
+    >>> found = lg.measure.perturbations(net, params, np.ones((4, 3)), jax.random.key(1))
     >>> found.perpendicular.shape, bool(np.allclose(found.parallel, 2 * found.size))  # a linear network without biases
     ((5, 2, 4), True)
     """
@@ -82,4 +82,4 @@ def perturbations_ensemble(net: Any, params: Params, X: Any, key: Any, chunk: in
         raise InputError("X", "1 column", "at least two columns: no direction is orthogonal to the only one")
     with island(x):
         across = orthogonal(one, jnp.asarray(x))
-    return over(perturbations, net, params, X, chunk, hand_back(across, x), needed=_needed)
+    return over(perturbations_of, net, params, X, chunk, hand_back(across, x), needed=_needed)

@@ -1,4 +1,4 @@
-"""The 1/n tensors over an ensemble of real networks: `lg.tensor_ensemble`. What is measured of one network: `patterns`."""
+"""The 1/n tensors over an ensemble of real networks: `lg.measure.tensors`. What is measured of one network: `patterns`."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -19,7 +19,7 @@ from largen.networks.patterns import MEANS, PATTERNS, Tensors
 from largen.scaling.rates import resolve
 from largen.types import Params
 
-NAME = "lg.tensor_ensemble"
+NAME = "lg.measure.tensors"
 COVARIANCES = {"V": ("K", "K"), "D": ("K", "Theta"), "A": ("Theta", "Theta")}
 SMOOTH = ("R", "S", "T", "U")  # third derivatives along parameters
 
@@ -33,7 +33,7 @@ def deviations(found: Tensors, wanted: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def named(net: Serial, wanted: Iterable[str] | None) -> tuple[str, ...]:
-    """The tensors wanted, checked; default all that the network has. Raises what `tensor_ensemble` raises."""
+    """The tensors wanted, checked; default all that the network has. Raises what `tensors` raises."""
     known = (*MEANS, "K1", "Theta1", *COVARIANCES, *PATTERNS)
     smooth = not any(isinstance(part, Act) and rough(part) for _, part in everything(net))
     if wanted is None:
@@ -55,7 +55,7 @@ def fan_in(net: Serial, shape: tuple[int, ...]) -> int:
 
 
 @exits.finite()
-def tensor_ensemble(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Iterable[str] | None = None, chunk: int = 1) -> Tensors:
+def tensors(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Iterable[str] | None = None, chunk: int = 1) -> Tensors:
     """The 1/n tensors of every network of an ensemble, averaged over the weights of its last layer: means over networks are n times
     the cumulants that `lg.corrections` predicts, up to a relative 1/n, with n the width of the layer before the output.
 
@@ -71,10 +71,10 @@ def tensor_ensemble(net: Any, params: Params, X: Any, rates: Any = "ntk", tensor
     Source: PDLT 8.67-8.97, 11.45, inf.11-12, inf.169-170, each average over the last weights taken before that over networks.
 
     >>> import largen as lg, jax, numpy as np
-    >>> from largen.networks.tensors import tensor_ensemble
+    >>> from largen.networks.tensors import tensors
     >>> net = lg.mlp(widths=[16, 16], out=1, activation="tanh", C_W=1.5)
     >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=7)
-    >>> out = tensor_ensemble(net, params, np.eye(3)[:2], tensors=("V", "B"))
+    >>> out = tensors(net, params, np.eye(3)[:2], tensors=("V", "B"))
     >>> out.V.shape, out.B.shape, out.F
     ((7, 2, 2, 2, 2), (7, 2, 2, 2, 2), None)
     """

@@ -14,7 +14,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.errors import InputError, shown
-from largen.prediction.finite.projectors import projectors
+from largen.prediction.first_order.projectors import projectors
 from largen.prediction.spectrum import Factorization, factor, refuse_singular
 from largen.types import Array
 
@@ -61,8 +61,8 @@ def nearly_kernel(k: Any, mu: Any, y: Any, optimum: str = "descent", eta: Any = 
 
     >>> import largen as lg, numpy as np
     >>> rng = np.random.default_rng(0)
-    >>> model = lg.QuadraticModel(rng.normal(size=(3, 5)), rng.normal(size=(3, 5, 5)), 0.2)  # two train points, one test point
-    >>> [round(float(lg.nearly_kernel(model.kernel(), model.meta_kernel(), [0.5, -1.0], how).mean[0]), 4)
+    >>> model = lg.analysis.QuadraticModel(rng.normal(size=(3, 5)), rng.normal(size=(3, 5, 5)), 0.2)  # two train points, one test point
+    >>> [round(float(lg.analysis.nearly_kernel(model.kernel(), model.meta_kernel(), [0.5, -1.0], how).mean[0]), 4)
     ...  for how in ("span", "minimum norm", "flow")]
     [-0.6882, -0.5956, -0.7718]
     """
@@ -111,7 +111,7 @@ class QuadraticModel:
     """A quadratic model on D points: features `phi` (D, f), meta features `psi` (D, f, f), symmetric in the last two, strength `eps`.
 
     >>> import largen as lg, numpy as np
-    >>> model = lg.QuadraticModel(np.eye(2, 3), np.ones((2, 3, 3)), 0.1)
+    >>> model = lg.analysis.QuadraticModel(np.eye(2, 3), np.ones((2, 3, 3)), 0.1)
     >>> model.outputs(np.ones((3, 1))).ravel().tolist()
     [1.45, 1.45]
     """

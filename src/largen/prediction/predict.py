@@ -185,7 +185,7 @@ def _fits(n: int, m: int, outputs: int, plan: flow.Schedule, params: Any, itemsi
 def kernels(net: Serial, X: Array, rates: Any = "ntk") -> Any:
     """The kernels of all points: whole, or, of points with positions, whose recursions hold much more than the result, by blocks.
     Derivatives need them whole."""
-    from largen.prediction.gram.gram import gram
+    from largen.grams.gram import gram
     from largen.theory.kernels import kernel
 
     return kernel(net, X, rates=rates) if X.ndim == 2 or is_traced((net, X, rates)) else gram(net, X, rates=rates)
@@ -193,7 +193,7 @@ def kernels(net: Serial, X: Array, rates: Any = "ntk") -> Any:
 
 def _first_order(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
     """To order 1/n: the posterior, one network, or the ensemble."""
-    from largen.prediction.finite import ask
+    from largen.prediction.first_order import ask
     from largen.prediction.posterior.posterior import posterior
 
     if plan.how == "bayes":

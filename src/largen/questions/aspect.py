@@ -27,7 +27,7 @@ NAME = "the optimal aspect ratio"
 SMALL = 1e-12
 TRUNCATION = (
     "the depth at which the series of the mutual information, cut after 1/n^3, is largest: a scale between effectively deep and overly "
-    "deep. The information itself goes on growing with depth (lg.information)."
+    "deep. The information itself goes on growing with depth (lg.analysis.information)."
 )
 SKEWED = "With a skip connection and an activation that is not odd the series has a further term, of third cumulants, which r leaves out."
 SHALLOW = "nu is the growth per layer in deep networks, with corrections log(L)/L: below some tens of layers take lg.corrections."
@@ -35,7 +35,7 @@ SHALLOW = "nu is the growth per layer in deep networks, with corrections log(L)/
 
 @dataclass(frozen=True)
 class AspectRatio:
-    """What `lg.optimal_aspect_ratio` returns.
+    """What `lg.analysis.optimal_aspect_ratio` returns.
 
     `r`: the ratio L/n of depth and width, r* = 4/((20 + 3 n_out) nu). `nu`: V/(n K^2) per L/n, at the skip weight `residual`;
     `universality`, `n_out`. `information`: the series at r*, (1/6) (n_out/(20 + 3 n_out))^2 nats between two halves of the outputs, None
@@ -70,10 +70,10 @@ def optimal_aspect_ratio(activation: Any, n_out: int = 1, residual: float = 0.0)
     Source: PDLT A.72-A.74, B.29, B.35, B.36, with nu corrected for activations that are not odd.
 
     >>> import largen as lg
-    >>> found = lg.optimal_aspect_ratio("relu", n_out=10)
+    >>> found = lg.analysis.optimal_aspect_ratio("relu", n_out=10)
     >>> round(found.r, 6), found.nu, found.residual
     (0.016, 5.0, 0.0)
-    >>> round(lg.optimal_aspect_ratio("relu", residual=0.5).nu, 3)  # larger than without: small skip weights scatter ReLU more
+    >>> round(lg.analysis.optimal_aspect_ratio("relu", residual=0.5).nu, 3)  # larger than without: small skip weights scatter ReLU more
     6.427
     """
     phi, outputs, gamma = as_activation(activation), door.count(n_out, "n_out"), _skip(residual)
@@ -105,14 +105,14 @@ def optimal_residual(activation: Any, ratio: float, n_out: int = 1) -> float:
     r"""The skip weight gamma* in [0, 1) that makes the aspect ratio L/n = `ratio` the optimal one: nu(gamma*) = 4/((20 + 3 n_out) ratio).
 
     0 where the network is not deeper than r* without skip connections: they then help nothing. Beyond, 1 - gamma*^2 ~ 1/ratio, the
-    largest solution where there are more. Set C_W and C_b as `lg.optimal_aspect_ratio(activation, n_out, gamma)` says.
+    largest solution where there are more. Set C_W and C_b as `lg.analysis.optimal_aspect_ratio(activation, n_out, gamma)` says.
 
-    Raises as `lg.optimal_aspect_ratio`, and `InputError` for ratio <= 0.
+    Raises as `lg.analysis.optimal_aspect_ratio`, and `InputError` for ratio <= 0.
 
     Source: PDLT app. B after B.36, with nu corrected.
 
     >>> import largen as lg
-    >>> lg.optimal_residual("tanh", ratio=0.1), round(lg.optimal_residual("tanh", ratio=1.0), 4)
+    >>> lg.analysis.optimal_residual("tanh", ratio=0.1), round(lg.analysis.optimal_residual("tanh", ratio=1.0), 4)
     (0.0, 0.9272)
     """
     phi, outputs = as_activation(activation), door.count(n_out, "n_out")

@@ -31,7 +31,7 @@ NAME = "exact tensors of one input"
 
 @dataclass(frozen=True)
 class Asymptotics:
-    """What `lg.asymptotics` returns, leading order in 1/n and in 1/l.
+    """What `lg.analysis.asymptotics` returns, leading order in 1/n and in 1/l.
 
     `ratios` {name: Growth}: the normalised tensor at depth l, times n; `tensors`: the tensor itself, K and Theta too. `Growth` has
     `.coefficient` and `.power` of l; a coefficient that is not known is None. `missing` says why a tensor or coefficient is not there.
@@ -58,7 +58,7 @@ def _scales(bias: Any, weight: Any, K: Any) -> tuple[float, float, float]:
 
 @dataclass(frozen=True)
 class ScaleInvariantTensors:
-    """What `lg.scale_invariant_tensors` returns: exact values at one layer for one input, uniform rates and equal hidden widths. A
+    """What `lg.analysis.scale_invariant_tensors` returns: exact values at one layer for one input, uniform rates and equal hidden widths. A
     tensor that does not exist is None, and `missing` says why."""
 
     K: float
@@ -91,10 +91,10 @@ def asymptotics(activation: Any, bias: float = 1.0, weight: float = 1.0, K: floa
     Source: PDLT 9.42-9.52, 9.71-9.86, 11.81, 11.100-11.102, inf.30-33, inf.47-48; half-stable points: summed from the recursions.
 
     >>> import largen as lg
-    >>> found = lg.asymptotics("tanh")
+    >>> found = lg.analysis.asymptotics("tanh")
     >>> print(found.ratios["V"], "|", found.ratios["B"], "|", found.ratios["P"], "|", found.ratios["U"])
     0.6667 l^1 | 0.3333 l^1 | -0.08333 l^1 | 0.5 l^-1
-    >>> lg.asymptotics("relu").missing["R"]
+    >>> lg.analysis.asymptotics("relu").missing["R"]
     "the activation has kinks: <phi'' phi''> diverges, and the NTK changes by 1/sqrt(n), not by 1/n"
     """
     phi = as_activation(activation)
@@ -129,7 +129,7 @@ def scale_invariant_tensors(activation: Any, layer: int, bias: float = 1.0, weig
     Source: PDLT 9.42-9.52, 11.79, inf.47-48; A exactly is ours.
 
     >>> import largen as lg
-    >>> out = lg.scale_invariant_tensors("relu", layer=4, bias=0.7, weight=1.2, K=1.6)
+    >>> out = lg.analysis.scale_invariant_tensors("relu", layer=4, bias=0.7, weight=1.2, K=1.6)
     >>> round(out.A, 4), round(out.D, 3), round(out.F, 3), round(out.B, 4)
     (134.9624, 62.016, 31.872, 77.1568)
     """

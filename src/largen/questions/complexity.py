@@ -49,7 +49,7 @@ KINKED = "not defined for activations with kinks: <phi'' phi''> diverges"
 
 @dataclass(frozen=True)
 class Complexity:
-    """What `lg.complexity` returns: counts of numbers.
+    """What `lg.analysis.complexity` returns: counts of numbers.
 
     `infinite` width: labels, K and Theta. `finite` width, first order in 1/n: those and `tensors` {name: independent entries}, without
     the `vanishing` {name: why it is 0} and the `undefined` {name: why}; None where one of these is undefined or the network is
@@ -80,10 +80,10 @@ def complexity(net: Any, n_train: int, n_test: int = 0, rates: Any = "ntk", n_in
     Source: PDLT eps.13, eps.14, eps.25 (exponent corrected); what vanishes follows the recursions 8.77-8.97, 11.49-11.52, inf.172-176.
 
     >>> import largen as lg
-    >>> found = lg.complexity(lg.mlp(widths=[100, 100], out=1, activation="tanh"), n_train=10, n_test=2, n_in=20)
+    >>> found = lg.analysis.complexity(lg.mlp(widths=[100, 100], out=1, activation="tanh"), n_train=10, n_test=2, n_in=20)
     >>> found.infinite, found.finite, found.parameters
     (166, 102664, 12301)
-    >>> last = lg.complexity(lg.mlp(widths=[100], out=1, activation="tanh"), 10, rates=([0, 1], [0, 1]))
+    >>> last = lg.analysis.complexity(lg.mlp(widths=[100], out=1, activation="tanh"), 10, rates=([0, 1], [0, 1]))
     >>> "".join(last.vanishing), last.finite
     ('FBPQRSTU', 6225)
     """

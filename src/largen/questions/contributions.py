@@ -40,7 +40,7 @@ Rates = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True)
 class Contributions:
-    """What `lg.contributions` returns: the NTK Theta(x, x) of the output as a sum over layers, order n^0.
+    """What `lg.analysis.contributions` returns: the NTK Theta(x, x) of the output as a sum over layers, order n^0.
 
     `paths` of the affine layers; `bias`, `weight` (layers, n): what the biases and weights of each add at each of n points;
     `total` (n,): the sum, Theta(x, x); `rates` (lambda_b, lambda_W) per layer. All float64.
@@ -88,7 +88,7 @@ def contributions(net: Any, X: Any = None, rates: Any = "ntk") -> Contributions:
     Source: PDLT 8.7, 9.28; networks that are no chains: one rate at a time, since the NTK is linear in them.
 
     >>> import largen as lg
-    >>> found = lg.contributions(lg.mlp(widths=[64] * 3, out=1, activation="relu", C_W=1.0, C_b=0.0), rates=(1.0, 1.0))
+    >>> found = lg.analysis.contributions(lg.mlp(widths=[64] * 3, out=1, activation="relu", C_W=1.0, C_b=0.0), rates=(1.0, 1.0))
     >>> found.bias[:, 0]  # chi_perp = 1/2: early layers lose half at every step
     array([0.125, 0.25 , 0.5  , 1.   ])
     >>> found.spread

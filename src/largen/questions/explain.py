@@ -11,7 +11,7 @@ from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.architecture.text import as_code
 from largen.errors import InputError
-from largen.prediction.gram.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
+from largen.grams.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
 from largen.questions.cost import Cost, costs
 from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian

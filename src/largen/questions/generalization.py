@@ -46,7 +46,7 @@ def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: An
     >>> angles = lambda t: np.stack([np.cos(t), np.sin(t)], 1) * 1.2
     >>> X, X_test = angles(np.array([0, 1.2, 2.5])), angles(np.array([0.6, 1.9, -1.0]))
     >>> net = lg.mlp(widths=[512], out=1, activation="tanh", C_W=1.5, C_b=0.1)
-    >>> out = lg.generalization(net, X, [0.8, -0.5, 0.3], X_test, np.cos([0.6, 1.9, -1.0]), rates=(0.3, 1.0))
+    >>> out = lg.analysis.generalization(net, X, [0.8, -0.5, 0.3], X_test, np.cos([0.6, 1.9, -1.0]), rates=(0.3, 1.0))
     >>> round(out.loss, 6), round(out.bias, 6)
     (0.60491, 0.467863)
     """
@@ -95,7 +95,7 @@ def robustness(net: Any, x1: Any, x2: Any, rates: Any = "ntk") -> Robustness:
 
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[64] * 99, activation="relu", C_W=2.0)
-    >>> out = lg.robustness(net, np.array([1.0, 0.0]), np.array([np.cos(1), np.sin(1)]), rates=(1.0, 1.0))
+    >>> out = lg.analysis.robustness(net, np.array([1.0, 0.0]), np.array([np.cos(1), np.sin(1)]), rates=(1.0, 1.0))
     >>> round(float(out.robustness), 3), round(float(out.cosine), 3)
     (-0.72, 0.28)
     """

@@ -1,6 +1,6 @@
 r"""Entropy and information of the units of one layer over random networks, in nats.
 
-At infinite width units are independent Gaussians. At finite width they share the random variance Ghat of `lg.metric_chain`: given
+At infinite width units are independent Gaussians. At finite width they share the random variance Ghat of `lg.exact.metric_chain`: given
 it, m units are N(0, Ghat 1_m), so that all about them is one radial integral of a scale mixture,
 
     p(z) = E[(2 pi Ghat)^(-m/2) exp(-|z|^2/(2 Ghat))],   S(m) = -E log p,   I(m1, m2) = S(m1) + S(m2) - S(m1 + m2),
@@ -27,7 +27,7 @@ from largen.architecture.levels import levels
 from largen.architecture.nodes import network
 from largen.errors import InputError, shown
 from largen.theory.corrections.corrections import corrections
-from largen.theory.finite.metric import metric_chain
+from largen.theory.exact.metric import metric_chain
 from largen.theory.kernels import chosen_layer, kernel
 
 STEP = 0.1  # of log |z| in the trapezoidal rule, whose error is exp(-2 pi 0.7/STEP)
@@ -59,7 +59,7 @@ class Amounts:
 
 @dataclass(frozen=True)
 class Information:
-    """What `lg.information` returns, for groups of `units` of one layer, over random networks.
+    """What `lg.analysis.information` returns, for groups of `units` of one layer, over random networks.
 
     `infinite`, `series`, `sampled`: `Amounts` at infinite width, to order 1/n^3, and exact up to the sampling error; the last two for
     one input. `k`: V/(n K^2) to leading order, in which the series runs: trust it while (20 + 3 m1 + 3 m2) k/6 is small.
@@ -88,7 +88,7 @@ def information(
     the metric (None: no sample). Returns `Information`, an `Amounts` for each way to know. The plug-in bias of the sample, of order
     1/draws, is taken off, and standard errors are by linearisation.
 
-    At a critical point information grows with depth without end; the series turns over at `lg.optimal_aspect_ratio`.
+    At a critical point information grows with depth without end; the series turns over at `lg.analysis.optimal_aspect_ratio`.
 
     Raises `InputError` for unusable units, layers or keys, `UnsupportedError` for networks that are no plain chain.
 
@@ -96,10 +96,10 @@ def information(
 
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[80], out=2, activation="linear")
-    >>> out = lg.information(net, np.ones((1, 3)))
+    >>> out = lg.analysis.information(net, np.ones((1, 3)))
     >>> out.k, round(out.series.mutual * 1e5, 4), out.infinite.mutual  # exact: 7.0923e-5
     (0.025, 6.9661, 0.0)
-    >>> two = lg.information(net, np.array([[1.0, 0.0], [0.6, 0.8]]))
+    >>> two = lg.analysis.information(net, np.array([[1.0, 0.0], [0.6, 0.8]]))
     >>> round(two.inputs, 6)  # -(1/2) log(1 - 0.6^2)
     0.223144
     """

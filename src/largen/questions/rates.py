@@ -1,7 +1,7 @@
 r"""Learning rates by layer at which all layers contribute alike to the NTK of the output: the equivalence principle (PDLT 9.4).
 
-At criticality what layer l adds is (l/L)^p_perp times its rate, for weights times a power of l too (`lg.contributions`), so that one
-power of l per parameter group makes all contribute 1/L each.
+At criticality what layer l adds is (l/L)^p_perp times its rate, for weights times a power of l too
+(`lg.analysis.contributions`), so that one power of l per parameter group makes all contribute 1/L each.
 """
 
 import math
@@ -56,7 +56,7 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
 
     Parameters: `net`, any network that has a kernel (a class is found for chains, also residual ones); `X`, where contributions
     are reported, None for |x|^2/n_0 = 1; `bias`, `weight`: the numbers above, as the rates of a network one layer deep; `n_in`
-    input features, for `.sgd` of the first layer, if X is None. Returns a `RatePlan`. Raises as `lg.contributions` does, and
+    input features, for `.sgd` of the first layer, if X is None. Returns a `RatePlan`. Raises as `lg.analysis.contributions` does, and
     `InputError` for rates < 0.
 
     Source: PDLT 9.94, 9.95 (with the factor L^(p-1)), 9.96; residual chains, half-stable points and kinks at K* = 0 by the same count.
@@ -65,7 +65,8 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
     >>> plan = lg.plan_rates(lg.mlp(widths=[100] * 49, out=1, activation="tanh", C="critical"), n_in=20)
     >>> plan.rates[0][9], plan.rates[1][9], plan.sgd["dense1"], plan.sgd["dense10"]
     (0.1, 1.0, (1.0, 0.05), (0.1, 0.01))
-    >>> float(plan.contributions.total[0]), float(lg.contributions(lg.mlp(widths=[100] * 49, activation="tanh"), rates=(1, 1)).total[0])
+    >>> plain = lg.analysis.contributions(lg.mlp(widths=[100] * 49, activation="tanh"), rates=(1, 1))
+    >>> float(plan.contributions.total[0]), float(plain.total[0])
     (1.4905, 25.553)
     """
     whole, shape = network(net), _inputs(X, n_in)

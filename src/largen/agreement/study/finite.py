@@ -10,7 +10,7 @@ from largen.agreement.study.plan import Plan
 from largen.data.task import Task
 from largen.errors import UnsupportedError
 from largen.networks.ensemble import init_ensemble
-from largen.networks.tensors import tensor_ensemble
+from largen.networks.tensors import tensors
 from largen.questions.generalization import generalization
 from largen.questions.width import width
 from largen.theory.corrections.corrections import Corrections
@@ -67,8 +67,8 @@ def finite(plan: Plan, task: Task, tell: Callable[[float], None] = lambda share:
     seen = []
     for place, (net, n, count) in enumerate(zip(plan.nets, plan.widths, counts, strict=True)):
         params = init_ensemble(net, key(plan, STAGE, place), points.shape[1], count, np.float32)
-        tensors = tensor_ensemble(net, params, np.asarray(points, np.float32), tensors=TENSORS, chunk=max(1, 512 // n))
-        samples = _relative({name: np.asarray(getattr(tensors, name), float) for name in TENSORS}, found)
+        here = tensors(net, params, np.asarray(points, np.float32), tensors=TENSORS, chunk=max(1, 512 // n))
+        samples = _relative({name: np.asarray(getattr(here, name), float) for name in TENSORS}, found)
         seen.append({name: values * ratio / n for name, values in samples.items()})
         tell((place + 1) / len(plan.nets))
     predicted = _relative({name: np.asarray(getattr(found, name))[None] for name in TENSORS}, found)

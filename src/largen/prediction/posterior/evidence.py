@@ -1,4 +1,4 @@
-"""`lg.evidence`: how probable a network, with its hyperparameters, makes the data."""
+"""`lg.bayes.evidence`: how probable a network, with its hyperparameters, makes the data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ UNKNOWN = {"condition": "unknown under tracing", "spread": "unknown under tracin
 
 @dataclass(frozen=True)
 class Evidence:
-    """What `lg.evidence_parts` returns: `log` = `fit` + `complexity` + `constant` + `finite_width`, summed over the outputs.
+    """What `lg.bayes.evidence_parts` returns: `log` = `fit` + `complexity` + `constant` + `finite_width`, summed over the outputs.
 
     `fit` -(1/2) sum y.K~^{-1} y, how well the data agree with the prior; `complexity` -(o/2) log det K~, what it costs to allow for many
     functions; `constant` -(o n/2) log(2 pi); `finite_width`: what order 1/n adds to these three, 0 at order=0. `spread`: variance over
@@ -65,7 +65,7 @@ def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
     >>> import largen as lg, numpy as np
     >>> X, y = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0])
     >>> net = lg.mlp(widths=[100], activation="relu", C_W=2.0)
-    >>> [round(float(lg.evidence(net, X, y, ridge=0.1, order=order)), 3) for order in (0, 1)]
+    >>> [round(float(lg.bayes.evidence(net, X, y, ridge=0.1, order=order)), 3) for order in (0, 1)]
     [-3.169, -3.2]
     """
     return evidence_parts(net, X, y, ridge, order).log
@@ -88,10 +88,10 @@ def undefined(error: Exception) -> bool:
 
 @exits.finite()
 def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Evidence:
-    """The log evidence and what it is made of. Arguments and errors as of `lg.evidence`; returns an `Evidence`.
+    """The log evidence and what it is made of. Arguments and errors as of `lg.bayes.evidence`; returns an `Evidence`.
 
     >>> import largen as lg, numpy as np
-    >>> parts = lg.evidence_parts(lg.mlp(widths=[8], activation="relu", C_W=2.0), np.eye(2), np.array([1.0, -1.0]))
+    >>> parts = lg.bayes.evidence_parts(lg.mlp(widths=[8], activation="relu", C_W=2.0), np.eye(2), np.array([1.0, -1.0]))
     >>> [round(float(part), 4) for part in (parts.fit, parts.complexity, parts.constant, parts.log)]
     [-1.4669, 0.0534, -1.8379, -3.2514]
     """

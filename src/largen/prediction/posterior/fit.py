@@ -1,4 +1,4 @@
-"""`lg.fit`: the hyperparameters of a network by maximising its evidence."""
+"""`lg.bayes.fit`: the hyperparameters of a network by maximising its evidence."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ CLOSE = 1e-3  # a gradient up to this is that of a maximum
 
 @dataclass(frozen=True)
 class Fit:
-    """What `lg.fit` returns: `net` with its hyperparameters set, the `ridge`, and their log `evidence` (`start`: where the
+    """What `lg.bayes.fit` returns: `net` with its hyperparameters set, the `ridge`, and their log `evidence` (`start`: where the
     search starts).
 
     `values`: name -> (k,), k = 1 if shared, else one per affine layer. `errors`: name -> (k,), standard errors of the *logarithms* of the
@@ -55,24 +55,24 @@ def fit(
     order: int = 0,
     max_steps: int = 100,
 ) -> Fit:
-    """The hyperparameters that make the data most probable: a (local) maximum of `lg.evidence` over C_W, C_b and the ridge.
+    """The hyperparameters that make the data most probable: a (local) maximum of `lg.bayes.evidence` over C_W, C_b and the ridge.
 
     L-BFGS-B over their logarithms, from the values given (a C_b of 0 from 0.01, a ridge of 0 from 0.01 times the mean square of y),
     between 1e-8 and 1e4; where a trial has a singular kernel its evidence counts as -inf, and steps shrink. The gradient at order 0 is
-    sum_ab M_ab dK_ab, M = (1/2) (y' y'^T - o K~^{-1}) exact, dK by central differences, which agrees with `jax.grad` of `lg.evidence` to
+    sum_ab M_ab dK_ab, M = (1/2) (y' y'^T - o K~^{-1}) exact, dK by central differences, which agrees with `jax.grad` of the evidence to
     about 1e-7 and has nothing to compile; at order 1 it is central differences of the evidence, for k values 2 k times the work of
     `lg.corrections` a step. In float64 whatever the data.
 
-    Parameters: `net`, `X`, `y`, `ridge`, `order` as of `lg.evidence`; `vary`, which of "C_W", "C_b", "ridge" to fit (default: all; a
+    Parameters: `net`, `X`, `y`, `ridge`, `order` as of `lg.bayes.evidence`; `vary`, which of "C_W", "C_b", "ridge" to fit (default: all; a
     ridge per sample is scaled as a whole); `shared`, one value for all affine layers (started at their geometric
     mean, biases at the mean), or one each. Attention keeps its own. `max_steps` of the optimiser.
 
-    Returns a `Fit`, with standard errors. Raises `InputError` as `lg.evidence` does, for unknown names, traced values, and a C_W
+    Returns a `Fit`, with standard errors. Raises `InputError` as `lg.bayes.evidence` does, for unknown names, traced values, and a C_W
     of 0 to be fitted; `SingularKernelError` for a kernel that is singular where the search starts.
 
     >>> import largen as lg, numpy as np
     >>> X = np.linspace(-1, 1, 8)[:, None]
-    >>> out = lg.fit(lg.mlp(widths=[100], activation="erf"), X, np.sin(2 * X[:, 0]), ridge=1e-3, vary="C_W")
+    >>> out = lg.bayes.fit(lg.mlp(widths=[100], activation="erf"), X, np.sin(2 * X[:, 0]), ridge=1e-3, vary="C_W")
     >>> out.evidence > out.start, out.converged, float(out.values["C_W"][0].round(2))
     (True, True, 2.73)
     """

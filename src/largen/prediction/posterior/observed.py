@@ -96,7 +96,7 @@ def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
 
 
 def expansion(net: Any, X: Any) -> Any:
-    """The `lg.Corrections` of the outputs at the points X in float64: K, K1 and V.
+    """The `lg.records.Corrections` of the outputs at the points X in float64: K, K1 and V.
 
     Raises `UnsupportedError` for what is no chain and for a last layer with a skip connection, `InputError` for traced values.
     """
@@ -105,7 +105,7 @@ def expansion(net: Any, X: Any) -> Any:
     _layers(net)
     if is_traced(net, X):
         need = "concrete values: the tensors of order 1/n are computed on grids chosen by value"
-        raise InputError("net, X", "traced values", need, "Call it outside jit, grad and vmap; lg.evidence(order=1) has a gradient.")
+        raise InputError("net, X", "traced values", need, "Call it outside jit, grad and vmap; lg.bayes.evidence(order=1) has a gradient.")
     with island():
         return corrections(net, np.asarray(X, np.float64), tensors=("K", "K1", "V"))
 

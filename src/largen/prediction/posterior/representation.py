@@ -21,7 +21,7 @@ from largen.types import Array, island
 
 @dataclass(frozen=True)
 class RepresentationUpdate:
-    """What `lg.representation_update` returns, for all N points, those of X first.
+    """What `lg.bayes.representation_update` returns, for all N points, those of X first.
 
     `change` (N, N): E[(1/n) sum_j s_j(x_1) s_j(x_2) | y] - E[(1/n) sum_j s_j(x_1) s_j(x_2)] over the n units of the last hidden layer, of
     order 1/n; `prior` (N, N): the latter, at infinite width; `width` n; `spread`: variance over networks of the log likelihood,
@@ -49,7 +49,7 @@ def representation_update(net: Any, X: Any, y: Any, ridge: Any = 0.0, X_other: A
 
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[100], activation="relu", C_W=2.0)
-    >>> out = lg.representation_update(net, np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([2.0, 2.0]))
+    >>> out = lg.bayes.representation_update(net, np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([2.0, 2.0]))
     >>> out.change.round(4), out.prior.round(4)
     (array([[0.0331, 0.032 ],
            [0.032 , 0.0331]]), array([[0.5   , 0.3388],
@@ -89,7 +89,8 @@ def conditional_variance(net: Any, X: Any, z: Any, ridge: Any = 0.0) -> Array:
 
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[100], out=2, activation="relu", C_W=2.0)
-    >>> [float(lg.conditional_variance(net, np.array([[1.0]]), np.array([z]))[0, 0].round(3)) for z in (0.0, 1.0, 3.0)]  # G = 2, V = 20
+    >>> X, z = np.array([[1.0]]), np.array([0.0, 1.0, 3.0])  # G = 2, V = 20
+    >>> [float(lg.bayes.conditional_variance(net, X, one)[0, 0].round(3)) for one in z[:, None]]
     [1.95, 1.975, 2.175]
     """
     net, X = network(net), door.points(X)

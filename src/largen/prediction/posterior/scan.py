@@ -1,4 +1,4 @@
-"""`lg.evidence_scan`: the evidence over hyperparameters and depths, and where its maximum stands to criticality."""
+"""`lg.bayes.scan`: the evidence over hyperparameters and depths, and where its maximum stands to criticality."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from largen.theory.signal.fixed_points import fixed_points
 
 @dataclass(frozen=True)
 class EvidenceScan:
-    """What `lg.evidence_scan` returns: `log` (depths, C_b, C_W), the log evidence; -inf where the kernel is singular or order 1 fails.
+    """What `lg.bayes.scan` returns: `log` (depths, C_b, C_W), the log evidence; -inf where the kernel is singular or order 1 fails.
 
     `C_W`, `C_b`, `depths` (affine layers L): the axes. `best` (L, C_b, C_W) of the largest; `best_C_W`, `best_C_b` (depths,) at each depth.
     `critical` (C_b, C_W) of the activation, None if it has none. `phase` (depths,): of each depth's best, "ordered", "chaotic", "critical"
@@ -42,10 +42,10 @@ class EvidenceScan:
 
 
 @exits.finite("log")
-def evidence_scan(
+def scan(
     net: Any, X: Any, y: Any, C_W: Any, C_b: Any = 0.0, depths: Sequence[int] | int | None = None, ridge: Any = 0.0, order: int = 0
 ) -> EvidenceScan:
-    """`lg.evidence` of a fully-connected network at every (C_W, C_b, depth) of a grid, all layers alike.
+    """`lg.bayes.evidence` of a fully-connected network at every (C_W, C_b, depth) of a grid, all layers alike.
 
     With depth the kernel of a network that is not critical goes to 0, to infinity or to a fixed point where points are told apart too
     little or too well, and the evidence falls with it. For a scale-invariant activation such as ReLU the maximum runs to the critical
@@ -53,16 +53,16 @@ def evidence_scan(
     phase (C_W above it) it keeps its size, so that the maximum lies there, where the evidence stays finite; `caution` says so.
 
     Parameters: `net`, affine layers with one activation; `C_W`, `C_b`, numbers or (k,), `depths` L, the number of affine layers, as many as
-    the network's by default (other depths repeat or drop its last hidden layer); `X`, `y`, `ridge`, `order` as of `lg.evidence`.
+    the network's by default (other depths repeat or drop its last hidden layer); `X`, `y`, `ridge`, `order` as of `lg.bayes.evidence`.
 
-    Returns an `EvidenceScan`. Raises `InputError` as `lg.evidence` does and for empty or negative axes, `UnsupportedError` for networks of
-    other kinds.
+    Returns an `EvidenceScan`. Raises `InputError` as `lg.bayes.evidence` does and for empty or negative axes, `UnsupportedError` for
+    networks of other kinds.
 
     >>> import largen as lg, numpy as np
     >>> angle = np.linspace(0, 0.8, 8)
     >>> X, y = np.sqrt(2) * np.stack([np.cos(angle), np.sin(angle)], 1), np.stack([0.6 + 0.5 * angle, -0.4 + 0.3 * angle], 1)
     >>> net = lg.mlp(widths=[100], out=2, activation="relu")
-    >>> lg.evidence_scan(net, X, y, C_W=[0.5, 1.0, 1.5], depths=4, ridge=1e-3).best
+    >>> lg.bayes.scan(net, X, y, C_W=[0.5, 1.0, 1.5], depths=4, ridge=1e-3).best
     (4, 0.0, 1.0)
     """
     net = network(net)
@@ -121,7 +121,7 @@ def _uniform(net: Serial) -> tuple[list[Dense], Act]:
     acts = [bend for bend in bends if isinstance(bend, Act)]
     if len(net.nodes) < 3 or len(dense) != len(layers) or len(acts) != len(bends) or len(layers) != len(bends) + 1 or len(set(acts)) > 1:
         reason = "it builds networks of other depths; give affine layers with one activation between them"
-        raise UnsupportedError(repr(net), "", "lg.evidence_scan", reason, ["lg.mlp(...)"])
+        raise UnsupportedError(repr(net), "", "lg.bayes.scan", reason, ["lg.mlp(...)"])
     return dense[:-1], acts[0]
 
 

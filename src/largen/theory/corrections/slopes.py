@@ -46,7 +46,7 @@ def metric(layers: Sequence[Layer], X: Any) -> Metric:
     acts = [(layer.path, phi) for layer in layers if (phi := layer.activation)]
     path, kinked = next(((path, phi) for path, phi in acts if phi.kinks and not isinstance(phi.closed, Homogeneous)), ("", None))
     if kinked is not None:
-        reason = "derivatives by hyperparameters need two more derivatives than it has; take differences of lg.evidence"
+        reason = "derivatives by hyperparameters need two more derivatives than it has; take differences of lg.bayes.evidence"
         raise UnsupportedError(repr(kinked), path, f"the gradient of {THEORY}", reason, SMOOTH[:2])
     unique, back = (X, np.arange(len(X))) if is_traced(X) else np.unique(np.asarray(X) + 0.0, axis=0, return_inverse=True)
     numbers = [v for layer in layers for v in (layer.C_W, layer.C_b, layer.skip)]

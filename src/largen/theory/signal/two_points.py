@@ -27,7 +27,7 @@ from largen.types import float64
 
 @dataclass(frozen=True)
 class TwoPoints:
-    """What `lg.two_points` returns; L levels, float64.
+    """What `lg.exact.two_points` returns; L levels, float64.
 
     `K0`, `K1`, `K2` (L,): exact at infinite width, `K2` without cancellation. `K00`, `dK1`, `ddK2` (L,): the expansion, of relative
     error of the order of the distance over sqrt(K); None for kinked activations, with the reason in `missing`. `chi_par`, `chi_perp`,
@@ -57,7 +57,7 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     Source: PDLT 5.13-5.24, 5.46-5.52.
 
     >>> import largen as lg, numpy as np
-    >>> out = lg.two_points(lg.mlp(widths=[64] * 2, out=1, activation="tanh"), np.array([1.0, 1.0]), np.array([1.01, 0.99]))
+    >>> out = lg.exact.two_points(lg.mlp(widths=[64] * 2, out=1, activation="tanh"), np.array([1.0, 1.0]), np.array([1.01, 0.99]))
     >>> bool(abs(out.ddK2[-1] / out.K2[-1] - 1) < 1e-3)
     True
     """
@@ -75,7 +75,7 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     middle = at_levels(whole, (plus + minus) / 2, None, resolve(whole, "ntk")).pair.q1.reshape(-1, 1)
     if any(node.activation.kinks for _, node in everything(whole) if isinstance(node, Act)):
         par, perp = (v[:, 0] for v in susceptibilities(whole, middle))
-        reason = "a kink makes the distance non-analytic in the difference (PDLT 5.171): use K1, K2, which are exact, or lg.angles"
+        reason = "a kink makes the distance non-analytic in the difference (PDLT 5.171): use K1, K2, which are exact, or lg.exact.angles"
         missing = {name: reason for name in ("K00", "dK1", "ddK2", "h")}
         K0, K1, K2, par, perp = (np.asarray(v) for v in (K0, K1, K2, par, perp))
         return TwoPoints(K0, K1, K2, None, None, None, par, perp, None, missing)
@@ -90,7 +90,7 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
 
 @dataclass(frozen=True)
 class Angles:
-    """What `lg.angles` returns: `psi` (layers, ...) the angles, first the given ones; `rho` of the recursion (PDLT 5.163);
+    """What `lg.exact.angles` returns: `psi` (layers, ...) the angles, first the given ones; `rho` of the recursion (PDLT 5.163);
     `crossover` (...): the depth 3/(rho psi) from which an angle falls as 3/(rho l) (5.166, 5.169), infinite without a kink."""
 
     psi: np.ndarray
@@ -109,14 +109,14 @@ def angles(activation: Any, psi: Any, layers: int) -> Angles:
     `UnsupportedError` for an activation that is not scale-invariant (use `lg.signal`).
 
     >>> import largen as lg, math
-    >>> lg.angles("relu", math.pi / 2, layers=3).psi.round(8)
+    >>> lg.exact.angles("relu", math.pi / 2, layers=3).psi.round(8)
     array([1.57079633, 1.24685022, 1.05442126])
     """
     phi = as_activation(activation)
     slope = statistics(phi).homogeneous
     if slope is None:
         reason = "the angle follows a closed recursion for scale-invariant activations only; lg.signal(net, X).c gives correlations for any"
-        raise UnsupportedError(repr(phi), "", "lg.angles", reason, ["relu", "leaky_relu(a)", "abs", "linear"])
+        raise UnsupportedError(repr(phi), "", "lg.exact.angles", reason, ["relu", "leaky_relu(a)", "abs", "linear"])
     start = door.values(psi, "psi")
     if not start.size or (start < 0).any() or (start > np.pi).any():
         raise InputError("psi", f"angles from {start.min():.3g} to {start.max():.3g}" if start.size else "no angles", "angles from 0 to pi")

@@ -1,0 +1,1 @@
+"""Kernels of images, one offset between two pixels at a time."""

@@ -1,0 +1,1 @@
+"""Kernels that are functions of one cosine, or of two norms and one, tabulated from the recursion."""
