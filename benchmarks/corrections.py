@@ -80,7 +80,7 @@ def against_networks(count: int) -> None:
     X, net = inputs(count), lg.mlp(widths=[WIDTH] * 2, out=2, activation="tanh", C_W=1.2)
     lg.corrections(net, X)
     theory, took = timed(lambda: lg.corrections(net, X))
-    params = lg.init_ensemble(net, jax.random.key(0), X.shape[1], NETWORKS, np.float32)
+    params = lg.init(net, X.shape[1], jax.random.key(0), networks=NETWORKS, dtype=np.float32)
     points = X.astype(np.float32)
     ways: dict[str, Callable[[], dict[str, Any]]] = {
         "averaged over last weights": lambda: vars(lg.measure.tensors(net, params, points, chunk=64)),

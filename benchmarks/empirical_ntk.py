@@ -72,7 +72,7 @@ def tangents(params: Any, X: Any) -> Callable[[], Any] | None:
 
 def main() -> None:
     net = lg.mlp(widths=[512, 512, 512], out=10, C_W=2.0, C_b=0.1)
-    params = lg.init(net, jax.random.key(0), n_in=784)
+    params = lg.init(net, 784, jax.random.key(0))
     X = jax.random.normal(jax.random.key(1), (64, 784))
     factors = [jax.random.normal(jax.random.key(i), (640, 512)) for i in range(3)]
     floor = jax.jit(lambda matrices: [m @ m.T for m in matrices])

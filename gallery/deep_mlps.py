@@ -89,7 +89,7 @@ def networks(activation: str, layers: int, width: int) -> dict[str, lg.Serial]:
 def start(net: lg.Serial, init: str, seed: int) -> Any:
     """Parameters as (first layer, hidden layers stacked, readout), so that one compiled layer serves all hidden ones."""
     key = jax.random.key(seed)
-    params = lg.init(net, key, PIXELS)
+    params = lg.init(net, PIXELS, key)
     layers = [params[f"dense{l + 1}"] for l in range(len(params))]
     if init == "default":  # nn.Linear: all entries U(+-1/sqrt(fan_in))
         layers = [_uniform(layer, one) for layer, one in zip(layers, jax.random.split(key, len(layers)), strict=True)]

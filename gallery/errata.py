@@ -197,7 +197,7 @@ def gradient_norm(networks: int = 3000) -> Erratum:
     rows = []
     for i, hidden in enumerate(depths):
         net = lg.mlp(widths=[n] * int(hidden), out=1, activation="relu", C="critical")
-        params = lg.init_ensemble(net, jax.random.key(i), n_in=4, networks=networks)
+        params = lg.init(net, 4, jax.random.key(i), networks=networks)
         size = np.asarray(lg.measure.gradient_norms_ensemble(net, params, x)["dense1"]).reshape(networks)
         size = size[size > 0]
         logs = np.log(size)

@@ -16,7 +16,7 @@ TWO = np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.1]])
 
 
 def drawn(net: Any, seed: int, n_in: int, networks: int, dtype: Any = np.float32) -> Any:
-    return lg.init_ensemble(net, jax.random.key(seed), n_in, networks, dtype)
+    return lg.init(net, n_in, jax.random.key(seed), networks=networks, dtype=dtype)
 
 
 def noise_of_labels(networks: int = 30_000, widths: tuple[int, ...] = (8, 16, 32, 64)) -> Erratum:

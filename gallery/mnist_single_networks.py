@@ -124,9 +124,9 @@ def study(
             return right(z[:, points:] - response @ z[:, :points] + mean, labels)
 
         keys = jax.random.split(jax.random.key(i))
-        groups = (lg.init_ensemble(real, key, X.shape[1], 10) for key in jax.random.split(keys[0], -(-untrained // 10)))
+        groups = (lg.init(real, X.shape[1], key, networks=10) for key in jax.random.split(keys[0], -(-untrained // 10)))
         d1 = np.concatenate([forecast(np.asarray(lg.apply_ensemble(real, params, P), dtype=float)) for params in groups]) - expected
-        params = lg.init_ensemble(real, keys[1], X.shape[1], count)
+        params = lg.init(real, X.shape[1], keys[1], networks=count)
         start = np.asarray(lg.apply_ensemble(real, params, P), dtype=float)
         _, history = lg.train_ensemble(real, params, P[:points], y.astype(np.float32), eta, steps, record=(P[points:], [steps]))
         accuracy = right(np.asarray(history.outputs)[:, 0], labels)

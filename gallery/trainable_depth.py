@@ -59,7 +59,7 @@ class Outcome:
 def draws(depth: int, width: int, seed: int) -> Any:
     """Weights and biases of C_W = C_b = 1 as (first layer, hidden layers stacked, readout): `depth` hidden layers."""
     net = lg.mlp(widths=[width] * depth, out=10, activation="tanh", C_W=1.0, C_b=1.0)
-    params = lg.init(net, jax.random.fold_in(jax.random.key(seed), depth), 784)
+    params = lg.init(net, 784, jax.random.fold_in(jax.random.key(seed), depth))
     layers = [params[f"dense{l + 1}"] for l in range(depth + 1)]
     return layers[0], {name: jnp.stack([layer[name] for layer in layers[1:-1]]) for name in ("W", "b")}, layers[-1]
 

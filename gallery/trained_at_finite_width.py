@@ -78,7 +78,7 @@ def outputs(net: Any, params: Any, X: np.ndarray) -> np.ndarray:
 
 def without_training(limit: Limit, net: Any, key: Any, networks: int) -> np.ndarray:
     """Per network, what linearisations add to the means and to the second moments of the test points: (networks, 2, test)."""
-    params = lg.init_ensemble(net, key, limit.X.shape[1], networks)
+    params = lg.init(net, limit.X.shape[1], key, networks=networks)
     z = outputs(net, params, limit.X)
     g, (beyond, even) = limit.frozen(z), limit.linearised(net, params, z)
     odd = beyond - even
@@ -87,7 +87,7 @@ def without_training(limit: Limit, net: Any, key: Any, networks: int) -> np.ndar
 
 def with_training(limit: Limit, net: Any, key: Any, networks: int) -> np.ndarray:
     """Per network, what training adds to its linearisation, in the means and second moments: (networks, 2, test)."""
-    n, params, total = len(limit.y), lg.init_ensemble(net, key, limit.X.shape[1], networks), 0
+    n, params, total = len(limit.y), lg.init(net, limit.X.shape[1], key, networks=networks), 0
     last = list(params)[-1]
     for sign in (1, -1):
         signed = {**params, last: {name: sign * value for name, value in params[last].items()}}

@@ -81,7 +81,7 @@ def squares(layers: int, width: int, networks: int, key: jax.Array) -> dict[tupl
     x = np.ones((1, width), np.float32)
     found: dict[tuple[str, str], list[np.ndarray]] = {(a, s): [] for a in ACTIVATIONS for s in SCHEMES}
     for one, count in zip(jax.random.split(key, len(sizes)), sizes, strict=True):
-        unit = lg.init_ensemble(network("linear", layers, width, width), one, width, count)
+        unit = lg.init(network("linear", layers, width, width), width, one, networks=count)
         params = {"unit": unit, "lecun": jax.tree_util.tree_map(lambda W: W / math.sqrt(width), unit)}
         for (activation, scheme), parts in found.items():
             z = lg.measure.preactivations_ensemble(

@@ -138,7 +138,7 @@ def test_torch_tensors() -> None:
 
 def test_torch_tensors_everywhere() -> None:
     torch = pytest.importorskip("torch")
-    params = lg.init(NET, KEY, 2, np.float64)
+    params = lg.init(NET, 2, KEY, dtype=np.float64)
     tensors = jax.tree_util.tree_map(lambda a: torch.tensor(np.asarray(a)), params)
     points, aims = torch.tensor(X, requires_grad=True), torch.tensor(Y, requires_grad=True)
     np.testing.assert_array_equal(lg.apply(NET, tensors, points), lg.apply(NET, params, X))
@@ -287,7 +287,7 @@ def test_choices(value: Any) -> None:
     with pytest.raises(InputError, match=r"`how`.*one of 'flow'"):
         lg.predict(NET, X, Y, X, how=value)
     with pytest.raises(InputError, match=r"`loss`.*one of 'mse'"):
-        lg.train(NET, lg.init(NET, KEY, 2), X, Y, 0.1, 1, loss=value)
+        lg.train(NET, lg.init(NET, 2, KEY), X, Y, 0.1, 1, loss=value)
 
 
 @pytest.mark.parametrize("value", [3, None.__class__, np.ones(2), np.ones((2, 2)), "V", b"V", {"V": 1}, [np.ones(2)], ["v"], [[]]])
@@ -304,7 +304,7 @@ def test_orders_and_flags(value: Any) -> None:
         lg.predict(NET, X, Y, X, order=value)
     if value is not True:
         with pytest.raises(InputError, match=r"`full`.*True or False"):
-            lg.empirical_ntk(NET, lg.init(NET, KEY, 2), X, full=value)
+            lg.empirical_ntk(NET, lg.init(NET, 2, KEY), X, full=value)
 
 
 @pytest.mark.parametrize(
@@ -313,20 +313,20 @@ def test_orders_and_flags(value: Any) -> None:
 )
 def test_keys(value: Any) -> None:
     with pytest.raises(InputError, match=r"`key`.*jax.random.key\(0\)"):
-        lg.init(NET, value, 2)
+        lg.init(NET, 2, value)
     with pytest.raises(InputError, match=r"`key`.*jax.random.key\(0\)"):
-        lg.sample(NET, value, X)
+        lg.sample(NET, X, value)
 
 
 def test_both_kinds_of_keys() -> None:
     old = jax.random.PRNGKey(3)
     for key in (jax.random.key(3), old, np.asarray(old)):
-        np.testing.assert_array_equal(lg.init(NET, key, 2)["dense1"]["W"], lg.init(NET, old, 2)["dense1"]["W"])
+        np.testing.assert_array_equal(lg.init(NET, 2, key)["dense1"]["W"], lg.init(NET, 2, old)["dense1"]["W"])
 
 
 @pytest.mark.parametrize("value", ["float8_e4m3fn", "f8,i4", np.longdouble, "a", 3, {"a": 1}, np.ones(2), int, complex, "S3", object])
 def test_dtypes_of_results(value: Any) -> None:
-    for call in (lambda: lg.init(NET, KEY, 2, dtype=value), lambda: lg.gram(NET, X, dtype=value)):
+    for call in (lambda: lg.init(NET, 2, KEY, dtype=value), lambda: lg.gram(NET, X, dtype=value)):
         with pytest.raises(InputError, match=r"`dtype`.*a real floating dtype"):
             call()
 
@@ -374,13 +374,13 @@ def test_traced_values_are_refused_where_none_are_taken(call: Any) -> None:
     ],
 )
 def test_what_is_no_network(net: Any, told: str) -> None:
-    for call in (lambda: lg.kernel(net, X), lambda: lg.init(net, KEY, 2), lambda: lg.dumps(net)):
+    for call in (lambda: lg.kernel(net, X), lambda: lg.init(net, 2, KEY), lambda: lg.dumps(net)):
         with pytest.raises(InputError, match=f"`net.*{told}"):
             call()
 
 
 def test_parameters_that_do_not_fit() -> None:
-    params = lg.init(NET, KEY, 2)
+    params = lg.init(NET, 2, KEY)
     one = params["dense1"]
     cases = [
         ({**params, "dense3": one}, "`params`: got the paths"),

@@ -20,8 +20,8 @@ SMOOTH = lg.mlp(widths=[8], activation="erf", C_W=1.5)
 LINEAR = lg.mlp(widths=[8], activation="linear")
 HUGE = lg.mlp(widths=[8], activation="relu", C_W=1e200)
 F2, F4 = X.astype(np.float16), X.astype(np.float32)
-PARAMS = lg.init(NET, KEY, n_in=3)
-MANY = lg.init_ensemble(NET, KEY, n_in=3, networks=2)
+PARAMS = lg.init(NET, 3, KEY)
+MANY = lg.init(NET, 3, KEY, networks=2)
 
 # what is asked, and the argument that is named
 TOO_LARGE = {
@@ -49,8 +49,8 @@ TOO_LARGE = {
     "size_moments": (lambda: lg.exact.size_moments(NET, X[:1] * 1e300), "X"),
     "gradient_law": (lambda: lg.exact.gradient_law(lg.mlp(widths=[8, 8], activation="relu", C_W=1e200), X), "C_W"),
     "couplings": (lambda: lg.exact.couplings(np.eye(2) * 1e-200, np.ones((2,) * 4), np.eye(2), 3), "K"),
-    "init": (lambda: lg.init(lg.Dense(2, C_W=1e300), KEY, 3), "C_W"),
-    "init_ensemble": (lambda: lg.init_ensemble(lg.Dense(2, C_W=1e300), KEY, 3, networks=2), "C_W"),
+    "init": (lambda: lg.init(lg.Dense(2, C_W=1e300), 3, KEY), "C_W"),
+    "init, networks": (lambda: lg.init(lg.Dense(2, C_W=1e300), 3, KEY, networks=2), "C_W"),
     "apply": (lambda: lg.apply(NET, PARAMS, F4 * np.float32(1e38)), "X"),
     "apply, parameters": (lambda: lg.apply(NET, jax.tree_util.tree_map(lambda p: p * 1e30, PARAMS), F4), "params"),
     "apply_ensemble": (lambda: lg.apply_ensemble(NET, MANY, F4 * np.float32(1e38)), "X"),
@@ -70,8 +70,8 @@ TOO_LARGE = {
     "predict, train points": (lambda: lg.predict(NET, X * 1e160, y, X), "X"),
     "predict, C_W": (lambda: lg.predict(HUGE, X, y, X), "C_W"),
     "predict, order 1": (lambda: lg.predict(NET, X * 1e200, y, X, how="bayes", order=1), "X"),
-    "sample": (lambda: lg.sample(NET, KEY, X * 1e160), "X"),
-    "sample, posterior": (lambda: lg.sample(NET, KEY, X, given=(X * 1e200, y)), "given"),
+    "sample": (lambda: lg.sample(NET, X * 1e160, KEY), "X"),
+    "sample, posterior": (lambda: lg.sample(NET, X, KEY, given=(X * 1e200, y)), "given"),
     "generalization": (lambda: lg.analysis.generalization(NET, X, y * 1e200, X, y, ridge=0.1, how="bayes"), "y"),
     "robustness": (lambda: lg.analysis.robustness(NET, X[0] * 1e300, X[1]), "x1"),
     "conditional_variance": (lambda: lg.bayes.conditional_variance(NET, X, y * 1e300), "z"),

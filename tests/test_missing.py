@@ -56,8 +56,8 @@ def calls() -> Iterator[Any]:
         lg.bayes.evidence_parts(relu, X, np.tile(Y[:, None], 3), ridge=0.1),
         lg.bayes.scan(lg.mlp([8], 1, "sigmoid"), X, Y, [1.0], ridge=0.1),
     )
-    yield lg.train(tanh, lg.init(tanh, KEY, 2), X, np.tile(Y[:, None], 3), eta=None, steps=1, optimizer=optax.sgd(0.1))[1]
-    yield lg.measure.tensors(tanh, lg.init_ensemble(tanh, KEY, 2, 2), X[:1], tensors=("V",))
+    yield lg.train(tanh, lg.init(tanh, 2, KEY), X, np.tile(Y[:, None], 3), eta=None, steps=1, optimizer=optax.sgd(0.1))[1]
+    yield lg.measure.tensors(tanh, lg.init(tanh, 2, KEY, networks=2), X[:1], tensors=("V",))
     yield lg.explain(relu)
 
 

@@ -24,9 +24,9 @@ WIDE = lg.mlp(widths=[10**9] * 2)
 CNN = lg.cnn([8], pool=True)
 
 
-PARAMS = lg.init(NET, KEY, 2)
-MANY = lg.init_ensemble(NET, KEY, 2, 2)
-ONE = lg.init_ensemble(CHAIN, KEY, 2, 2)
+PARAMS = lg.init(NET, 2, KEY)
+MANY = lg.init(NET, 2, KEY, networks=2)
+ONE = lg.init(CHAIN, 2, KEY, networks=2)
 
 CALLS: dict[str, Callable[[], Any]] = {
     "kernel of images": lambda: lg.kernel(lg.cnn([8], pool=True), IMAGES),
@@ -46,13 +46,13 @@ CALLS: dict[str, Callable[[], Any]] = {
     "predict from many points": lambda: lg.predict(NET, np.ones((10**5, 2)), np.ones(10**5), X),
     "predict to first order": lambda: lg.predict(CHAIN, np.ones((2000, 2)), np.ones(2000), X, order=1),
     "posterior to first order": lambda: lg.predict(CHAIN, np.ones((2000, 2)), np.ones(2000), X, how="bayes", order=1),
-    "sample": lambda: lg.sample(lg.mlp(widths=[4], out=20), KEY, np.ones((60, 2)), draws=20_000_000),
-    "init": lambda: lg.init(WIDE, KEY, 2),
-    "init of a large input": lambda: lg.init(NET, KEY, 10**12),
-    "init_ensemble": lambda: lg.init_ensemble(lg.mlp(widths=[512]), KEY, 10, 20_000_000),
-    "init_ensemble of many": lambda: lg.init_ensemble(NET, KEY, 2, 10**11),
+    "sample": lambda: lg.sample(lg.mlp(widths=[4], out=20), np.ones((60, 2)), KEY, draws=20_000_000),
+    "init": lambda: lg.init(WIDE, 2, KEY),
+    "init of a large input": lambda: lg.init(NET, 10**12, KEY),
+    "init of many networks": lambda: lg.init(lg.mlp(widths=[512]), 10, KEY, networks=20_000_000),
+    "init of more networks": lambda: lg.init(NET, 2, KEY, networks=10**11),
     "apply": lambda: lg.apply(NET, PARAMS, LONG),
-    "preactivations": lambda: lg.measure.preactivations(lg.Dense(4), lg.init(lg.Dense(4), KEY, 2), LONG),
+    "preactivations": lambda: lg.measure.preactivations(lg.Dense(4), lg.init(lg.Dense(4), 2, KEY), LONG),
     "gradient_norms": lambda: lg.measure.gradient_norms(NET, PARAMS, LONG),
     "empirical_ntk": lambda: lg.empirical_ntk(NET, PARAMS, np.ones((50_000, 2))),
     "empirical_ntk, mean": lambda: lg.empirical_ntk(NET, PARAMS, np.ones((10**6, 2)), full=False),

@@ -52,7 +52,6 @@ from largen.networks.empirical import empirical_ntk as empirical_ntk
 from largen.networks.ensemble import (
     apply_ensemble as apply_ensemble,
     empirical_ntk_ensemble as empirical_ntk_ensemble,
-    init_ensemble as init_ensemble,
     train_ensemble as train_ensemble,
 )
 from largen.networks.outputs import apply as apply

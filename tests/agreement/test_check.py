@@ -145,7 +145,7 @@ def test_the_linearised_control_variate_is_the_networks_own_prediction() -> None
     from largen.agreement.check import _plan, _question
 
     question = _plan(_question(NET, NET, X, Y, T, "ntk"), 10.0, 2.0)
-    params = lg.init_ensemble(NET, jax.random.key(3), 2, 2)
+    params = lg.init(NET, 2, jax.random.key(3), networks=2)
     own = measure.linearised(measure.look(NET, params, question), question)
     for k in range(2):
         one = jax.tree_util.tree_map(lambda a, k=k: a[k], params)

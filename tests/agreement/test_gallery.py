@@ -46,7 +46,7 @@ def test_stacked_layers_are_the_network() -> None:
     deep = script()
     net = deep.networks("gelu", layers=12, width=16)["critical"]
     X = np.random.default_rng(0).normal(size=(5, deep.PIXELS)).astype(np.float32)
-    wanted = lg.apply(net, lg.init(net, jax.random.key(3), deep.PIXELS), X)
+    wanted = lg.apply(net, lg.init(net, deep.PIXELS, jax.random.key(3)), X)
     got = deep.outputs(lg.activation("gelu"), deep.start(net, "critical", seed=3), X)
     np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
 
@@ -132,7 +132,7 @@ def test_stacked_draws_are_the_network_and_crossings_are_found(monkeypatch: pyte
     depth = study("trainable_depth", monkeypatch)
     net = lg.mlp(widths=[16] * 6, out=10, activation="tanh", C_W=1.0, C_b=1.0)
     X = np.random.default_rng(0).normal(size=(5, 784)).astype(np.float32)
-    wanted = lg.apply(net, lg.init(net, jax.random.fold_in(jax.random.key(3), 6), 784), X)
+    wanted = lg.apply(net, lg.init(net, 784, jax.random.fold_in(jax.random.key(3), 6)), X)
     np.testing.assert_allclose(depth.outputs(depth.draws(6, 16, seed=3), X), wanted, rtol=1e-4, atol=1e-5)
     found = depth.crossings((4, 16, 64), np.array([[0.9, 0.8, 0.7], [0.9, 0.7, 0.3], [0.4, 0.9, 0.9]]))
     np.testing.assert_allclose(found, [np.inf, 32.0, 4.0])  # half way in log depth

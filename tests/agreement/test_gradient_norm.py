@@ -26,7 +26,7 @@ def measured(net, networks, seed=0, layer="dense1"):
     batch = max(1, min(networks, BATCH // sum(a * b for a, b in pairwise(widths))))
     found = []
     for key in jax.random.split(jax.random.key(seed), -(-networks // batch)):
-        params = lg.init_ensemble(net, key, X.shape[1], batch, np.float32)
+        params = lg.init(net, X.shape[1], key, networks=batch, dtype=np.float32)
         norms = lg.measure.gradient_norms_ensemble(net, params, X, chunk=min(batch, 64))
         found.append(np.asarray(norms[layer], float)[:, 0])
     return np.concatenate(found)
@@ -97,7 +97,7 @@ def test_weight_gradients_have_one_law_in_all_layers():
     """|dz_i/dW^(l)| = |dz_i/dz^(l)| |phi(z^(l-1))|: backward factors of layers >= l, forward factors of layers < l, one product."""
     n, hidden = 16, 8
     net = critical("relu", n, hidden)
-    params = lg.init_ensemble(net, jax.random.key(2), X.shape[1], 4000, np.float32)
+    params = lg.init(net, X.shape[1], jax.random.key(2), networks=4000, dtype=np.float32)
     back = lg.measure.gradient_norms_ensemble(net, params, X, chunk=64)
     forward = lg.measure.preactivations_ensemble(net, params, X, chunk=64)
     law, previous = law_of(net), np.broadcast_to(X, (4000, 1, 4))
@@ -130,7 +130,7 @@ def test_gradient_norms_are_those_of_the_jacobian():
     """Against jax.jacobian of the outputs with respect to the biases."""
     net = lg.mlp(widths=[5, 4], out=3, activation="gelu", C_W=1.5, C_b=0.1)
     points = np.random.default_rng(0).normal(size=(2, 4))
-    params = lg.init(net, jax.random.key(0), 4, np.float64)
+    params = lg.init(net, 4, jax.random.key(0), dtype=np.float64)
     norms = lg.measure.gradient_norms(net, params, points)
     with jax.enable_x64(True):
         for k, x in enumerate(points):

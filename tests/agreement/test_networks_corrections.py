@@ -19,11 +19,11 @@ NETWORKS = (180_000, 80_000, 25_000, 8_000)
 def test_metrics_of_networks_are_averages_over_the_last_weights() -> None:
     """`metric` and `quartic` of one network against many draws of its last layer, in a plain and in a residual chain."""
     for net in (lg.mlp(widths=[6, 5], out=4, activation="relu", C_W=1.5, C_b=0.2), lg.Dense(6) >> block(6)):
-        params = lg.init(net, jax.random.key(0), 2, np.float64)
+        params = lg.init(net, 2, jax.random.key(0), dtype=np.float64)
         draws = 40_000
         many: Any = {path: {k: np.broadcast_to(v, (draws, *v.shape)) for k, v in entry.items()} for path, entry in params.items()}
         last = list(params)[-1]
-        many[last] = lg.init_ensemble(net, jax.random.key(1), 2, draws, np.float64)[last]
+        many[last] = lg.init(net, 2, jax.random.key(1), networks=draws, dtype=np.float64)[last]
         one: Any = {path: {k: np.asarray(v)[None] for k, v in entry.items()} for path, entry in params.items()}
         found = lg.measure.metric(net, one, X)
         z = np.asarray(lg.apply_ensemble(net, many, X, chunk=1000))
@@ -43,7 +43,7 @@ def block(width: int) -> lg.Sum:
 def test_controls_have_mean_zero() -> None:
     many = 200_000
     for net in (lg.mlp(widths=[6, 5], activation="gelu", C_W=1.5, C_b=0.2), lg.Dense(6) >> block(6) >> block(6)):
-        found = lg.measure.metric(net, lg.init_ensemble(net, jax.random.key(3), 2, many), X, chunk=1000)
+        found = lg.measure.metric(net, lg.init(net, 2, jax.random.key(3), networks=many), X, chunk=1000)
         controls = np.asarray(found.controls, float)
         live = controls.std(0) > 1e-5
         assert live.sum() >= 2 * 3 * (len(lg.analysis.chain(net)) - 1)

@@ -28,7 +28,7 @@ def measured(activation: str, norm: bool) -> tuple[list[np.ndarray], list[np.nda
     K, Theta = [], []
     for i, n in enumerate(WIDTHS):
         net = residual(n, activation, norm)
-        params = lg.init_ensemble(net, jax.random.key(i), 6, LOOKED_AT, dtype=np.float32)
+        params = lg.init(net, 6, jax.random.key(i), networks=LOOKED_AT, dtype=np.float32)
         few = jax.tree_util.tree_map(lambda p: p[:NETWORKS], params)
         z = np.asarray(lg.apply_ensemble(net, params, X, chunk=100), dtype=float)
         K.append(np.einsum("kai,kbi->kab", z, z)[:, *ENTRIES] / z.shape[2])

@@ -36,7 +36,7 @@ def loop(x: np.ndarray, W: np.ndarray, stride: int, dilation: int, padding: str)
 def test_a_convolution_is_its_definition(padding: str, window: tuple[int, int], stride: int, dilation: int) -> None:
     layer = lg.Conv(4, window, strides=stride, padding=padding, dilation=dilation, C_b=0.5)
     net = layer >> lg.Flatten() >> lg.Dense(1)
-    params = lg.init(net, jax.random.key(0), (5, 4, 3), np.float64)
+    params = lg.init(net, (5, 4, 3), jax.random.key(0), dtype=np.float64)
     wanted = loop(IMAGES, np.asarray(params["conv1"]["W"]), stride, dilation, padding) + np.asarray(params["conv1"]["b"])
     assert layer.shape((5, 4, 3)) == wanted.shape[1:]
     got = lg.measure.preactivations(net, params, IMAGES)["conv1"]
@@ -48,7 +48,7 @@ def test_poolings_are_their_definitions() -> None:
     tiles = IMAGES[:, :4].reshape(2, 2, 2, 2, 2, 3).mean((2, 4)), IMAGES[:, :4].reshape(2, 2, 2, 4, 3).sum(2), IMAGES.mean((1, 2))
     for pool, wanted in zip(pools, tiles, strict=True):
         net = pool >> lg.Flatten() >> lg.Dense(wanted.reshape(2, -1).shape[1])
-        params = lg.init(net, jax.random.key(0), (5, 4, 3), np.float64)
+        params = lg.init(net, (5, 4, 3), jax.random.key(0), dtype=np.float64)
         made = {"dense1": {"W": np.eye(wanted.reshape(2, -1).shape[1]), "b": 0 * np.asarray(params["dense1"]["b"])}}
         np.testing.assert_allclose(lg.apply(net, made, IMAGES), wanted.reshape(2, -1), atol=1e-14)
 
@@ -75,7 +75,7 @@ NETS = {
 @pytest.mark.parametrize("name", NETS)
 def test_backward_factors_give_the_ntk_of_jacobians(name: str) -> None:
     net = NETS[name]
-    params = lg.init(net, jax.random.key(1), (5, 4, 3), np.float64)
+    params = lg.init(net, (5, 4, 3), jax.random.key(1), dtype=np.float64)
     found = lg.empirical_ntk(net, params, IMAGES, IMAGES[:1])
     wanted = np.asarray(jacobian_ntk(net, params, IMAGES, IMAGES[:1]))
     np.testing.assert_allclose(found, wanted, atol=1e-12 * np.abs(wanted).max())
@@ -96,7 +96,7 @@ ATTENTIVE = {
 @pytest.mark.parametrize("name", ATTENTIVE)
 def test_ntks_of_attention_and_graphs(name: str) -> None:
     net = lg.Dense(4) >> lg.PositionalEmbedding(0.3) >> ATTENTIVE[name] >> lg.GlobalAvgPool() >> lg.Dense(2)
-    params = lg.init(net, jax.random.key(1), (5, 3), np.float64)
+    params = lg.init(net, (5, 3), jax.random.key(1), dtype=np.float64)
     found, wanted = lg.empirical_ntk(net, params, SEQUENCE), np.asarray(jacobian_ntk(net, params, SEQUENCE))
     np.testing.assert_allclose(found, wanted, atol=1e-12 * np.abs(wanted).max())
 
@@ -105,7 +105,7 @@ def test_ntks_of_attention_and_graphs(name: str) -> None:
 def test_attention_is_its_definition(mechanism: str, scaling: str) -> None:
     part = lg.Attention(mechanism, scaling, C_key=2.0, C_query=0.5, C_b=0.4, heads=2, width=3)
     net = part >> lg.Flatten() >> lg.Dense(1)
-    params = lg.init(net, jax.random.key(2), (5, 3), np.float64)
+    params = lg.init(net, (5, 3), jax.random.key(2), dtype=np.float64)
     *scores, values, out = (
         jax.tree_util.tree_map(np.asarray, params[f"attention1/{i}/dense1"]) for i in range(1, 5 if scaling == "1/sqrt(d)" else 4)
     )
@@ -124,7 +124,7 @@ def test_transposed_and_local_convolutions_are_their_definitions() -> None:
     """Zeros between the inputs, then a plain convolution; weights of their own at every position."""
     for padding, low, size in (("SAME", 2, 10), ("VALID", 2, 11), ("CIRCULAR", 2, 10)):
         net = lg.ConvTranspose(4, 3, strides=2, padding=padding) >> lg.Flatten() >> lg.Dense(1)
-        params = lg.init(net, jax.random.key(0), (5, 3), np.float64)
+        params = lg.init(net, (5, 3), jax.random.key(0), dtype=np.float64)
         W, z = np.asarray(params["convtranspose1"]["W"]), np.zeros((2, size, 4))
         for out, place, source in itertools.product(range(size), range(3), range(5)):
             at = 2 * source + low - place  # where input `source` lands through this place of the window
@@ -133,7 +133,7 @@ def test_transposed_and_local_convolutions_are_their_definitions() -> None:
         # the layer sees inputs at out + place - low
         np.testing.assert_allclose(lg.measure.preactivations(net, params, SEQUENCE)["convtranspose1"], z, atol=1e-12)
     net = lg.ConvLocal(4, 2, padding="VALID", C_b=0.3) >> lg.Flatten() >> lg.Dense(1)
-    params = lg.init(net, jax.random.key(0), (5, 3), np.float64)
+    params = lg.init(net, (5, 3), jax.random.key(0), dtype=np.float64)
     W, b = (np.asarray(params["convlocal1"][name]) for name in "Wb")
     wanted = np.stack([sum(SEQUENCE[:, s + d] @ W[s, d] for d in range(2)) + b[s] for s in range(4)], 1)
     np.testing.assert_allclose(lg.measure.preactivations(net, params, SEQUENCE)["convlocal1"], wanted, atol=1e-12)
@@ -141,7 +141,7 @@ def test_transposed_and_local_convolutions_are_their_definitions() -> None:
 
 def test_dropout_draws_masks_with_a_key_only() -> None:
     net = lg.Dense(2000) >> lg.Dropout(0.25)
-    params = lg.init(net, jax.random.key(0), 3, np.float64)
+    params = lg.init(net, 3, jax.random.key(0), dtype=np.float64)
     plain, one, two = (np.asarray(lg.apply(net, params, SEQUENCE[0], key)) for key in (None, jax.random.key(1), jax.random.key(2)))
     np.testing.assert_allclose(plain, lg.apply(lg.Serial(net.nodes[:1]), params, SEQUENCE[0]))
     kept = one != 0
@@ -154,7 +154,7 @@ def test_dropout_draws_masks_with_a_key_only() -> None:
 
 def test_max_pooling_takes_maxima() -> None:
     net = lg.MaxPool(2, padding="SAME") >> lg.Flatten() >> lg.Dense(3 * 2 * 3)
-    params = lg.init(net, jax.random.key(0), (5, 4, 3), np.float64)
+    params = lg.init(net, (5, 4, 3), jax.random.key(0), dtype=np.float64)
     identity = {"dense1": {"W": np.eye(18), "b": np.zeros(18)}}
     padded = np.pad(IMAGES, ((0, 0), (0, 1), (0, 0), (0, 0)), constant_values=-np.inf).reshape(2, 3, 2, 2, 2, 3).max((2, 4))
     assert params["dense1"]["W"].shape == (18, 18)
@@ -166,7 +166,7 @@ def test_any_number_of_spatial_axes() -> None:
     for shape, window in (((6, 2), 3), ((4, 3, 2, 2), (3, 1, 2))):
         net = lg.Conv(3, window) >> lg.Act("relu") >> lg.GlobalAvgPool() >> lg.Dense(1)
         X = RNG.normal(size=(3, *shape))
-        assert lg.apply(net, lg.init(net, jax.random.key(0), shape), X).shape == (3, 1)
+        assert lg.apply(net, lg.init(net, shape, jax.random.key(0)), X).shape == (3, 1)
         assert lg.kernel(net, X).nngp.shape == (3, 3)
 
 
@@ -181,8 +181,8 @@ def test_any_number_of_spatial_axes() -> None:
         (lambda: lg.AvgPool(2, strides=0), "strides"),
         (lambda: lg.kernel(lg.Conv(4, 3) >> lg.Flatten() >> lg.Dense(1), np.ones((2, 5))), "images"),
         (lambda: lg.kernel(NETS["pooled"], IMAGES, IMAGES[:, :3]), "points of shape"),
-        (lambda: lg.init(NETS["pooled"], jax.random.key(0), 5), "images"),
-        (lambda: lg.init(lg.Conv(4, 3), jax.random.key(0), (5, 4, 3)), "positions"),
+        (lambda: lg.init(NETS["pooled"], 5, jax.random.key(0)), "images"),
+        (lambda: lg.init(lg.Conv(4, 3), (5, 4, 3), jax.random.key(0)), "positions"),
         (lambda: lg.ConvTranspose(4, 3).shape((3,)), "images"),
         (lambda: lg.Aggregate([[1.0, 2.0], [3.0]]), "adjacency"),
         (lambda: lg.Aggregate(np.eye(3)).shape((4, 2)), "3 nodes"),

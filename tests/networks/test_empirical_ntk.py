@@ -28,7 +28,7 @@ def same(got: Any, want: Any, tolerance: float = 1e-12) -> None:
 @pytest.mark.parametrize("second", [None, X2], ids=["X", "X2"])
 def test_three_witnesses_agree(depth: int, activation: str, second: Any) -> None:
     net = lg.mlp(widths=WIDTHS[depth], out=3, activation=activation, C_W=1.7, C_b=list(np.linspace(0.1, 0.5, depth)))
-    params = lg.init(net, KEY, 3, dtype=np.float64)
+    params = lg.init(net, 3, KEY, dtype=np.float64)
     for rates in ("ntk", (0.5, 2.0), (list(np.linspace(0, 1, depth)), list(np.linspace(2, 0.5, depth)))):
         theta = lg.empirical_ntk(net, params, X, second, rates=rates)
         assert isinstance(theta, np.ndarray) and theta.dtype == np.float64
@@ -44,7 +44,7 @@ def test_three_witnesses_agree(depth: int, activation: str, second: Any) -> None
 
 def test_every_layer_of_the_forward_equation_is_the_ntk_of_the_network_cut_there() -> None:
     net = lg.mlp(widths=[6, 5], out=2, activation="tanh", C_W=1.5, C_b=0.2)
-    params = lg.init(net, KEY, 3, dtype=np.float64)
+    params = lg.init(net, 3, KEY, dtype=np.float64)
     layers = forward_equation(net, params, X)
     cut = lg.Serial(net.nodes[:3])
     same(layers["dense2"], lg.empirical_ntk(cut, {path: params[path] for path in ("dense1", "dense2")}, X))
@@ -54,7 +54,7 @@ def test_every_layer_of_the_forward_equation_is_the_ntk_of_the_network_cut_there
 
 def test_deep_linear_network_by_hand() -> None:
     net = lg.mlp(widths=[5], out=2, activation="linear", C_W=[1.0, 2.0], C_b=[0.3, 0.4])
-    params = lg.init(net, KEY, 3, dtype=np.float64)
+    params = lg.init(net, 3, KEY, dtype=np.float64)
     (W1, b1), (W2, _) = ((np.asarray(p["W"]), np.asarray(p["b"])) for p in params.values())
     h = X @ W1 + b1
     expected = np.einsum("ac,ij->acij", 0.4 + 2.0 * h @ h.T / 5, np.eye(2)) + np.einsum("ac,ij->acij", 0.3 + X @ X.T / 3, W2.T @ W2)
@@ -67,7 +67,7 @@ def cases(draw: Any) -> tuple[lg.Serial, dict, np.ndarray, Any]:
     net = lg.mlp(widths=widths, out=2, activation=phi, C_W=1.5, C_b=0.2)
     rates = (draw(st.floats(0, 2)), draw(st.floats(0.1, 2)))
     seed = draw(st.integers(0, 1000))
-    return net, lg.init(net, jax.random.key(seed), 3, dtype=np.float64), np.random.default_rng(seed).normal(size=(3, 3)), rates
+    return net, lg.init(net, 3, jax.random.key(seed), dtype=np.float64), np.random.default_rng(seed).normal(size=(3, 3)), rates
 
 
 @given(cases())
@@ -98,7 +98,7 @@ def test_linear_in_the_rates(case: Any, scale: float) -> None:
 
 def test_dtype_and_transforms() -> None:
     net = lg.mlp(widths=[6], out=2, activation="tanh", C_b=0.1)
-    params, x = lg.init(net, KEY, 3), jnp.asarray(X, np.float32)
+    params, x = lg.init(net, 3, KEY), jnp.asarray(X, np.float32)
     assert lg.empirical_ntk(net, params, X).dtype == np.float32
     theta = lg.empirical_ntk(net, params, x)
     np.testing.assert_allclose(jax.jit(lambda p: lg.empirical_ntk(net, p, x))(params), theta, rtol=1e-4, atol=1e-6)
@@ -119,7 +119,7 @@ def test_dtype_and_transforms() -> None:
 )
 def test_bad_input(arguments: dict, words: str) -> None:
     net = lg.mlp(widths=[6], out=2)
-    given = {"net": net, "params": lg.init(net, KEY, 3), "X1": X, **arguments}
+    given = {"net": net, "params": lg.init(net, 3, KEY), "X1": X, **arguments}
     for function in (lg.empirical_ntk, forward_equation, jacobian_ntk):
         with pytest.raises(InputError) as error:
             function(**given)

@@ -14,8 +14,8 @@ KEY = jax.random.key(5)
 RNG = np.random.default_rng(2)
 X, Y = RNG.normal(size=(4, 3)), RNG.normal(size=(4, 2))
 NET = lg.mlp(widths=[6], out=2, activation="tanh", C_W=1.5, C_b=0.1)
-MANY = lg.init_ensemble(NET, KEY, 3, networks=5, dtype=np.float64)
-SINGLES = [lg.init(NET, k, 3, dtype=np.float64) for k in jax.random.split(KEY, 5)]
+MANY = lg.init(NET, 3, KEY, networks=5, dtype=np.float64)
+SINGLES = [lg.init(NET, 3, k, dtype=np.float64) for k in jax.random.split(KEY, 5)]
 
 
 def test_parameters_equal_a_loop() -> None:
@@ -54,12 +54,12 @@ def test_optimizer_in_an_ensemble() -> None:
 
 def test_bad_input() -> None:
     with pytest.raises(InputError, match="`networks`"):
-        lg.init_ensemble(NET, KEY, 3, networks=0)
+        lg.init(NET, 3, KEY, networks=0)
     with pytest.raises(InputError, match="`chunk`"):
         lg.apply_ensemble(NET, MANY, X, chunk=0)
     with pytest.raises(InputError, match=r"got shape \(3, 6\); needed shape \(3, 3, 6\)"):
         lg.apply_ensemble(NET, SINGLES[0], X)
-    with pytest.raises(InputError, match=r"lg\.init_ensemble"):
+    with pytest.raises(InputError, match="networks="):
         lg.apply_ensemble(NET, {}, X)
     with pytest.raises(InputError, match=r"a loss that is not finite from step \d+ on in [1-5] of 5 networks"):
         lg.train_ensemble(NET, MANY, X, Y, 1e4, 100)

@@ -21,7 +21,7 @@ KEY = jax.random.key(7)
 X = np.random.default_rng(3).normal(size=(2, 3))
 RATES: Any = ((0.5, 0.2, 0.9), (0.8, 1.3, 0.6))
 NET = lg.mlp(widths=[3, 2], out=2, activation="tanh", C_W=1.5, C_b=0.3)
-PARAMS = lg.init(NET, KEY, 3, dtype=np.float64)
+PARAMS = lg.init(NET, 3, KEY, dtype=np.float64)
 
 
 def same(got: Any, want: Any, tolerance: float = 1e-12) -> None:
@@ -90,7 +90,7 @@ def test_one_step_of_gradient_descent() -> None:
 def test_any_network_any_dtype_and_transforms() -> None:
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 1)).astype(np.float32)
     net = lg.Conv(3, 3) >> lg.Act("relu") >> lg.GlobalAvgPool() >> lg.Dense(2)
-    dH = dntk(net, lg.init(net, KEY, (4, 4, 1)), images)
+    dH = dntk(net, lg.init(net, (4, 4, 1), KEY), images)
     assert dH.shape == (2, 2, 2, 2, 2, 2) and dH.dtype == np.float32
     two = jax.tree_util.tree_map(lambda a: jnp.asarray(np.stack([np.asarray(a)] * 2), np.float32), PARAMS)
     wide = jax.jit(jax.vmap(lambda p: dntk(NET, p, jnp.asarray(X, np.float32), RATES)))(two)
@@ -99,7 +99,7 @@ def test_any_network_any_dtype_and_transforms() -> None:
 
 def test_a_linear_first_layer_has_none() -> None:
     net = lg.mlp(widths=[], out=2, C_b=0.1)
-    params = lg.init(net, KEY, 3, dtype=np.float64)
+    params = lg.init(net, 3, KEY, dtype=np.float64)
     dd = ddntk(net, params, X)
     assert not dntk(net, params, X).any() and not dd.first.any() and not dd.second.any()
 
@@ -107,7 +107,7 @@ def test_a_linear_first_layer_has_none() -> None:
 @pytest.mark.parametrize("activation", ["relu", "sign", "elu", "rectified_monomial(2)"])
 def test_kinks_are_refused(activation: str) -> None:
     net = lg.mlp(widths=[4], out=1, activation=activation)
-    params = lg.init(net, KEY, 3, dtype=np.float64)
+    params = lg.init(net, 3, KEY, dtype=np.float64)
     assert np.isfinite(dntk(net, params, X)).all()
     with pytest.raises(UnsupportedError, match="jumps"):
         ddntk(net, params, X)

@@ -11,7 +11,7 @@ from largen.errors import InputError
 KEY = jax.random.key(0)
 NET = lg.mlp(widths=[7, 5], out=2, activation="tanh", C_W=1.5, C_b=0.3)
 X = np.random.default_rng(0).normal(size=(6, 3))
-PARAMS = lg.init(NET, KEY, 3, dtype=np.float64)
+PARAMS = lg.init(NET, 3, KEY, dtype=np.float64)
 
 
 def by_hand(params: dict, X: np.ndarray) -> list[np.ndarray]:
@@ -34,7 +34,7 @@ def test_apply_and_preactivations_match_numpy() -> None:
 
 
 def test_dtype_is_that_of_the_parameters_and_jax_stays_jax() -> None:
-    single = lg.init(NET, KEY, 3)
+    single = lg.init(NET, 3, KEY)
     assert lg.apply(NET, single, X).dtype == np.float32
     out = lg.apply(NET, PARAMS, jnp.asarray(X, np.float32))
     assert isinstance(out, jax.Array) and out.dtype == np.float64
@@ -42,17 +42,17 @@ def test_dtype_is_that_of_the_parameters_and_jax_stays_jax() -> None:
 
 def test_any_order_of_nodes() -> None:
     net = lg.Act(lg.activation("relu")) >> lg.Dense(4) >> lg.Dense(3) >> lg.Act(lg.activation("abs"))
-    params = lg.init(net, KEY, 3, dtype=np.float64)
+    params = lg.init(net, 3, KEY, dtype=np.float64)
     expected = np.abs(np.maximum(X, 0) @ np.asarray(params["dense1"]["W"]) @ np.asarray(params["dense2"]["W"]))
     np.testing.assert_allclose(lg.apply(net, params, X), expected, rtol=1e-12)
 
 
 def test_transforms() -> None:
-    net, single = lg.mlp(widths=[7], out=2), lg.init(lg.mlp(widths=[7], out=2), KEY, 3)
+    net, single = lg.mlp(widths=[7], out=2), lg.init(lg.mlp(widths=[7], out=2), 3, KEY)
     x = jnp.asarray(X, np.float32)
     grad = jax.grad(lambda p: lg.apply(net, p, x).sum())(single)
     np.testing.assert_allclose(grad["dense2"]["b"], [6.0, 6.0])
-    many = jax.vmap(lambda k: lg.init(net, k, 3))(jax.random.split(KEY, 2))
+    many = jax.vmap(lambda k: lg.init(net, 3, k))(jax.random.split(KEY, 2))
     assert jax.vmap(lambda p: lg.apply(net, p, x))(many).shape == (2, 6, 2)
     np.testing.assert_allclose(jax.jit(lambda p: lg.apply(net, p, x))(single), lg.apply(net, single, x), rtol=1e-5)
 

@@ -18,7 +18,7 @@ def variance_z(values: np.ndarray, variance: float) -> float:
 
 def test_statistics() -> None:
     net = lg.mlp(widths=[300, 200], out=100, C_W=[1.5, 2.0, 0.5], C_b=[0.1, 0.2, 0.3])
-    params = lg.init(net, KEY, n_in=50)
+    params = lg.init(net, 50, KEY)
     for layer, fan_in in zip(lg.analysis.chain(net), (50, 300, 200), strict=True):
         W, b = np.asarray(params[layer.path]["W"]), np.asarray(params[layer.path]["b"])
         assert W.shape == (fan_in, layer.width) and b.shape == (layer.width,)
@@ -32,26 +32,26 @@ def test_statistics() -> None:
 
 def test_same_key_same_parameters_and_keys_matter() -> None:
     net = lg.mlp(widths=[8], out=2, C_b=1.0)
-    one, again, other = lg.init(net, KEY, 3), lg.init(net, jax.random.key(0), 3), lg.init(net, jax.random.key(1), 3)
+    one, again, other = lg.init(net, 3, KEY), lg.init(net, 3, jax.random.key(0)), lg.init(net, 3, jax.random.key(1))
     assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, again))
     assert not jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, other))
-    older = lg.init(net, jax.random.PRNGKey(0), 3)
+    older = lg.init(net, 3, jax.random.PRNGKey(0))
     assert bool((older["dense1"]["W"] == one["dense1"]["W"]).all())
 
 
 def test_float64_with_the_flag_off() -> None:
-    params = lg.init(lg.mlp(widths=[8], out=2), KEY, 3, dtype=np.float64)
+    params = lg.init(lg.mlp(widths=[8], out=2), 3, KEY, dtype=np.float64)
     assert not jax.config.read("jax_enable_x64")
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float64)}
-    assert lg.init(lg.Dense(2), KEY, 3)["dense1"]["W"].dtype == np.float32
+    assert lg.init(lg.Dense(2), 3, KEY)["dense1"]["W"].dtype == np.float32
 
 
 def test_differentiable_in_hyperparameters_and_vmaps_over_keys() -> None:
     def size(C_W: float) -> jax.Array:
-        return jnp.sum(lg.init(lg.Dense(5, C_W=C_W), KEY, 3)["dense1"]["W"] ** 2)
+        return jnp.sum(lg.init(lg.Dense(5, C_W=C_W), 3, KEY)["dense1"]["W"] ** 2)
 
     assert np.isclose(jax.grad(size)(2.0), size(2.0) / 2.0, rtol=1e-5)
-    many = jax.vmap(lambda k: lg.init(lg.Dense(5), k, 3))(jax.random.split(KEY, 4))
+    many = jax.vmap(lambda k: lg.init(lg.Dense(5), 3, k))(jax.random.split(KEY, 4))
     assert many["dense1"]["W"].shape == (4, 3, 5)
 
 
@@ -83,4 +83,4 @@ def test_a_node_without_a_rule_is_named() -> None:
             return "Strange()"
 
     with pytest.raises(UnsupportedError, match="Strange"):
-        lg.init(lg.Dense(3) >> Strange(), KEY, 3)
+        lg.init(lg.Dense(3) >> Strange(), 3, KEY)

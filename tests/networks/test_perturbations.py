@@ -31,7 +31,7 @@ def directions(key: jax.Array, points: np.ndarray) -> np.ndarray:
 def test_they_are_finite_differences_of_the_preactivations(name: str) -> None:
     """Central differences along x and along the orthogonal direction, in float64."""
     net, step = NETS[name], 1e-6
-    params = lg.init_ensemble(net, jax.random.key(1), 4, 2, np.float64)
+    params = lg.init(net, 4, jax.random.key(1), networks=2, dtype=np.float64)
     found = lg.measure.perturbations(net, params, X, KEY)
     d = directions(KEY, X)
     for k in range(2):
@@ -58,14 +58,14 @@ def test_directions_are_orthogonal_of_unit_length_and_random() -> None:
 
 def test_the_change_of_size_is_twice_the_size_where_all_is_linear() -> None:
     net = lg.mlp(widths=[6], out=2, activation="relu", C_W=2.0)  # homogeneous, without biases
-    found = lg.measure.perturbations(net, lg.init_ensemble(net, KEY, 4, 7, np.float64), X, KEY)
+    found = lg.measure.perturbations(net, lg.init(net, 4, KEY, networks=7, dtype=np.float64), X, KEY)
     assert found.parallel == pytest.approx(2 * found.size, rel=1e-12)
 
 
 @pytest.mark.slow
 def test_chunks_dtypes_and_jit() -> None:
     net = NETS["residual"]
-    params = lg.init_ensemble(net, KEY, 4, 5, np.float32)
+    params = lg.init(net, 4, KEY, networks=5, dtype=np.float32)
     one = lg.measure.perturbations(net, params, X, KEY)
     assert one.size.shape == (5, 4, 3) and one.size.dtype == np.float32 and isinstance(one.size, np.ndarray)
     points = jax.numpy.asarray(X, np.float32)
@@ -81,7 +81,7 @@ def test_chunks_dtypes_and_jit() -> None:
 
 def test_bad_arguments_are_refused() -> None:
     net = NETS["plain"]
-    params = lg.init_ensemble(net, KEY, 1, 2)
+    params = lg.init(net, 1, KEY, networks=2)
     with pytest.raises(InputError, match="orthogonal"):
         lg.measure.perturbations(net, params, np.ones((2, 1)), KEY)
     with pytest.raises(InputError, match="key"):
@@ -97,7 +97,7 @@ def test_the_affine_layer_that_ends_a_level() -> None:
     assert last_affine(lg.Sum(lg.Identity(), lg.Identity()), "sum1") is None
     assert last_affine(inner, "sum1") == ("sum1/2/dense1", -3.0)
     assert last_affine(lg.Sum(lg.Dense(5), lg.Identity(), weights=(0.0, 1.0)), "sum1") is None
-    params = lg.init(net, KEY, 4, np.float64)
+    params = lg.init(net, 4, KEY, dtype=np.float64)
     before = lg.measure.preactivations(net, params, X)
     with jax.enable_x64(True):
         moved = {**params, "sum1/1/dense1": {**params["sum1/1/dense1"], "b": params["sum1/1/dense1"]["b"] + 0.25}}

@@ -37,7 +37,7 @@ def same(got: Any, want: Any, tolerance: float = 1e-12) -> None:
 
 def test_values_by_hand() -> None:
     net = NETS["normalised"]
-    params: Any = jax.tree_util.tree_map(np.asarray, lg.init(net, KEY, 3, dtype=np.float64))
+    params: Any = jax.tree_util.tree_map(np.asarray, lg.init(net, 3, KEY, dtype=np.float64))
     assert set(params) == {"dense1", "sum1/2/dense1", "dense2"}
     z = lg.measure.preactivations(net, params, X)
     assert list(z) == ["dense1", "sum1", "dense2"]
@@ -54,9 +54,9 @@ def test_values_by_hand() -> None:
 def test_layers_come_first_to_last_at_any_depth() -> None:
     net = lg.mlp(widths=[3] * 11)
     names = [f"dense{i}" for i in range(1, 13)]
-    assert list(lg.measure.preactivations(net, lg.init(net, KEY, 3), X)) == names
-    assert list(lg.measure.preactivations_ensemble(net, lg.init_ensemble(net, KEY, 3, 2), X)) == names
-    assert list(forward_equation(net, lg.init(net, KEY, 3), X)) == names
+    assert list(lg.measure.preactivations(net, lg.init(net, 3, KEY), X)) == names
+    assert list(lg.measure.preactivations_ensemble(net, lg.init(net, 3, KEY, networks=2), X)) == names
+    assert list(forward_equation(net, lg.init(net, 3, KEY), X)) == names
 
 
 @pytest.mark.slow
@@ -64,7 +64,7 @@ def test_layers_come_first_to_last_at_any_depth() -> None:
 @pytest.mark.parametrize("second", [None, X2], ids=["X", "X2"])
 def test_three_witnesses_agree(name: str, second: Any) -> None:
     net = NETS[name]
-    params = lg.init(net, KEY, 3, dtype=np.float64)
+    params = lg.init(net, 3, KEY, dtype=np.float64)
     layers = len(params)
     for rates in ("ntk", (list(np.linspace(0, 1, layers)), list(np.linspace(2, 0.5, layers)))):  # traced: compiled once
         theta = lg.empirical_ntk(net, params, X, second, rates=rates)
@@ -75,7 +75,7 @@ def test_three_witnesses_agree(name: str, second: Any) -> None:
 
 def test_every_level_of_the_forward_equation_is_the_ntk_of_the_network_cut_there() -> None:
     net = NETS["residual"]
-    params = lg.init(net, KEY, 3, dtype=np.float64)
+    params = lg.init(net, 3, KEY, dtype=np.float64)
     cut = lg.Serial(net.nodes[:2])
     some = {path: params[path] for path in ("dense1", "sum1/2/dense1")}
     same(forward_equation(net, params, X)["sum1"], lg.empirical_ntk(cut, some, X))
@@ -84,7 +84,7 @@ def test_every_level_of_the_forward_equation_is_the_ntk_of_the_network_cut_there
 @pytest.mark.parametrize("name", NETS)
 def test_one_step_of_training_moves_outputs_by_the_ntk(name: str) -> None:
     net = NETS[name]
-    params, y, eta = lg.init(net, KEY, 3, dtype=np.float64), RNG.normal(size=(4, 3)), 1e-6
+    params, y, eta = lg.init(net, 3, KEY, dtype=np.float64), RNG.normal(size=(4, 3)), 1e-6
     trained, _ = lg.train(net, params, X, y, eta, 1)
     z = np.asarray(lg.apply(net, params, X))
     moved = (np.asarray(lg.apply(net, trained, X)) - z) / eta
@@ -93,7 +93,7 @@ def test_one_step_of_training_moves_outputs_by_the_ntk(name: str) -> None:
 
 def test_ensembles_and_transforms() -> None:
     net = NETS["normalised"]
-    params = lg.init_ensemble(net, KEY, 3, networks=3)
+    params = lg.init(net, 3, KEY, networks=3)
     one = jax.tree_util.tree_map(lambda p: p[1], params)
     x = X.astype(np.float32)
     np.testing.assert_allclose(lg.apply_ensemble(net, params, x)[1], lg.apply(net, one, x), rtol=1e-5, atol=1e-5)
@@ -105,11 +105,11 @@ def test_ensembles_and_transforms() -> None:
 
 def test_layer_norm_of_equal_units_is_zero() -> None:
     net = lg.Dense(4, C_W=0.0) >> lg.LayerNorm() >> lg.Dense(2)
-    assert not np.asarray(lg.apply(net, lg.init(net, KEY, 3), X)).any()
+    assert not np.asarray(lg.apply(net, lg.init(net, 3, KEY), X)).any()
 
 
 def test_a_sum_whose_widths_clash_with_the_inputs() -> None:
     net = lg.Sum(lg.Identity(), lg.Dense(5)) >> lg.Dense(1)
-    assert lg.apply(net, lg.init(net, KEY, 5), np.ones((2, 5))).shape == (2, 1)
+    assert lg.apply(net, lg.init(net, 5, KEY), np.ones((2, 5))).shape == (2, 1)
     with pytest.raises(InputError, match=r"shapes \(3,\) and \(5,\)"):
-        lg.init(net, KEY, 3)
+        lg.init(net, 3, KEY)

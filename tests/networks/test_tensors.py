@@ -43,7 +43,7 @@ def scores(samples: Any, theory: Any, digits: float = 5e-6) -> np.ndarray:
 
 def test_two_layers_have_the_exact_tensors() -> None:
     net = lg.mlp(widths=[24], out=1, activation="tanh", C_W=1.5, C_b=0.3)
-    found = tensors(net, lg.init_ensemble(net, jax.random.key(1), 3, 6000, np.float32), X, RATES, chunk=100)
+    found = tensors(net, lg.init(net, 3, jax.random.key(1), networks=6000, dtype=np.float32), X, RATES, chunk=100)
     for name, printed in EXACT.items():
         samples = np.stack([getattr(found, name)[(slice(None), *entry)] for entry in ENTRIES], 1)
         assert np.abs(scores(samples, printed)).max() < LEVEL, name
@@ -55,9 +55,9 @@ def test_two_layers_have_the_exact_tensors() -> None:
 def test_averages_over_the_last_weights() -> None:
     """Of one network: the patterns of its outputs over many draws of the last layer, two rows each, as products of real outputs."""
     net, draws = lg.mlp(widths=[3, 4], out=2, activation="tanh", C_W=1.5, C_b=0.3), 8000
-    one: Any = lg.init(net, jax.random.key(5), 3, np.float64)
+    one: Any = lg.init(net, 3, jax.random.key(5), dtype=np.float64)
     many: Any = {path: {k: np.broadcast_to(v, (draws, *v.shape)) for k, v in entry.items()} for path, entry in one.items()}
-    many["dense3"] = lg.init_ensemble(net, jax.random.key(1), 3, draws, np.float64)["dense3"]
+    many["dense3"] = lg.init(net, 3, jax.random.key(1), networks=draws, dtype=np.float64)["dense3"]
     found = tensors(net, many, X, RATES, chunk=400)
     z, H = lg.apply_ensemble(net, many, X, chunk=400), lg.empirical_ntk_ensemble(net, many, X, rates=RATES, chunk=400)
     tensor = rate_tensor(net, (3,), resolve(net, RATES))
@@ -85,7 +85,7 @@ def test_averages_over_the_last_weights() -> None:
 
 def test_covariances_and_the_metric() -> None:
     net = lg.mlp(widths=[6, 5], out=1, activation="relu", C_W=1.8, C_b=0.1)
-    params = lg.init_ensemble(net, jax.random.key(0), 3, 40)
+    params = lg.init(net, 3, jax.random.key(0), networks=40)
     found = tensors(net, params, X, chunk=8)
     assert isinstance(found, Tensors) and found.R is None and found.B.shape == (40, 2, 2, 2, 2) and found.B.dtype == np.float32
     np.testing.assert_allclose(found.K, metric(net, params, X).metric, rtol=1e-5)
@@ -108,7 +108,7 @@ def test_signs_are_fair_and_independent() -> None:
 def test_any_network_that_ends_with_an_affine_layer() -> None:
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 1))
     net = lg.Conv(3, 3) >> lg.Act("tanh") >> lg.GlobalAvgPool() >> lg.Dense(1)
-    found = tensors(net, lg.init_ensemble(net, jax.random.key(0), (4, 4, 1), 3), images, tensors=("A", "Q"))
+    found = tensors(net, lg.init(net, (4, 4, 1), jax.random.key(0), networks=3), images, tensors=("A", "Q"))
     assert np.isfinite(found.A).all() and np.isfinite(found.Q).all()
 
 
@@ -127,7 +127,7 @@ def test_any_network_that_ends_with_an_affine_layer() -> None:
 )
 def test_bad_input(arguments: dict, error: Any, words: str) -> None:
     net = arguments.get("net", lg.mlp(widths=[4], out=1, activation="relu"))
-    given = {"net": net, "params": lg.init_ensemble(net, jax.random.key(0), 3, 2), "X": X, **arguments}
+    given = {"net": net, "params": lg.init(net, 3, jax.random.key(0), networks=2), "X": X, **arguments}
     with pytest.raises(error, match=words):
         tensors(**given)
 
@@ -135,4 +135,4 @@ def test_bad_input(arguments: dict, error: Any, words: str) -> None:
 def test_one_network_has_no_covariance() -> None:
     net = lg.mlp(widths=[4], out=1)
     with pytest.raises(InputError, match="one network"):
-        tensors(net, lg.init_ensemble(net, jax.random.key(0), 3, 1), X)
+        tensors(net, lg.init(net, 3, jax.random.key(0), networks=1), X)

@@ -14,7 +14,7 @@ RNG = np.random.default_rng(1)
 X, Y = RNG.normal(size=(5, 3)), RNG.normal(size=(5, 2))
 X_TEST = RNG.normal(size=(4, 3))
 NET = lg.mlp(widths=[6, 4], out=2, activation="tanh", C_W=[1.5, 2.0, 0.7], C_b=[0.3, 0.0, 0.2])
-PARAMS = lg.init(NET, KEY, 3, dtype=np.float64)
+PARAMS = lg.init(NET, 3, KEY, dtype=np.float64)
 RATES = {
     "ntk": ((0.3, 0.0, 0.2), (1.5, 2.0, 0.7)),
     "numbers": (0.5, 2.0),
@@ -86,14 +86,14 @@ def test_sgd_rates_are_plain_descent_and_optax_agrees() -> None:
 
 def test_sgd_rates_are_plain_descent_on_images() -> None:
     net, x = lg.cnn([3], out=2), RNG.normal(size=(5, 4, 3, 2))
-    params = lg.init(net, KEY, (4, 3, 2), dtype=np.float64)
+    params = lg.init(net, (4, 3, 2), KEY, dtype=np.float64)
     plain = lg.train(net, params, x, Y, eta=1.0, steps=3, rates=lg.rates_of_sgd(net, 0.02, n_in=(4, 3, 2)))
     given = lg.train(net, params, x, Y, eta=None, steps=3, optimizer=optax.sgd(0.02))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-13), plain[0], given[0])
 
 
 def test_adam_matches_a_plain_optax_loop() -> None:
-    adam, single = optax.adam(1e-2), lg.init(NET, KEY, 3)
+    adam, single = optax.adam(1e-2), lg.init(NET, 3, KEY)
     x, y = jnp.asarray(X, np.float32), jnp.asarray(Y, np.float32)
     expected, memory = single, adam.init(single)
     slopes = jax.jit(jax.grad(lambda p: 0.5 * jnp.sum((lg.apply(NET, p, x) - y) ** 2)))
@@ -120,7 +120,7 @@ def test_one_step_moves_outputs_by_the_kernel_with_an_error_of_second_order() ->
 
 def test_vectors_of_targets_probabilities_and_no_steps() -> None:
     net = lg.mlp(widths=[6], out=1)
-    params = lg.init(net, KEY, 3)
+    params = lg.init(net, 3, KEY)
     one, two = lg.train(net, params, X, Y[:, 0], 0.1, 3), lg.train(net, params, X, Y[:, :1], 0.1, 3)
     np.testing.assert_array_equal(one[1].loss, two[1].loss)
     still, history = lg.train(net, params, X, Y[:, 0], 0.1, 0, record=(X, [0]))
@@ -131,7 +131,7 @@ def test_vectors_of_targets_probabilities_and_no_steps() -> None:
 
 
 def test_vmaps_over_parameters() -> None:
-    many = lg.init_ensemble(NET, KEY, 3, networks=3)
+    many = lg.init(NET, 3, KEY, networks=3)
     trained, history = jax.vmap(lambda p: lg.train(NET, p, X, Y, 0.05, 4, record=(X, [2])))(many)
     alone = lg.train(NET, jax.tree.map(lambda a: a[1], many), X, Y, 0.05, 4, record=(X, [2]))
     np.testing.assert_allclose(history.loss[1], alone[1].loss, rtol=1e-5)
@@ -140,7 +140,7 @@ def test_vmaps_over_parameters() -> None:
 
 def test_divergence_names_the_step_and_the_way_out() -> None:
     net = lg.mlp(widths=[6], out=2, activation="relu", C_W=2.0)
-    params = lg.init(net, KEY, 3)
+    params = lg.init(net, 3, KEY)
     with pytest.raises(InputError, match=r"`eta`: got 50.0, and a loss that is not finite from step \d+ on; .*lg\.max_learning_rate"):
         lg.train(net, params, X, Y, 50.0, 200)
     with pytest.raises(InputError, match="Lower the optimizer's learning rate"):
@@ -185,4 +185,4 @@ def test_bad_input(arguments: dict, words: str) -> None:
 def test_one_output_has_no_cross_entropy() -> None:
     net = lg.mlp(widths=[6], out=1)
     with pytest.raises(InputError, match="an output per class"):
-        lg.train(net, lg.init(net, KEY, 3), X, np.zeros(5, int), 0.1, 3, loss="cross_entropy")
+        lg.train(net, lg.init(net, 3, KEY), X, np.zeros(5, int), 0.1, 3, loss="cross_entropy")

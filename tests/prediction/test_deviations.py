@@ -37,7 +37,7 @@ def test_train_points_have_no_variance_at_the_end(how):
     assert np.linalg.eigvalsh(p.cov).min() > -1e-13
     at_train = np.concatenate([points[:150], points[:150]])  # nothing but train points, twice
     assert lg.predict(net, points[:150], aims, at_train, how=how).std.max() < 1e-6
-    drawn = lg.sample(net, jax.random.key(0), points, draws=3, given=(points[:150], aims))  # of a singular posterior
+    drawn = lg.sample(net, points, jax.random.key(0), draws=3, given=(points[:150], aims))  # of a singular posterior
     assert np.isfinite(drawn).all() and abs(drawn[:, :150] - aims).max() < 1e-5
 
 
@@ -109,7 +109,7 @@ def test_noise_is_that_which_was_said():
     for how, ridge, why in (("bayes", np.full(4, 0.1), "each train sample"), ("flow", 0.1, "decay")):
         p = lg.predict(NET, X, y, X_test, how=how, ridge=ridge)
         assert p.noise is None and p.std_observed is None and why in p.missing["std_observed"] and p.std is not None
-    one = lg.predict(NET, X, y, X_test, params=lg.init(NET, jax.random.key(0), 3, "float64"), time=1.0)
+    one = lg.predict(NET, X, y, X_test, params=lg.init(NET, 3, jax.random.key(0), dtype="float64"), time=1.0)
     assert one.std is None and one.std_observed is None and {"cov", "std", "std_observed", "noise"} <= set(one.missing)
 
 

@@ -194,7 +194,7 @@ def test_dtypes_images_and_other_networks():
 def test_hyperparameters_of_samples_from_the_prior_are_recovered(seed):
     rng = np.random.default_rng(seed)
     X, true = rng.normal(size=(30, 3)), {"C_W": 1.7, "C_b": 0.2, "ridge": 0.01}
-    y = lg.sample(relu(1.7, 0.2, out=1), jax.random.key(seed), X, draws=20)[..., 0].T + 0.1 * rng.normal(size=(30, 20))
+    y = lg.sample(relu(1.7, 0.2, out=1), X, jax.random.key(seed), draws=20)[..., 0].T + 0.1 * rng.normal(size=(30, 20))
     out = fit(relu(1.0, 0.0, out=1), X, y, ridge=0.1)
     assert out.converged and out.evidence > out.start and abs(out.evidence - evidence(out.net, X, y, out.ridge)) < 1e-9
     for name, value in true.items():

@@ -200,7 +200,7 @@ def test_divided_differences(how: Any) -> None:
 def test_plain_calls_stay_plain() -> None:
     """Without tracers nothing crosses a border; with float64 parameters the derivatives of a real network do."""
     assert isinstance(predicted(1.0), np.floating) and predicted(1.0).dtype == np.float64
-    params = lg.init(net(1.0), jax.random.key(0), n_in=3, dtype="float64")
+    params = lg.init(net(1.0), 3, jax.random.key(0), dtype="float64")
     wide: Any = {path: {name: np.asarray(v) for name, v in part.items()} for path, part in params.items()}
     slope = jax.grad(lambda x: lg.apply(net(1.0), wide, x).sum())(X)
     e = np.zeros_like(X)

@@ -19,7 +19,7 @@ RATES = ((0.3, 0.2, 0.1), (1.0, 0.8, 0.6))
 FAN_IN = (3, 40, 30)
 rng = np.random.default_rng(0)
 X, X_TEST, Y = rng.normal(size=(4, 3)), rng.normal(size=(3, 3)), rng.normal(size=(4, 2))
-PARAMS = init(NET, jax.random.key(0), 3, dtype=np.float64)
+PARAMS = init(NET, 3, jax.random.key(0), dtype=np.float64)
 
 
 def linearised():
@@ -86,7 +86,7 @@ def test_a_wide_network_in_training_stays_close():
     gaps = []
     for width in (64, 1024):
         net = lg.mlp(widths=[width], out=1, activation="tanh", C_W=1.5, C_b=0.1)
-        params = init(net, jax.random.key(1), 3, dtype=np.float64)
+        params = init(net, 3, jax.random.key(1), dtype=np.float64)
         p = lg.predict(net, X, Y[:, 0], X_TEST, how="descent", eta=0.1, steps=30, params=params)
         real = np.asarray(apply(net, train(net, params, X, Y[:, :1], eta=0.1, steps=30)[0], X_TEST))[:, 0]
         gaps.append(np.abs(real - p.mean).max() / np.abs(p.mean - np.asarray(apply(net, params, X_TEST))[:, 0]).max())

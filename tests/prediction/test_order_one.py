@@ -230,10 +230,10 @@ def measured(net: Any, y: np.ndarray, R: float, eta: float, untrained: int, trai
 
     Networks come in pairs, the readout with both signs. The linearisation is the control variate of the trained network.
     """
-    g, beyond, even = linearised(net, lg.init_ensemble(net, jax.random.key(0), 3, untrained, np.float32), y, R)
+    g, beyond, even = linearised(net, lg.init(net, 3, jax.random.key(0), networks=untrained, dtype=np.float32), y, R)
     odd, centred = beyond - even, even - even.mean(0)
     first = np.concatenate([even, (squares(odd, g) + squares(centred, 0 * g)).reshape(untrained, -1)], 1)
-    params = lg.init_ensemble(net, jax.random.key(1), 3, trained, np.float32)
+    params = lg.init(net, 3, jax.random.key(1), networks=trained, dtype=np.float32)
     last, single, signs = list(params)[-1], POINTS.astype(np.float32), []
     for sign in (1, -1):
         signed = {**params, last: {name: sign * value for name, value in params[last].items()}}

@@ -191,7 +191,7 @@ X, X_TEST = np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.1]]), np.array([[0.7, 0.6,
 def test_one_real_network():
     """As trained for 3 and 8 steps: first order misses at most a tenth of what the linearisation misses. Control: the end."""
     net, y, steps = lg.mlp(widths=[256], out=1, activation="tanh"), np.array([0.8, -0.6]), [0, 3, 8]
-    params = lg.init(net, jax.random.key(0), 3, np.float64)
+    params = lg.init(net, 3, jax.random.key(0), dtype=np.float64)
     _, history = lg.train(net, params, X, y[:, None], 0.5, 8, rates=RATES, record=(X_TEST, steps))
     case: dict[str, Any] = {"net": net, "X": X, "y": y, "X_test": X_TEST, "rates": RATES, "how": "descent", "eta": 0.5, "params": params}
     actual = np.asarray(history.outputs)[:, 0, 0]

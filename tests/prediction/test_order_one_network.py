@@ -43,7 +43,7 @@ def test_interleaved_and_back():
 def residuals(width: int, networks: int) -> np.ndarray:
     """Root mean squares over networks of trained outputs minus: linearisation, with dNTK, with ddNTKs too."""
     net, y, eta = tanh(width), np.array([[0.8], [-0.6]]), 0.5
-    params = lg.init_ensemble(net, jax.random.key(width), 3, networks, np.float64)
+    params = lg.init(net, 3, jax.random.key(width), networks=networks, dtype=np.float64)
     _, history = lg.train_ensemble(net, params, X, y, eta, 200, rates=RATES, record=(X_TEST, [200]))
     rest = []
     for k in range(networks):
@@ -65,7 +65,7 @@ def test_real_networks_trained_to_the_end():
 def test_several_outputs_and_algorithms():
     """Two outputs, wired by the network's own NTK: descent as trained; flow and Newton differ from it, and fit the train points."""
     net, y, eta = tanh(256, out=2), np.array([[0.8, 0.1], [-0.6, 0.5]]), 0.5
-    params = lg.init(net, jax.random.key(0), 3, np.float64)
+    params = lg.init(net, 3, jax.random.key(0), dtype=np.float64)
     actual = lg.apply(net, lg.train(net, params, X, y, eta, 200, rates=RATES)[0], X_TEST)
     found = {how: predicted(net, params, y, how, eta if how == "descent" else None) for how in ("descent", "flow", "newton")}
     gap = {how: np.abs(actual - out.outputs).max() for how, out in found.items()}

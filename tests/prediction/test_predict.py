@@ -212,7 +212,7 @@ def test_what_does_not_fit_into_memory_is_refused_before_any_work(monkeypatch):
     with pytest.raises(InputError, match=r"3 train and 3 test points at 1 time .* GiB .*batches"):
         lg.predict(RELU, X, Y, X_TEST)
     with pytest.raises(InputError, match="Ask for fewer points or draws"):
-        lg.sample(RELU, jax.random.key(0), X, draws=10)
+        lg.sample(RELU, X, jax.random.key(0), draws=10)
 
 
 def test_images_and_sequences() -> None:
@@ -226,8 +226,8 @@ def test_images_and_sequences() -> None:
     np.testing.assert_allclose(p.mean, R @ y, rtol=1e-9)
     cross = R @ known.nngp[:5, 5:]
     np.testing.assert_allclose(p.cov, known.nngp[5:, 5:] - cross - cross.T + R @ known.nngp[:5, :5] @ R.T, rtol=1e-8)
-    params = lg.init(net, jax.random.key(0), (4, 3, 2), np.float64)
+    params = lg.init(net, (4, 3, 2), jax.random.key(0), dtype=np.float64)
     assert lg.predict(net, X[:5], y[:, None], X[5:], params=params, time=2.0).mean.shape == (2, 1)
-    assert lg.sample(net, jax.random.key(1), X, draws=3).shape == (3, 7, 1)
+    assert lg.sample(net, X, jax.random.key(1), draws=3).shape == (3, 7, 1)
     with pytest.raises(InputError, match="points of shape"):
         lg.predict(net, X[:5], y, X[5:, :3])

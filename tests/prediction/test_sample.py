@@ -23,7 +23,7 @@ def moments(draws):
 
 def test_prior_draws_have_the_covariance_of_the_kernel():
     K, count = lg.kernel(NET, X).nngp, 20000
-    draws = lg.sample(NET, KEY, X, draws=count)
+    draws = lg.sample(NET, X, KEY, draws=count)
     assert draws.shape == (count, 5, 2) and draws.dtype == np.float64 and isinstance(draws, np.ndarray)
     spread = np.sqrt((np.outer(K.diagonal(), K.diagonal()) + K**2) / count)
     for output in range(2):
@@ -35,7 +35,7 @@ def test_prior_draws_have_the_covariance_of_the_kernel():
 def test_posterior_draws_have_the_moments_of_the_prediction():
     y, ridge, count = np.array([1.0, -1.0, 0.5]), np.array([0.1, 0.2, 0.3]), 20000
     p = lg.predict(NET, X[:3], y, X, how="bayes", ridge=ridge)
-    draws = lg.sample(NET, KEY, X, draws=count, given=(X[:3], y), ridge=ridge)
+    draws = lg.sample(NET, X, KEY, draws=count, given=(X[:3], y), ridge=ridge)
     assert draws.shape == (count, 5)
     mean, cov = moments(draws)
     assert (np.abs(mean - p.mean) < 5 * np.sqrt(p.cov.diagonal() / count)).all()
@@ -44,7 +44,7 @@ def test_posterior_draws_have_the_moments_of_the_prediction():
 
 def test_posterior_draws_pass_through_the_data_and_keep_the_columns_of_y():
     y = np.random.default_rng(1).normal(size=(3, 2))
-    draws = lg.sample(NET, KEY, X, draws=4, given=(X[:3], y))
+    draws = lg.sample(NET, X, KEY, draws=4, given=(X[:3], y))
     assert draws.shape == (4, 5, 2) and np.allclose(draws[:, :3], y, atol=1e-6) and draws[:, 3:].std(0).min() > 1e-3
 
 
@@ -57,14 +57,14 @@ def test_draws_of_a_prediction_at_many_times():
 
 def test_repeated_points_get_one_value():
     """A kernel of deficient rank has a root all the same."""
-    draws = lg.sample(NET, KEY, np.concatenate([X, X]), draws=3)
+    draws = lg.sample(NET, np.concatenate([X, X]), KEY, draws=3)
     assert np.allclose(draws[:, :5], draws[:, 5:], atol=1e-6)
 
 
 @pytest.mark.slow
 def test_float32_and_jax_stay_what_they_are():
-    assert lg.sample(NET, KEY, X.astype(np.float32)).dtype == lg.sample(NET, KEY, X.astype(np.float16)).dtype == np.float32
-    assert isinstance(lg.sample(NET, KEY, jax.numpy.asarray(X[:3]), given=(X[3:], np.ones(2))), jax.Array)
+    assert lg.sample(NET, X.astype(np.float32), KEY).dtype == lg.sample(NET, X.astype(np.float16), KEY).dtype == np.float32
+    assert isinstance(lg.sample(NET, jax.numpy.asarray(X[:3]), KEY, given=(X[3:], np.ones(2))), jax.Array)
 
 
 @settings(max_examples=30, deadline=None)

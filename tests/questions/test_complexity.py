@@ -56,7 +56,7 @@ def test_infinite_width():
     assert out.infinite == 3 * 10 + 14 * 15 and out.exponent == (2, 4)
     assert out.parameters == 8 * 16 + 17 * 16 + 17 * 3 and not out.missing
     assert out.tensors is not None and out.finite == out.infinite + sum(out.tensors.values()) and not out.vanishing
-    params = lg.init(TANH, jax.random.key(0), 7)
+    params = lg.init(TANH, 7, jax.random.key(0))
     assert out.parameters == sum(v.size for layer in params.values() for v in layer.values())
 
 

@@ -52,7 +52,7 @@ def test_the_linearised_control_is_the_prediction_for_one_network() -> None:
     X, y = rng.normal(size=(6, 3)).astype(np.float32), rng.normal(size=(6, 2)).astype(np.float32)
     where = np.concatenate([X, rng.normal(size=(4, 3)).astype(np.float32)])
     net = lg.mlp(widths=[32], out=2, activation="tanh")
-    params = lg.init(net, jax.random.key(0), 3, np.float32)
+    params = lg.init(net, 3, jax.random.key(0), dtype=np.float32)
     mine = linearised(net, params, X, y, where, 0.1, (0, 3, 20))
     theirs = lg.predict(net, X, y, where, how="descent", eta=0.1, steps=np.array([0, 3, 20]), params=params).mean
     np.testing.assert_allclose(mine, theirs, atol=1e-5)

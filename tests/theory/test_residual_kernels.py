@@ -204,7 +204,7 @@ def test_branches_on_the_inputs_against_real_networks() -> None:
     ]
     for net in nets:
         out, many = lg.kernel(net, points), 600
-        params = lg.init_ensemble(net, jax.random.key(2), n_in=3, networks=many)
+        params = lg.init(net, 3, jax.random.key(2), networks=many)
         tangents = np.asarray(lg.empirical_ntk_ensemble(net, params, points, full=False))
         z = np.asarray(lg.apply_ensemble(net, params, points))[..., 0]
         for found, expected in ((tangents, out.ntk), (z[:, :, None] * z[:, None, :], out.nngp)):
@@ -214,7 +214,7 @@ def test_branches_on_the_inputs_against_real_networks() -> None:
 
 def test_predictions_and_samples() -> None:
     net = lg.resnet_mlp(4, blocks=1, out=3, norm=True)
-    assert lg.sample(net, jax.random.key(0), X, draws=2).shape == (2, 5, 3)
+    assert lg.sample(net, X, jax.random.key(0), draws=2).shape == (2, 5, 3)
     fitted = lg.predict(net, X[:3], np.eye(3), X)
     np.testing.assert_allclose(np.asarray(fitted.mean)[:3], np.eye(3), atol=1e-8)
 

@@ -17,9 +17,9 @@ from largen.architecture.chain import chain
 from largen.architecture.nodes import network
 from largen.architecture.presets import widen
 from largen.errors import InputError
-from largen.networks.ensemble import each, init_ensemble
+from largen.networks.ensemble import each
 from largen.networks.metric import Metric, metric_of
-from largen.networks.parameters import a_key
+from largen.networks.parameters import a_key, init
 from largen.networks.patterns import PATTERNS, Tensors
 from largen.networks.tensors import COVARIANCES, core, deviations, named
 from largen.scaling.rates import resolve
@@ -149,7 +149,7 @@ def _measured(net: Any, X: Any, key: Any, count: int, rates: Any, names: tuple[s
     first = {"K1", "Theta1", *(("V",) if chain(net)[-1].skip else ())} & set(names)
     more = set(names) - {"K1", *(("V",) if first else ())}
     for k in jax.random.split(key, -(-count // size)):
-        params = init_ensemble(net, k, X.shape[1], size, np.float32)
+        params = init(net, X.shape[1], k, networks=size, dtype=np.float32)
         moments = each(metric_of, net, params, (points,), chunk=chunk) if first else None
         rest = each(core(names), net, params, (points, resolve(net, rates)), chunk=chunk) if more else None
         parts.append((moments, rest))

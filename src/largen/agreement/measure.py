@@ -23,8 +23,9 @@ from largen.agreement.forecast import Forecast, Question
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
 from largen.networks.empirical import tangent_kernel
-from largen.networks.ensemble import each, init_ensemble, train_ensemble
+from largen.networks.ensemble import each, train_ensemble
 from largen.networks.outputs import layers
+from largen.networks.parameters import init
 from largen.scaling.rates import resolve
 from largen.types import Params
 
@@ -49,7 +50,7 @@ def batches(net: Serial, key: Any, q: Question, trained: int, wanted: int) -> It
     most = max(chunk, min(1024, BUDGET // one) // chunk * chunk)
     size = int(chunk * -(-trained // (chunk * -(-trained // most))))
     for k in jax.random.split(key, -(-wanted // size)):
-        yield init_ensemble(net, k, q.X.shape[1], size, np.float32)
+        yield init(net, q.X.shape[1], k, networks=size, dtype=np.float32)
 
 
 def chunk_of(net: Serial) -> int:

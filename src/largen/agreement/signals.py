@@ -23,10 +23,10 @@ from largen.agreement.widths import require_room, widened
 from largen.architecture.levels import last_affine, levels
 from largen.architecture.nodes import Dense, Serial, network
 from largen.errors import InputError
-from largen.networks.ensemble import each, init_ensemble
+from largen.networks.ensemble import each
 from largen.networks.gradients import norms
 from largen.networks.outputs import in_order, layers
-from largen.networks.parameters import a_key, blanks
+from largen.networks.parameters import a_key, blanks, init
 from largen.networks.perturb import orthogonal, perturbations_of
 from largen.theory.signal.signal import Signal, signal
 from largen.types import Array
@@ -176,7 +176,7 @@ def _measured(net: Serial, X: np.ndarray, key: Any, count: int) -> Look:
     points = jnp.asarray(X, np.float32)
     operands, parts = (points, orthogonal(direction, points)), []
     for k in keys:
-        params = init_ensemble(net, k, X.shape[1], size, np.float32)
+        params = init(net, X.shape[1], k, networks=size, dtype=np.float32)
         parts.append(each(_look, net, params, operands, static=(("ends", _ends(net)),)))
     return jax.tree_util.tree_map(lambda *a: np.concatenate(a)[:count].astype(float), *parts)
 

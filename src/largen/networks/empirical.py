@@ -171,7 +171,7 @@ def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any 
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64, 64], out=2)
-    >>> lg.empirical_ntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3)).shape
+    >>> lg.empirical_ntk(net, lg.init(net, 3, jax.random.key(0)), np.eye(3)).shape
     (3, 3, 2, 2)
     """
     whole, (x1, x2), full = network(net), pair(X1, X2), door.flag(full, "full")

@@ -11,17 +11,15 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from largen import door, exits
-from largen.architecture.levels import a_shape
 from largen.architecture.nodes import Serial, network
 from largen.border import bordered
 from largen.errors import InputError
 from largen.networks import room
 from largen.networks.empirical import tangent_kernel
 from largen.networks.outputs import in_order, layers, outputs
-from largen.networks.parameters import a_dtype, a_key, draw_parameters, dtype_of, fitting, pair, require_room
+from largen.networks.parameters import dtype_of, fitting, pair
 from largen.networks.training import History, descend, finite, prepare
 from largen.scaling.rates import resolve
 from largen.types import Array, Params, hand_back, island
@@ -42,7 +40,7 @@ def _stacked(net: Serial, params: Any, X: Array) -> Params:
     entries = [entry for entry in params.values() if isinstance(entry, dict)] if isinstance(params, dict) else []
     sizes = [shape[0] for entry in entries for value in entry.values() if (shape := getattr(value, "shape", ()))]
     if not sizes or sizes[0] < 1:
-        raise InputError("params", "no networks", "the parameters of an ensemble, as lg.init_ensemble returns")
+        raise InputError("params", "no networks", "the parameters of an ensemble, as lg.init(net, n_in, key, networks=...) returns")
     return fitting(net, params, X, lead=(sizes[0],))
 
 
@@ -53,31 +51,13 @@ def _many(params: Params, chunk: int) -> tuple[int, int]:
 
 
 @exits.finite()
-def init_ensemble(net: Any, key: Any, n_in: int | tuple[int, ...], networks: int, dtype: Any = None) -> Params:
-    """Parameters of `networks` independent networks: network k is `lg.init(net, jax.random.split(key, networks)[k], n_in)`.
-
-    Returns {path: {"W": (networks, fan_in, fan_out), "b": (networks, fan_out)}}. Parameters and errors as in `lg.init`.
-
-    >>> import largen as lg, jax
-    >>> params = lg.init_ensemble(lg.mlp(widths=[64], out=2), jax.random.key(0), n_in=3, networks=5)
-    >>> params["dense1"]["W"].shape
-    (5, 3, 64)
-    """
-    whole, one, kind = network(net), a_key(key), a_dtype(dtype)
-    shape, many = a_shape(n_in), door.count(networks, "networks")
-    require_room(whole, shape, kind, many)
-    with island(np.empty(0, kind)):
-        return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind))(jax.random.split(one, many))
-
-
-@exits.finite()
 @bordered("params")
 def apply_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> Array:
     """The outputs of every network, (networks, n, out). Parameters and errors as in `lg.apply`; `chunk` networks at a time.
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
-    >>> lg.apply_ensemble(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5), np.eye(3)).shape
+    >>> lg.apply_ensemble(net, lg.init(net, 3, jax.random.key(0), networks=5), np.eye(3)).shape
     (5, 3, 2)
     """
     return over(outputs, net, params, X, chunk)
@@ -90,7 +70,7 @@ def preactivations_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) ->
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
-    >>> z = lg.measure.preactivations_ensemble(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5), np.eye(3))
+    >>> z = lg.measure.preactivations_ensemble(net, lg.init(net, 3, jax.random.key(0), networks=5), np.eye(3))
     >>> z["dense1"].shape
     (5, 3, 64)
     """
@@ -127,7 +107,7 @@ def train_ensemble(
 
     >>> import largen as lg, jax, numpy as np
     >>> net, X, y = lg.mlp(widths=[64], out=1), np.eye(3), np.array([1.0, -1.0, 0.5])
-    >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5)
+    >>> params = lg.init(net, 3, jax.random.key(0), networks=5)
     >>> params, history = lg.train_ensemble(net, params, X, y, eta=0.5, steps=20, record=(X, [0, 10, 20]))
     >>> history.loss.shape, history.outputs.shape
     ((5, 21), (5, 3, 3, 1))
@@ -152,7 +132,7 @@ def empirical_ntk_ensemble(
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
-    >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5)
+    >>> params = lg.init(net, 3, jax.random.key(0), networks=5)
     >>> lg.empirical_ntk_ensemble(net, params, np.eye(3), full=False).shape
     (5, 3, 3)
     """

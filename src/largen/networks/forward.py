@@ -85,7 +85,7 @@ def forward_equation(net: Any, params: Params, X1: Any, X2: Any = None, rates: A
     >>> import largen as lg, jax, numpy as np
     >>> from largen.networks.forward import forward_equation
     >>> net = lg.mlp(widths=[8], out=2)
-    >>> H = forward_equation(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3))
+    >>> H = forward_equation(net, lg.init(net, 3, jax.random.key(0)), np.eye(3))
     >>> {path: h.shape for path, h in H.items()}
     {'dense1': (3, 3, 8, 8), 'dense2': (3, 3, 2, 2)}
     """

@@ -33,7 +33,7 @@ def gradient_norms(net: Any, params: Params, X: Any) -> dict[str, Array]:
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
-    >>> norms = lg.measure.gradient_norms(net, lg.init(net, jax.random.key(0), n_in=3), np.ones((5, 3)))
+    >>> norms = lg.measure.gradient_norms(net, lg.init(net, 3, jax.random.key(0)), np.ones((5, 3)))
     >>> {path: values.shape for path, values in norms.items()}
     {'dense1': (5, 2), 'dense2': (5, 2)}
     """
@@ -51,7 +51,7 @@ def gradient_norms_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) ->
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
-    >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=7)
+    >>> params = lg.init(net, 3, jax.random.key(0), networks=7)
     >>> lg.measure.gradient_norms_ensemble(net, params, np.ones((5, 3)))["dense1"].shape
     (7, 5, 2)
     """

@@ -128,7 +128,7 @@ def dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Array:
     >>> import largen as lg, jax, numpy as np
     >>> from largen.networks.higher import dntk
     >>> net = lg.mlp(widths=[16], out=2, activation="tanh")
-    >>> dntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3)).shape
+    >>> dntk(net, lg.init(net, 3, jax.random.key(0)), np.eye(3)).shape
     (3, 3, 3, 2, 2, 2)
     """
     return _measured(net, params, X, rates, order=3)
@@ -153,7 +153,7 @@ def ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> SecondTangent
     >>> import largen as lg, jax, numpy as np
     >>> from largen.networks.higher import ddntk
     >>> net = lg.mlp(widths=[16], out=1, activation="tanh")
-    >>> out = ddntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3))
+    >>> out = ddntk(net, lg.init(net, 3, jax.random.key(0)), np.eye(3))
     >>> out.first.shape, out.second.shape
     ((3, 3, 3, 3, 1, 1, 1, 1), (3, 3, 3, 3, 1, 1, 1, 1))
     """

@@ -20,7 +20,7 @@ def jacobian_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any =
     >>> import largen as lg, jax, numpy as np
     >>> from largen.networks.jacobian import jacobian_ntk
     >>> net = lg.mlp(widths=[8], out=2)
-    >>> jacobian_ntk(net, lg.init(net, jax.random.key(0), n_in=3), np.eye(3)).shape
+    >>> jacobian_ntk(net, lg.init(net, 3, jax.random.key(0)), np.eye(3)).shape
     (3, 3, 2, 2)
     """
     whole, (x1, x2) = network(net), pair(X1, X2)

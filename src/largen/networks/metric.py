@@ -89,7 +89,7 @@ def metric(net: Any, params: Params, X: Any, chunk: int = 1) -> Metric:
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=1, activation="relu", C_W=2.0)
-    >>> G = lg.measure.metric(net, lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=7), np.ones((2, 3)))
+    >>> G = lg.measure.metric(net, lg.init(net, 3, jax.random.key(0), networks=7), np.ones((2, 3)))
     >>> G.metric.shape, G.quartic.shape
     ((7, 2, 2), (7, 2, 2, 2, 2))
     """

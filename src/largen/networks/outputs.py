@@ -232,7 +232,7 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Array:
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
-    >>> lg.apply(net, lg.init(net, jax.random.key(0), n_in=3), np.ones((5, 3))).shape
+    >>> lg.apply(net, lg.init(net, 3, jax.random.key(0)), np.ones((5, 3))).shape
     (5, 2)
     """
     whole, x = network(net), door.inputs(X)
@@ -252,7 +252,7 @@ def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
-    >>> z = lg.measure.preactivations(net, lg.init(net, jax.random.key(0), n_in=3), np.ones((5, 3)))
+    >>> z = lg.measure.preactivations(net, lg.init(net, 3, jax.random.key(0)), np.ones((5, 3)))
     >>> {path: values.shape for path, values in z.items()}
     {'dense1': (5, 64), 'dense2': (5, 2)}
     """

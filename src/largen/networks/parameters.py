@@ -143,29 +143,36 @@ def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
 
 
 @exits.finite()
-def init(net: Any, key: Any, n_in: int | tuple[int, ...], dtype: Any = None) -> Params:
+def init(net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None = None, dtype: Any = None) -> Params:
     """Parameters of a network at initialisation, W ~ N(0, C_W/fan_in), b ~ N(0, C_b), the first layer too (PDLT 2.19-2.20).
 
-    Parameters: `key`, a JAX random key, `jax.random.key(0)`; `n_in`, the number of input features, or the shape
-    (*positions, channels) of one input; `dtype`, float32 or float64 (default: JAX's default float). float64 is honoured with
+    Parameters: `n_in`, the number of input features, or the shape (*positions, channels) of one input; `key`, a JAX random key,
+    `jax.random.key(0)`; `networks`, None or how many independent ones to draw, an ensemble: number k is the one of
+    `jax.random.split(key, networks)[k]`; `dtype`, float32 or float64 (default: JAX's default float). float64 is honoured with
     JAX's 64-bit flag off too; then use the result in largen's functions, since plain JAX arithmetic would fall back to float32.
 
     Returns {path: {"W": (fan_in, fan_out), "b": (fan_out,)}}, one entry per affine layer, keyed by its path; W of a convolution
     is (*window, channels in, channels out), of a locally connected layer (*positions, *window, channels in, channels out). The same
-    key gives the same parameters. May be jitted and vmapped over `key`, and differentiated in C_W and C_b.
+    key gives the same parameters. Those of an ensemble have a leading axis of networks. May be jitted and vmapped over `key`, and
+    differentiated in C_W and C_b.
 
-    Raises `InputError` for anything but one JAX key (an integer seed too), n_in < 1, a dtype that is not a real float.
+    Raises `InputError` for anything but one JAX key (an integer seed too), n_in < 1, a dtype that is not a real float, networks < 1, and
+    for more numbers than fit into memory.
 
     >>> import largen as lg, jax
-    >>> params = lg.init(lg.mlp(widths=[64], out=2), jax.random.key(0), n_in=3)
+    >>> params = lg.init(lg.mlp(widths=[64], out=2), 3, jax.random.key(0))
     >>> {path: (p["W"].shape, p["b"].shape) for path, p in params.items()}
     {'dense1': ((3, 64), (64,)), 'dense2': ((64, 2), (2,))}
+    >>> lg.init(lg.mlp(widths=[64], out=2), 3, jax.random.key(0), networks=5)["dense1"]["W"].shape
+    (5, 3, 64)
     """
     whole, one, kind = network(net), a_key(key), a_dtype(dtype)
-    shape = a_shape(n_in)
-    require_room(whole, shape, kind)
+    shape, many = a_shape(n_in), None if networks is None else door.count(networks, "networks")
+    require_room(whole, shape, kind, many or 1)
     with island(np.empty(0, kind)):
-        return draw_parameters(whole, one, shape, kind)
+        if many is None:
+            return draw_parameters(whole, one, shape, kind)
+        return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind))(jax.random.split(one, many))
 
 
 def size(net: Serial, shape: tuple[int, ...]) -> int:

@@ -72,7 +72,7 @@ def perturbations(net: Any, params: Params, X: Any, key: Any, chunk: int = 1) ->
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2, activation="linear")
-    >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=5)
+    >>> params = lg.init(net, 3, jax.random.key(0), networks=5)
     >>> found = lg.measure.perturbations(net, params, np.ones((4, 3)), jax.random.key(1))
     >>> found.perpendicular.shape, bool(np.allclose(found.parallel, 2 * found.size))  # a linear network without biases
     ((5, 2, 4), True)

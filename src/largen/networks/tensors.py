@@ -73,7 +73,7 @@ def tensors(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Itera
     >>> import largen as lg, jax, numpy as np
     >>> from largen.networks.tensors import tensors
     >>> net = lg.mlp(widths=[16, 16], out=1, activation="tanh", C_W=1.5)
-    >>> params = lg.init_ensemble(net, jax.random.key(0), n_in=3, networks=7)
+    >>> params = lg.init(net, 3, jax.random.key(0), networks=7)
     >>> out = tensors(net, params, np.eye(3)[:2], tensors=("V", "B"))
     >>> out.V.shape, out.B.shape, out.F
     ((7, 2, 2, 2, 2), (7, 2, 2, 2, 2), None)
@@ -82,7 +82,7 @@ def tensors(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Itera
     names, n = named(whole, tensors), fan_in(whole, x.shape[1:])
     found = over(core(names), whole, params, x, chunk, resolve(whole, rates), needed=_needed)
     if len(found.K) < 2:
-        raise InputError("params", "one network", "the parameters of at least two, as lg.init_ensemble returns")
+        raise InputError("params", "one network", "the parameters of at least two: lg.init(net, n_in, key, networks=...)")
     made = {name: n * value for name, value in deviations(found, names).items()}
     return replace(found, **(made if isinstance(found.K, np.ndarray) else {k: jnp.asarray(v) for k, v in made.items()}))
 

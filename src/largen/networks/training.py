@@ -123,7 +123,7 @@ def train(
 
     >>> import largen as lg, jax, numpy as np
     >>> net, X, y = lg.mlp(widths=[64], out=1), np.eye(3), np.array([1.0, -1.0, 0.5])
-    >>> params, history = lg.train(net, lg.init(net, jax.random.key(0), n_in=3), X, y, eta=0.5, steps=100)
+    >>> params, history = lg.train(net, lg.init(net, 3, jax.random.key(0)), X, y, eta=0.5, steps=100)
     >>> bool(history.loss[-1] < 1e-3 * history.loss[0]), float(history.time[-1])
     (True, 50.0)
     """

@@ -63,7 +63,7 @@ def _normal(key: Any, shape: tuple[int, ...], like: Array) -> Array:
 
 @exits.finite()
 @bordered("X")
-def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge: Any = 0.0) -> Array:
+def sample(net: Any, X: Any, key: Any, draws: int = 1, given: Any = None, ridge: Any = 0.0) -> Array:
     """Functions of an infinitely wide network, at the m points X: drawn from the prior, or from the posterior `given` data.
 
     Prior: N(0, K) for each output, K the NNGP covariance (PDLT 6.32): (draws, m, o) with o the network's outputs. With
@@ -75,9 +75,9 @@ def sample(net: Any, key: Any, X: Any, draws: int = 1, given: Any = None, ridge:
 
     >>> import jax, largen as lg, numpy as np
     >>> net = lg.mlp(widths=[512], out=3, activation="tanh")
-    >>> lg.sample(net, jax.random.key(0), np.eye(4), draws=5).shape
+    >>> lg.sample(net, np.eye(4), jax.random.key(0), draws=5).shape
     (5, 4, 3)
-    >>> lg.sample(net, jax.random.key(0), np.eye(4), draws=5, given=(np.eye(4)[:2], np.array([1.0, -1.0])))[:, :2].round(6)[0]
+    >>> lg.sample(net, np.eye(4), jax.random.key(0), draws=5, given=(np.eye(4)[:2], np.array([1.0, -1.0])))[:, :2].round(6)[0]
     array([ 1., -1.])
     """
     net, X, draws = network(net), door.inputs(X), door.count(draws, "draws")

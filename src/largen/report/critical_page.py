@@ -150,7 +150,7 @@ def _paste(point: Critical, console: Console) -> None:
     console.print(f"  import largen as lg\n  lg.torch.init_(model{said})", highlight=False, markup=False)
     console.print("JAX:", style="dim")
     console.print(
-        f'  net = lg.mlp(widths=[512] * 9, out=10, activation={called}, C="critical")\n  params = lg.init(net, jax.random.key(0), n_in=784)',
+        f'  net = lg.mlp(widths=[512] * 9, out=10, activation={called}, C="critical")\n  params = lg.init(net, 784, jax.random.key(0))',
         highlight=False,
         markup=False,
     )

@@ -9,7 +9,7 @@ from largen.agreement.study.measured import key
 from largen.agreement.study.plan import Plan
 from largen.data.task import Task
 from largen.errors import UnsupportedError
-from largen.networks.ensemble import init_ensemble
+from largen.networks.parameters import init
 from largen.networks.tensors import tensors
 from largen.questions.generalization import generalization
 from largen.questions.width import width
@@ -66,7 +66,7 @@ def finite(plan: Plan, task: Task, tell: Callable[[float], None] = lambda share:
     counts = tuple(MANY * min(8, plan.widths[-1] // n) for n in plan.widths)
     seen = []
     for place, (net, n, count) in enumerate(zip(plan.nets, plan.widths, counts, strict=True)):
-        params = init_ensemble(net, key(plan, STAGE, place), points.shape[1], count, np.float32)
+        params = init(net, points.shape[1], key(plan, STAGE, place), networks=count, dtype=np.float32)
         here = tensors(net, params, np.asarray(points, np.float32), tensors=TENSORS, chunk=max(1, 512 // n))
         samples = _relative({name: np.asarray(getattr(here, name), float) for name in TENSORS}, found)
         seen.append({name: values * ratio / n for name, values in samples.items()})

@@ -11,7 +11,7 @@ from largen.architecture.nodes import Serial
 from largen.data.task import Task
 from largen.errors import InputError
 from largen.networks.empirical import empirical_ntk
-from largen.networks.ensemble import empirical_ntk_ensemble, init_ensemble, preactivations_ensemble
+from largen.networks.ensemble import empirical_ntk_ensemble, preactivations_ensemble
 from largen.networks.outputs import apply
 from largen.networks.parameters import init
 from largen.networks.training import train as fit
@@ -63,7 +63,7 @@ def start(plan: Plan, place: int, X: np.ndarray, tell: Callable[[float], None]) 
     rows: list[tuple[np.ndarray, ...]] = []
     total = squares = np.zeros((len(points), len(points)))
     for begin in range(0, many, group):
-        params = init_ensemble(net, jax.random.fold_in(key(plan, 0, place), begin), points.shape[1], group, np.float32)
+        params = init(net, points.shape[1], jax.random.fold_in(key(plan, 0, place), begin), networks=group, dtype=np.float32)
         size, cosine = _moments(preactivations_ensemble(net, params, points))
         theta = np.asarray(empirical_ntk_ensemble(net, params, points, full=False), np.float64)[: many - begin]
         total, squares = total + theta.sum(0), squares + (theta**2).sum(0)
@@ -101,7 +101,7 @@ def run(
     X, y, both = (np.asarray(a, np.float32) for a in (task.X, task.y, np.concatenate([task.X, task.X_test])))
     some, rows, distances, control = X[: plan.points], [], [], []
     for k, one in enumerate(jax.random.split(key(plan, 1, place), many)):
-        params = init(net, one, X.shape[1], np.float32)
+        params = init(net, X.shape[1], one, dtype=np.float32)
         trained, outputs = descent(net, params, X, y, eta, at, both, plan.pace)
         before, after = (np.asarray(empirical_ntk(net, p, some, full=False), np.float64) for p in (params, trained))
         left = np.einsum("nk,tno->tko", modes, outputs[:, :n] - task.y, optimize=True)
