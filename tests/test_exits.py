@@ -62,7 +62,7 @@ TOO_LARGE = {
     "train, diverging": (lambda: lg.train(NET, PARAMS, F4, y, eta=1e30, steps=5), "eta"),
     "evidence": (lambda: lg.bayes.evidence(NET, X, y * 1e300), "y"),
     "evidence, inputs": (lambda: lg.bayes.evidence(NET, X * 1e200, y), "X"),
-    "evidence_parts, C_W": (lambda: lg.bayes.evidence_parts(HUGE, X, y), "C_W"),
+    "evidence, C_W": (lambda: lg.bayes.evidence(HUGE, X, y), "C_W"),
     "scan": (lambda: lg.bayes.scan(NET, X, y, C_W=[1.0, 1e300], ridge=0.1), "C_W"),
     "fit": (lambda: lg.bayes.fit(NET, X * 1e200, y, ridge=0.1), "X"),
     "fit, targets": (lambda: lg.bayes.fit(NET, X, y * 1e300, ridge=0.1), "y"),

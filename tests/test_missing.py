@@ -53,7 +53,7 @@ def calls() -> Iterator[Any]:
     yield lg.analysis.information(relu, X[:1]), lg.analysis.information(relu, X), lg.analysis.information(relu, X[:1], units=(1, 1, 1))
     yield lg.analysis.complexity(relu, 2), lg.analysis.complexity(lg.resnet_mlp(4, 1, activation="relu", norm=True), 2)
     yield (
-        lg.bayes.evidence_parts(relu, X, np.tile(Y[:, None], 3), ridge=0.1),
+        lg.bayes.evidence(relu, X, np.tile(Y[:, None], 3), ridge=0.1),
         lg.bayes.scan(lg.mlp([8], 1, "sigmoid"), X, Y, [1.0], ridge=0.1),
     )
     yield lg.train(tanh, lg.init(tanh, 2, KEY), X, np.tile(Y[:, None], 3), eta=None, steps=1, optimizer=optax.sgd(0.1))[1]

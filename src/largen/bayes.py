@@ -1,6 +1,6 @@
 """Evidence, hyperparameters by evidence, and what a posterior does to representations."""
 
-from largen.prediction.posterior.evidence import evidence as evidence, evidence_parts as evidence_parts
+from largen.prediction.posterior.evidence import evidence as evidence
 from largen.prediction.posterior.fit import fit as fit
 from largen.prediction.posterior.representation import (
     conditional_variance as conditional_variance,

@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 import largen as lg
 from largen.errors import InputError, UnsupportedError
 from largen.prediction.posterior.bayes import bayes, evidence_shift
-from largen.prediction.posterior.evidence import evidence_parts
+from largen.prediction.posterior.evidence import evidence
 from largen.prediction.posterior.observed import tensors
 from largen.prediction.posterior.posterior import posterior
 from largen.prediction.posterior.representation import conditional_variance, representation_update
@@ -162,7 +162,7 @@ def test_covariance_of_real_networks_by_reweighting():
         found[n] = np.mean(parts, 0), np.std(parts, 0, ddof=1) / 20**0.5
     K, K1, V, _ = tensor
     p = bayes(K, K1, V, 10**6, y, ridge)
-    shift = evidence_parts(lg.widen(net, 10**4), TRAIN, y, ridge, order=1).finite_width
+    shift = evidence(lg.widen(net, 10**4), TRAIN, y, ridge, order=1).finite_width
     ours = 1e6 * np.concatenate([(p.mean - infinite.mean).ravel(), (p.cov - infinite.cov).ravel(), [shift]])
     (one, e1), (two, e2) = found[50], found[100]
     error = np.sqrt(4 * e2**2 + e1**2)

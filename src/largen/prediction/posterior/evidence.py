@@ -24,7 +24,7 @@ UNKNOWN = {"condition": "unknown under tracing", "spread": "unknown under tracin
 
 @dataclass(frozen=True)
 class Evidence:
-    """What `lg.bayes.evidence_parts` returns: `log` = `fit` + `complexity` + `constant` + `finite_width`, summed over the outputs.
+    """What `lg.bayes.evidence` returns: `log` = `fit` + `complexity` + `constant` + `finite_width`, summed over the outputs.
 
     `fit` -(1/2) sum y.K~^{-1} y, how well the data agree with the prior; `complexity` -(o/2) log det K~, what it costs to allow for many
     functions; `constant` -(o n/2) log(2 pi); `finite_width`: what order 1/n adds to these three, 0 at order=0. `spread`: variance over
@@ -44,8 +44,8 @@ class Evidence:
 
 
 @exits.finite()
-def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
-    """The log marginal likelihood log p(y | X, net) of targets under the prior over networks, a number.
+def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Evidence:
+    """The log marginal likelihood log p(y | X, net) of targets under the prior over networks, `.log`, and what it is made of.
 
     Order 0, infinite width (PDLT 6.34): -(1/2) sum y.K~^{-1} y - (o/2) log det(2 pi K~), K~ = K + diag(ridge), summed over the o outputs.
     Order 1 (derived here, checked by reweighting): log N(y; 0, G~) + (1/n) sum V_(ab)(cd) [(1/2) M_ab M_cd - (1/2) G~^{-1}_bc S_ad
@@ -54,44 +54,20 @@ def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Any:
 
     Parameters: `X` (n, features) or (n, *positions, channels); `y` (n,) or (n, o), the outputs of one network, or, for a network with
     one output, of one network a column; `ridge`, the noise variance, a number or one per sample, which stands on the diagonal. The
-    dtype is that of X (float32 at least). Differentiable in C_W, C_b, ridge, y and X (`jax.grad`, whatever the
+    dtype is that of X (float32 at least). `.log` is differentiable in C_W, C_b, ridge, y and X (`jax.grad`, whatever the
     x64 flag); order 1 inside `jax.enable_x64(True)`, once, and outside jit and vmap (its lattices are chosen by value), for smooth
     activations and the ReLU family. The difference of two log evidences is the log of a Bayes factor (6.30).
 
-    Raises `InputError` for bad arrays, integer labels, another number of outputs than the network's, for order 1 without derivatives
-    and where K + K1/n is no covariance; `SingularKernelError` for a singular K~ (drop duplicates, or give a ridge); traced values give NaN
-    for both. At order 1 also `UnsupportedError` as `lg.corrections` does.
+    Returns an `Evidence`. Raises `InputError` for bad arrays, integer labels, another number of outputs than the network's, for order 1
+    without derivatives and where K + K1/n is no covariance; `SingularKernelError` for a singular K~ (drop duplicates, or give a ridge);
+    traced values give NaN for both. At order 1 also `UnsupportedError` as `lg.corrections` does.
 
     >>> import largen as lg, numpy as np
     >>> X, y = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0])
     >>> net = lg.mlp(widths=[100], activation="relu", C_W=2.0)
-    >>> [round(float(lg.bayes.evidence(net, X, y, ridge=0.1, order=order)), 3) for order in (0, 1)]
+    >>> [round(float(lg.bayes.evidence(net, X, y, ridge=0.1, order=order).log), 3) for order in (0, 1)]
     [-3.169, -3.2]
-    """
-    return evidence_parts(net, X, y, ridge, order).log
-
-
-def defined_log(net: Any, X: Any, y: Any, ridge: Any, order: int) -> float:
-    """The log evidence, -inf where it is not defined: a singular kernel, or order 1 broken down."""
-    try:
-        return float(evidence(net, X, y, ridge, order))
-    except (SingularKernelError, InputError) as error:
-        if not undefined(error):
-            raise
-        return -np.inf
-
-
-def undefined(error: Exception) -> bool:
-    """Whether an error says that there is no evidence here, whatever there is elsewhere."""
-    return isinstance(error, SingularKernelError) or (isinstance(error, InputError) and error.argument == "K + K1/n")
-
-
-@exits.finite()
-def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Evidence:
-    """The log evidence and what it is made of. Arguments and errors as of `lg.bayes.evidence`; returns an `Evidence`.
-
-    >>> import largen as lg, numpy as np
-    >>> parts = lg.bayes.evidence_parts(lg.mlp(widths=[8], activation="relu", C_W=2.0), np.eye(2), np.array([1.0, -1.0]))
+    >>> parts = lg.bayes.evidence(lg.mlp(widths=[8], activation="relu", C_W=2.0), np.eye(2), y)
     >>> [round(float(part), 4) for part in (parts.fit, parts.complexity, parts.constant, parts.log)]
     [-1.4669, 0.0534, -1.8379, -3.2514]
     """
@@ -104,6 +80,21 @@ def evidence_parts(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -
     needed = memory.kernel_prediction(len(X), 0, 0, jnp.promote_types(X.dtype, np.float32).itemsize)
     memory.require(needed, "X", f"{len(X)} points", "Take fewer points, or float32.")
     return _evidence(net, X, y, ridge, order)
+
+
+def defined_log(net: Any, X: Any, y: Any, ridge: Any, order: int) -> float:
+    """The log evidence, -inf where it is not defined: a singular kernel, or order 1 broken down."""
+    try:
+        return float(evidence(net, X, y, ridge, order).log)
+    except (SingularKernelError, InputError) as error:
+        if not undefined(error):
+            raise
+        return -np.inf
+
+
+def undefined(error: Exception) -> bool:
+    """Whether an error says that there is no evidence here, whatever there is elsewhere."""
+    return isinstance(error, SingularKernelError) or (isinstance(error, InputError) and error.argument == "K + K1/n")
 
 
 @bordered("X")

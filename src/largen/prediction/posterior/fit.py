@@ -94,7 +94,7 @@ def _maximum(problem: Search, max_steps: int) -> Fit:
     low, high = np.log(BOUNDS)
     at = np.clip(problem.start(), low, high)
     net, ridge = problem.place(at)
-    before = float(evidence(net, problem.X, problem.y, ridge, problem.order))  # says why, if there is none
+    before = float(evidence(net, problem.X, problem.y, ridge, problem.order).log)  # says why, if there is none
     try:
         value, slope = problem.both(at)
     except Undefined as start:
