@@ -10,4 +10,4 @@ if version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
 
 # Modules of optional dependencies that are not installed.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["src/largen/adapters/torch_graph.py"]
+collect_ignore = [] if importlib.util.find_spec("torch") else ["src/largen/adapters/torch_graph.py", "src/largen/adapters/torch_layers.py"]

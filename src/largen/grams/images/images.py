@@ -89,7 +89,7 @@ class Images:
 
     def tile(self, rows: Stretch, columns: Stretch) -> Values:
         i, j = np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop)
-        itself = (i[:, None] == j) & self.same
+        itself = self.first.content[i][:, None] == self.second.content[j]  # equal points too
         if self.plan.flat:
             K, Theta = self.flat(i, j)
             assert self.first.own is not None
@@ -146,6 +146,7 @@ class _Rows:
 
     def __init__(self, plan: Program, X: np.ndarray, hyper: np.ndarray) -> None:
         self.X = np.ascontiguousarray(np.moveaxis(X, -1, 1).reshape(len(X), X.shape[-1], *plan.stages[0].grid), np.float32)
+        self.content = np.array([hash(x.tobytes()) for x in self.X])
         self.sketch = np.asarray(_sketch(self.X.reshape(len(X), -1), _signs(X[0].size)))
         lanes = np.resize(np.arange(len(X)), (-(-len(X) // LANES), LANES))
         parts = [_own(plan, self.X[some], hyper, ONE) for some in lanes]
