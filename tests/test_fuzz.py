@@ -36,7 +36,7 @@ def test_every_call_ends_in_a_result_or_a_sentence(fuzz: Any, capsys: pytest.Cap
     for call in fuzz.drawn(base, CALLS, short=True):
         outcome = fuzz.run(call, base)
         counts[outcome.verdict] += 1
-        if outcome.verdict not in ("accepted", "refused", "slow"):  # how slow: the script, on an idle machine
+        if outcome.verdict not in ("accepted", "refused"):
             failures.append(f"{outcome.verdict}: {call}: {outcome.told}")
     assert not failures, "\n".join(failures)
     assert counts["accepted"] >= 0.3 * CALLS, counts
