@@ -11,6 +11,7 @@ from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
@@ -31,6 +32,11 @@ def leaves(values: Any) -> list[Any]:
 def is_traced(*values: Any) -> bool:
     """Whether any leaf of the values is a JAX tracer (so that its entries cannot be looked at)."""
     return any(isinstance(leaf, Tracer) for leaf in leaves(values))
+
+
+def namespace(*arrays: Any) -> Any:
+    """`jax.numpy` if any of the arrays is a JAX array (or traced), else `numpy`: numpy in, numpy out."""
+    return jnp if any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(arrays)) else np
 
 
 def wants_float64(*values: Any) -> bool:

@@ -17,6 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from largen.types import namespace
+
 CLOSE = 0.1  # 1 - c or 1 + c below which points are near or opposite
 
 
@@ -37,14 +39,9 @@ class Pair:
         return Pair(self.q1, self.q2, -self.k, self.far, self.near)
 
 
-def namespace(x: Any) -> Any:
-    """NumPy for its own arrays, JAX's for all others: few points need no compiler."""
-    return np if isinstance(x, (np.ndarray, np.generic)) else jnp
-
-
 def safe_divide(a: Any, b: Any, otherwise: Any = 0.0) -> Any:
     """a/b, `otherwise` where b = 0."""
-    xp = namespace(b)
+    xp = namespace(a, b)
     return xp.where(b == 0, otherwise, a / xp.where(b == 0, 1, b))
 
 
@@ -75,7 +72,8 @@ def from_moments(q1: Any, q2: Any, k: Any) -> Pair:
 
 
 def from_points(X1: Any, X2: Any | None) -> Pair:
-    """The pair (x, x') of every two rows, second moments x.x'/n_0: q1 (n1, 1), q2 (1, n2), the rest (n1, n2). NumPy in, NumPy out."""
+    """The pair (x, x') of every two rows, second moments x.x'/n_0: q1 (n1, 1), q2 (1, n2), the rest (n1, n2). NumPy in, NumPy
+    out: few points need no compiler."""
     xp, n0 = namespace(X1), X1.shape[1]
     other = X1 if X2 is None else X2
     k = _products(X1, other) / n0

@@ -22,8 +22,8 @@ import numpy as np
 from largen import door
 from largen.errors import InputError, shown
 from largen.prediction.divided import rotated
-from largen.prediction.spectrum import Factorization, namespace, refuse_singular
-from largen.types import Array, is_traced, island
+from largen.prediction.spectrum import Factorization, refuse_singular
+from largen.types import Array, is_traced, island, namespace
 
 HOWS = ("flow", "bayes", "descent", "newton")
 

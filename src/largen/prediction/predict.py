@@ -12,8 +12,8 @@ from largen.architecture.nodes import Serial, network
 from largen.border import bordered
 from largen.errors import InputError
 from largen.prediction import flow, memory
-from largen.prediction.spectrum import Condition, condition, factor, flatten, namespace, ridges
-from largen.types import Array, is_traced, island
+from largen.prediction.spectrum import Condition, condition, factor, flatten, ridges
+from largen.types import Array, is_traced, island, namespace
 
 WIRED = "the covariance of two different outputs, of order 1/n, is not in this record"
 ONE = "one network has no spread over initialisations; leave out params for the ensemble"

@@ -12,8 +12,7 @@ from largen.border import bordered
 from largen.errors import InputError
 from largen.prediction import memory
 from largen.prediction.predict import Prediction, kernels, predict
-from largen.prediction.spectrum import namespace
-from largen.types import Array, is_traced, island
+from largen.types import Array, is_traced, island, namespace
 
 
 def root(cov: Array, scale: Any = None) -> Array:

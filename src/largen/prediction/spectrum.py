@@ -7,19 +7,13 @@ function of lambda in that basis. A kernel that is numerically singular is told 
 from dataclasses import dataclass
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits, memory
 from largen.border import bordered
 from largen.errors import InputError, SingularKernelError
-from largen.types import Array, is_traced, island
-
-
-def namespace(*arrays: Any) -> Any:
-    """`jax.numpy` if any of the arrays is a JAX array (or traced), else `numpy`: numpy in, numpy out."""
-    return jnp if any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(arrays)) else np
+from largen.types import Array, is_traced, island, namespace
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ import numpy as np
 from largen.architecture.spatial import Axis
 from largen.gaussian import pair as pairs
 from largen.gaussian.pair import Pair
-from largen.types import is_traced
+from largen.types import is_traced, namespace
 
 PIXELS, PAIRS = "pixels", "pairs"
 FEW = 2**24  # products of numbers that need no compiler
@@ -77,7 +77,7 @@ def begin(X1: Any, X2: Any, layout: Any, dtype: Any) -> Carrier:
 
 def start(X1: Any, X2: Any, layout: Any) -> Carrier:
     """The carrier of inputs (n, features) or (n, *positions, channels)."""
-    space, xp = X1.shape[1:-1], pairs.namespace(X1)
+    space, xp = X1.shape[1:-1], namespace(X1)
     zero, same = xp.zeros((), X1.dtype), X2 is None
     if not space:
         pair = pairs.from_points(X1, X2)

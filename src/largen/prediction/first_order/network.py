@@ -7,8 +7,8 @@ import numpy as np
 
 from largen.prediction.first_order.ordered import ordered
 from largen.prediction.first_order.projectors import damped_projectors
-from largen.prediction.spectrum import Factorization, factor, flatten, namespace, refuse_singular
-from largen.types import Array, is_traced, island
+from largen.prediction.spectrum import Factorization, factor, flatten, refuse_singular
+from largen.types import Array, is_traced, island, namespace
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ import numpy as np
 
 from largen import door
 from largen.errors import InputError, shown
-from largen.prediction.spectrum import namespace
-from largen.types import Array, is_traced
+from largen.types import Array, is_traced, namespace
 
 HOWS = ("flow", "descent", "newton")
 Table = dict[tuple[int, int], Any]

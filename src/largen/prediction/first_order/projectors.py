@@ -12,8 +12,7 @@ from typing import Any
 import numpy as np
 
 from largen.prediction.first_order.ordered import Ordered, ordered
-from largen.prediction.spectrum import namespace
-from largen.types import Array
+from largen.types import Array, namespace
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from largen.prediction.posterior.observed import TOO_DEEP, Observed, arrays, observe
-from largen.prediction.spectrum import namespace, ridges
+from largen.prediction.spectrum import ridges
+from largen.types import namespace
 
 
 @dataclass(frozen=True)

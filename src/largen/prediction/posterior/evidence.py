@@ -16,8 +16,8 @@ from largen.prediction import memory
 from largen.prediction.posterior.bayes import evidence_shift
 from largen.prediction.posterior.observed import TOO_DEEP, groups, log_density, observe, tensors, traced, traced_tensors
 from largen.prediction.predict import kernels
-from largen.prediction.spectrum import Condition, namespace, ridges
-from largen.types import Array, float64, is_traced, island
+from largen.prediction.spectrum import Condition, ridges
+from largen.types import Array, float64, is_traced, island, namespace
 
 UNKNOWN = {"condition": "unknown under tracing", "spread": "unknown under tracing"}
 

@@ -18,8 +18,8 @@ from jax.scipy.linalg import cho_solve, solve_triangular
 from largen import door
 from largen.errors import InputError
 from largen.prediction import flow
-from largen.prediction.spectrum import condition, factor, namespace
-from largen.types import Array, is_traced, island
+from largen.prediction.spectrum import condition, factor
+from largen.types import Array, is_traced, island, namespace
 
 TOO_DEEP = "The expansion in 1/n has broken down: take order=0, a wider or a shallower network."
 

@@ -8,8 +8,7 @@ import numpy as np
 from largen.prediction.posterior.bayes import bayes
 from largen.prediction.posterior.observed import expansion, groups
 from largen.prediction.predict import WIRED, Prediction, amplified, first_order, said_noise
-from largen.prediction.spectrum import namespace
-from largen.types import Array, island
+from largen.types import Array, island, namespace
 
 SOURCE = "Bayesian posterior to order 1/n (PDLT 6.88 without inverses; covariance by reweighting)"
 LARGE = 0.5  # variance of the log likelihood over networks above which the expansion is called poor

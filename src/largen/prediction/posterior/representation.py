@@ -15,8 +15,8 @@ from largen.architecture.chain import chain
 from largen.architecture.nodes import network
 from largen.errors import InputError
 from largen.prediction.posterior.observed import TOO_DEEP, groups, observe, tensors
-from largen.prediction.spectrum import namespace, ridges
-from largen.types import Array, island
+from largen.prediction.spectrum import ridges
+from largen.types import Array, island, namespace
 
 
 @dataclass(frozen=True)
