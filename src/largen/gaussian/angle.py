@@ -1,4 +1,4 @@
-"""The angle of a point in the plane, by polynomials: `jnp.arctan2` calls the C library once an entry, 10 to 20 times slower."""
+"""The angle of a point in the plane, by polynomials: `jnp.arctan2` calls the C library once an entry, more than ten times slower."""
 
 import math
 from functools import cache
