@@ -39,6 +39,11 @@ def namespace(*arrays: Any) -> Any:
     return jnp if any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(arrays)) else np
 
 
+def numbers(values: T, dtype: Any) -> T:
+    """The pytree with leaves that are arrays of a dtype, of JAX where they are so already (or traced), else of NumPy."""
+    return jax.tree_util.tree_map(lambda leaf: namespace(leaf).asarray(leaf, dtype), values)
+
+
 def wants_float64(*values: Any) -> bool:
     """Whether any leaf of the values is an array of dtype float64."""
     return any(getattr(leaf, "dtype", None) == np.float64 for leaf in leaves(values))
@@ -50,10 +55,11 @@ def island(*values: Any) -> AbstractContextManager[Any]:
 
 
 def hand_back(result: T, *inputs: Any) -> T:
-    """The pytree `result` with numpy leaves if no input is a JAX array (numpy in, numpy out), unchanged otherwise."""
-    if is_traced(result) or any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(inputs)):
+    """The pytree `result` with NumPy leaves if no input is a JAX array (numpy in, numpy out), with JAX arrays otherwise."""
+    if is_traced(result):
         return result
-    return jax.tree_util.tree_map(np.asarray, result)
+    given = any(isinstance(leaf, jax.Array) for leaf in jax.tree_util.tree_leaves(inputs))
+    return jax.tree_util.tree_map(jnp.asarray if given else np.asarray, result)
 
 
 def float64(function: Callable[P, T]) -> Callable[P, T]:

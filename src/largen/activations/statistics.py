@@ -21,6 +21,7 @@ from scipy.optimize import brentq
 from largen.activations.activation import Activation
 from largen.errors import InputError
 from largen.gaussian import line
+from largen.running.jitted import jitted
 from largen.types import float64
 
 PROBE = (0.25, 1.0, 8.0)  # variances at which the two rules are compared
@@ -92,7 +93,7 @@ def statistics(phi: Activation) -> Statistics:
     grid = line.grid(phi.kinks)
     need = "an elementwise function, finite and not constant, with its kinks declared"
     with jax.ensure_compile_time_eval():
-        sample = jax.jit(lambda z: (phi(z), phi.derivative()(z)))
+        sample = jitted()(lambda z: (phi(z), phi.derivative()(z)))
         value, slope = (np.asarray(v) for v in sample(jnp.asarray(grid.z)))
         rough = np.asarray(sample(jnp.asarray(grid.coarse_z))[0])
         taylor = _taylor(phi)
@@ -126,7 +127,7 @@ def root(f: Callable[[float], Any], low: float, high: float) -> float:
 
 def _taylor(phi: Activation) -> np.ndarray:
     """phi^(p)(0) from the left and from the right: at 0 itself for smooth phi, else extrapolated from eps and 2 eps."""
-    derivatives = jax.jit(lambda z: jnp.stack([phi.derivative(p)(z) for p in range(ORDERS)]))
+    derivatives = jitted()(lambda z: jnp.stack([phi.derivative(p)(z) for p in range(ORDERS)]))
     if 0.0 not in phi.kinks:
         return np.broadcast_to(np.asarray(derivatives(jnp.zeros(1)))[:, 0], (2, ORDERS))
     eps = 1e-6

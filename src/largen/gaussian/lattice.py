@@ -8,15 +8,16 @@ found from the functions themselves, in one dimension. A singular K (coincident 
 All products of features at one set of points are one matrix product over the nodes.
 """
 
+from bisect import bisect_left
 from collections.abc import Callable
-from functools import cache, partial
+from functools import cache
 from math import gamma
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
+from largen.running.jitted import jitted
 from largen.types import float64
 
 Elementwise = Callable[[Any], Any]
@@ -54,7 +55,7 @@ def gram(
     return np.asarray(total)
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _product(features: Features, z: Any, weights: Any) -> Any:
     left, right = features(z)
     return (left * weights) @ right.T
@@ -104,10 +105,12 @@ def _rule(functions: tuple[Elementwise, ...], factors: int, spread: float, size:
     """(step, radius) in u for products of so many functions of c + spread u, over c ~ N(0, size^2): the widest step at
     which the rule and the one shifted by half a step agree, and the radius beyond which little is left."""
     steps = WIDEST * SHRINK ** np.arange(STEPS)
-    for step in steps:
-        plain, shifted = _trapezoids(functions, factors, spread, size, step)
-        if (jnp.abs(plain - shifted).max(1) <= 2 * tolerance * jnp.abs(plain).max(1)).all():
-            break
+
+    def agrees(k: int) -> bool:
+        plain, shifted = (np.asarray(v) for v in _trapezoids(functions, factors, spread, size, steps[k]))
+        return bool((np.abs(plain - shifted).max(1) <= 2 * tolerance * np.abs(plain).max(1)).all())
+
+    step = steps[min(bisect_left(range(STEPS), True, key=agrees), STEPS - 1)]
     u = np.linspace(-REACH, REACH, 1401)
     mass = np.asarray(_powers(functions, factors, spread, size, u)).max(2) * np.exp(-(u**2) / 2)
     inside = np.cumsum((mass + mass[:, ::-1])[:, u >= 0][:, ::-1], 1)[:, ::-1] / np.maximum(2 * mass.sum(1)[:, None], 1e-300)
@@ -115,7 +118,7 @@ def _rule(functions: tuple[Elementwise, ...], factors: int, spread: float, size:
     return float(step), radius
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@jitted(static=(0, 1))
 def _powers(functions: tuple[Elementwise, ...], factors: int, spread: Any, size: Any, u: Any) -> Any:
     """|f(c + spread u)|^factors with the density of c, for every function, u and c."""
     c = np.linspace(-3, 3, 13)
@@ -123,7 +126,7 @@ def _powers(functions: tuple[Elementwise, ...], factors: int, spread: Any, size:
     return jnp.nan_to_num(values**factors * np.exp(-(c**2) / 2))
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@jitted(static=(0, 1))
 def _trapezoids(functions: tuple[Elementwise, ...], factors: int, spread: Any, size: Any, step: Any) -> tuple[Any, Any]:
     most = int(REACH / (WIDEST * SHRINK ** (STEPS - 1)))
 

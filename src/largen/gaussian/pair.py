@@ -17,8 +17,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen.types import namespace
-
 CLOSE = 0.1  # 1 - c or 1 + c below which points are near or opposite
 
 
@@ -41,8 +39,7 @@ class Pair:
 
 def safe_divide(a: Any, b: Any, otherwise: Any = 0.0) -> Any:
     """a/b, `otherwise` where b = 0."""
-    xp = namespace(a, b)
-    return xp.where(b == 0, otherwise, a / xp.where(b == 0, 1, b))
+    return jnp.where(b == 0, otherwise, a / jnp.where(b == 0, 1, b))
 
 
 def steady(pair: Pair) -> Pair:
@@ -72,56 +69,49 @@ def from_moments(q1: Any, q2: Any, k: Any) -> Pair:
 
 
 def from_points(X1: Any, X2: Any | None) -> Pair:
-    """The pair (x, x') of every two rows, second moments x.x'/n_0: q1 (n1, 1), q2 (1, n2), the rest (n1, n2). NumPy in, NumPy
-    out: few points need no compiler."""
-    xp, n0 = namespace(X1), X1.shape[1]
+    """The pair (x, x') of every two rows, second moments x.x'/n_0: q1 (n1, 1), q2 (1, n2), the rest (n1, n2)."""
+    n0 = X1.shape[1]
     other = X1 if X2 is None else X2
     k = _products(X1, other) / n0
     q1, q2 = (X1 * X1).sum(1)[:, None] / n0, (other * other).sum(1)[None, :] / n0
     if X2 is None:  # one rounding for both ways of writing the same number
-        k = xp.where(xp.eye(len(k), dtype=bool), q1, k)
-    fixed1, fixed2 = (X1, other) if xp is np else jax.lax.stop_gradient((X1, other))
-    near, far = _versines(fixed1, fixed2, X2 is None)
+        k = jnp.where(jnp.eye(len(k), dtype=bool), q1, k)
+    near, far = _versines(*jax.lax.stop_gradient((X1, other)), X2 is None)
     return Pair(q1, q2, k, near, far)
 
 
 def _products(X1: Any, X2: Any) -> Any:
-    return X1 @ X2.T if namespace(X1) is np else jnp.matmul(X1, X2.T, precision="highest")
+    return jnp.matmul(X1, X2.T, precision="highest")
 
 
 def _versines(X1: Any, X2: Any, same: bool) -> tuple[Any, Any]:
     """1 - c and 1 + c of every two rows: by the matrix product, recomputed from differences where c is close to +-1."""
-    xp = namespace(X1)
-    size1, size2 = xp.linalg.norm(X1, axis=1), xp.linalg.norm(X2, axis=1)
+    size1, size2 = jnp.linalg.norm(X1, axis=1), jnp.linalg.norm(X2, axis=1)
     U1, U2 = safe_divide(X1, size1[:, None]), safe_divide(X2, size2[:, None])
     c = _products(U1, U2)
-    itself = xp.eye(*c.shape, dtype=bool) & (size1[:, None] > 0) & same  # a zero vector has no angle: c = 0
+    itself = jnp.eye(*c.shape, dtype=bool) & (size1[:, None] > 0) & same  # a zero vector has no angle: c = 0
     close = 1e-2 if c.dtype == np.float32 else 1e-4  # where 1 - c has lost digits that matter
-    sign = xp.where(c < 0, -1, 1).astype(c.dtype)
+    sign = jnp.where(c < 0, -1, 1).astype(c.dtype)
     lost = (1 - sign * c < close) & ~itself
 
     def mended(i: Any, versine: Any) -> Any:
         y, v = sign[i][:, None] * X2, sign[i][:, None] * U2
         # from |x - y|^2 for like norms (exact differences), from unit vectors for unlike ones (parallel points)
         turn, both = U1[i] - v, U1[i] + v
-        by_units = 0.5 * xp.maximum((turn**2).sum(1) - ((turn * both).sum(1) / 2) ** 2, 0)  # units are so to rounding only
+        by_units = 0.5 * jnp.maximum((turn**2).sum(1) - ((turn * both).sum(1) / 2) ** 2, 0)  # units are so to rounding only
         step, total = X1[i] - y, X1[i] + y
         apart = safe_divide((step * total).sum(1), size1[i] + size2) ** 2  # (|x| - |y|)^2
         norms = size1[i] * size2
         by_points = safe_divide((step**2).sum(1) - apart, 2 * norms)
-        small = xp.maximum(xp.where(apart <= norms * xp.sqrt(by_units), by_points, by_units), 0)
-        return xp.where(lost[i], small, versine[i])
+        small = jnp.maximum(jnp.where(apart <= norms * jnp.sqrt(by_units), by_points, by_units), 0)
+        return jnp.where(lost[i], small, versine[i])
 
-    versine = _by_rows(mended, lost.any(1), xp.where(itself, 0, 1 - sign * c))
-    return xp.where(sign > 0, versine, 2 - versine), xp.where(sign > 0, 2 - versine, versine)
+    versine = _by_rows(mended, lost.any(1), jnp.where(itself, 0, 1 - sign * c))
+    return jnp.where(sign > 0, versine, 2 - versine), jnp.where(sign > 0, 2 - versine, versine)
 
 
 def _by_rows(change: Callable[[Any, Any], Any], rows: Any, values: Any) -> Any:
     """`values` with each of the `rows`, few mostly, by change(i, values)."""
-    if namespace(values) is np:
-        for i in np.flatnonzero(rows):
-            values[i] = change(i, values)
-        return values
     numbers = jnp.arange(len(rows))
 
     def following(i: Any) -> Any:

@@ -22,6 +22,7 @@ from jax.custom_derivatives import SymbolicZero
 
 from largen.border import linear
 from largen.errors import InputError
+from largen.running.jitted import jitted
 
 TERMS = 18  # of power series in numbers up to 1, the k-th at most 1/k!
 
@@ -98,19 +99,19 @@ def _bend_jvp(primals: Any, tangents: Any) -> Any:
     raise InputError("net, X", "third derivatives of trained networks", "first or second ones", "Take differences of second derivatives.")
 
 
-@jax.jit
+@jitted()
 def _diagonal(x: Any, how: How) -> Any:
     """diag(w(x))."""
     return _one(x, how) * jnp.eye(len(x), dtype=x.dtype)
 
 
-@jax.jit
+@jitted()
 def _first(at: Any, E: Any) -> Any:
     U, x, how = at
     return _two(x[:, None], x, how) * (U.T @ E @ U)
 
 
-@jax.jit
+@jitted()
 def _second(at: Any, E: Any, F: Any) -> Any:
     U, x, how = at
     E, F = U.T @ E @ U, U.T @ F @ U

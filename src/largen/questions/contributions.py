@@ -10,7 +10,6 @@ for a chain.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -28,6 +27,7 @@ from largen.architecture.spatial import outputs_of
 from largen.architecture.walk import needed, walk
 from largen.data import warn_if_unscaled
 from largen.errors import InputError, UnsupportedError
+from largen.running.jitted import jitted
 from largen.scaling.rates import resolve
 from largen.theory import held, positions
 from largen.theory.gaussian_units import check_gaussian
@@ -139,14 +139,14 @@ def _of_chain(net: Serial, layers: Sequence[Layer], x: np.ndarray) -> np.ndarray
     return weights * onward * np.stack([np.ones_like(onward), np.stack(g)])
 
 
-@jax.jit
+@jitted()
 def _sizes(net: Serial, start: Any) -> Any:
     """K of every level, (L, n)."""
     kept = walk(net, SIGNAL, (start, jnp.ones_like(start)), keep=[path for path, _ in levels(net)])[1]
     return jnp.concatenate([K for K, _ in kept])
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _moments(phi: Activation, q: Any) -> tuple[Any, Any]:
     """<phi^2> and <phi'^2>."""
     return moment(phi, q), moment(phi, q, 1)
@@ -159,7 +159,7 @@ def _of_network(net: Serial, names: list[str], x: np.ndarray) -> np.ndarray:
     return np.asarray(_ntks(net, alone, jnp.asarray(x))).reshape(2, len(names), len(x))
 
 
-@jax.jit
+@jitted()
 def _ntks(net: Serial, alone: Any, X: Any) -> Any:
     """Theta(x, x) for every set of rates and every point."""
     need = needed(net, KERNELS)

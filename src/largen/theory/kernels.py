@@ -57,12 +57,13 @@ from largen.border import bordered
 from largen.data import warn_if_unscaled
 from largen.errors import AccuracyWarning, InputError, shown, warn
 from largen.gaussian import pair as pairs
+from largen.running.jitted import jitted
 from largen.scaling.rates import resolve
 from largen.theory import held, positions
 from largen.theory.attention import attended
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.positions import Carrier
-from largen.types import Array, hand_back, is_traced, island
+from largen.types import Array, hand_back, is_traced, island, numbers
 
 STEEP = 8  # powers of z that activations grow like, above which float32 is not enough to compute in
 SMALL = 1e-2  # |x|^2/n_0 below which, and above whose inverse, float32 is not enough to compute in
@@ -260,7 +261,7 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     held.require(whole, X1.shape[1:], len(X1), n2, work.itemsize, layout == positions.PAIRS, depth, "X1" if X2 is None else "X1, X2")
     warn_if_unscaled(X1)
     with island(np.zeros((), work)):
-        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, X1.shape[1:]), extras))
+        whole, extras = numbers((settled(whole, X1.shape[1:]), extras), work)
         first = positions.begin(X1, X2, layout, work)
         out = as_assumed(lambda usual: _kernel(whole, first, extras, chosen, usual), lambda out: out.error, first, whole, extras)
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
@@ -294,7 +295,7 @@ def _kernel_jvp(layer: int | str, usual: bool, primals: Any, tangents: Any) -> A
     return jax.jvp(lambda net, first, extras: _walk_kernel(net, first, extras, layer, False, usual), primals, tangents)
 
 
-@partial(jax.jit, static_argnums=(3, 4, 5))
+@jitted(static=(3, 4, 5))
 def _walk_kernel(net: Serial, first: Carrier, extras: Any, layer: int | str, scan: bool, usual: bool) -> Kernel:
     names = [path for path, _ in levels(net)]
     keep = [] if layer == -1 else names if layer == "all" else [names[int(layer)]]

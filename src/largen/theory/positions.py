@@ -12,20 +12,19 @@ import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import partial, reduce
+from functools import reduce
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from largen.architecture.spatial import Axis
 from largen.gaussian import pair as pairs
 from largen.gaussian.pair import Pair
-from largen.types import is_traced, namespace
+from largen.running.jitted import jitted
+from largen.types import numbers
 
 PIXELS, PAIRS = "pixels", "pairs"
-FEW = 2**24  # products of numbers that need no compiler
 
 
 @jax.tree_util.register_dataclass
@@ -68,20 +67,19 @@ def combined(ends: list[Carrier], change: Callable[[list[Pair]], Pair], theta: A
 
 
 def begin(X1: Any, X2: Any, layout: Any, dtype: Any) -> Carrier:
-    """`start` of points in a dtype: of few whose numbers are known by NumPy, of others compiled."""
-    few = X1.ndim == 2 and len(X1) * len(X1 if X2 is None else X2) * X1.shape[1] <= FEW and not is_traced(X1, X2)
-    one, two = (None if X is None else (np if few else jnp).asarray(X, dtype) for X in (X1, X2))
-    with np.errstate(all="ignore"):
-        return start(one, two, layout) if few else _compiled_start(one, two, layout)
+    """`start` of points in a dtype."""
+    one, two = numbers((X1, X2), dtype)
+    return start(one, two, layout)
 
 
+@jitted(static=(2,))
 def start(X1: Any, X2: Any, layout: Any) -> Carrier:
     """The carrier of inputs (n, features) or (n, *positions, channels)."""
-    space, xp = X1.shape[1:-1], namespace(X1)
-    zero, same = xp.zeros((), X1.dtype), X2 is None
+    space = X1.shape[1:-1]
+    zero, same = jnp.zeros((), X1.dtype), X2 is None
     if not space:
         pair = pairs.from_points(X1, X2)
-        return Carrier(pair, xp.zeros_like(pair.k), zero, None, (), same)
+        return Carrier(pair, jnp.zeros_like(pair.k), zero, None, (), same)
     n1, n2, many, d = len(X1), len(X1 if same else X2), math.prod(space), len(space)
     one = X1.reshape(n1, many, X1.shape[-1])
     two = None if same else X2.reshape(n2, many, X2.shape[-1])
@@ -102,9 +100,6 @@ def start(X1: Any, X2: Any, layout: Any) -> Carrier:
     by_position = jax.vmap(pairs.from_points, in_axes=(1, None if two is None else 1), out_axes=-1)(one, two)
     pair = jax.tree_util.tree_map(lambda a: a.reshape(*a.shape[:2], *space), by_position)
     return Carrier(pair, jnp.zeros_like(pair.k), zero, None, space, same)
-
-
-_compiled_start = partial(jax.jit, static_argnums=2)(start)
 
 
 def _own(X: Any, space: tuple[int, ...], at: int) -> Pair:

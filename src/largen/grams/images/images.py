@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache, partial
+from functools import cache
 from typing import Any
 
 import jax
@@ -26,6 +26,7 @@ from largen.grams.images.stages import Program, program
 from largen.grams.images.sweep import Points, deviations, inverse, moments
 from largen.grams.tiles import Stretch, Values
 from largen.memory import require
+from largen.running.jitted import jitted
 from largen.theory.kernels import KERNELS
 from largen.theory.positions import Carrier, start
 from largen.types import island
@@ -190,24 +191,24 @@ def _points(X: Any, sizes: Any) -> Points:
     return Points(_lanes(X), [[(_lanes(r), inverse(_lanes(r)), *map(_lanes, more)) for r, *more in some] for some in sizes])
 
 
-@partial(jax.jit, static_argnums=(0, 2))
+@jitted(static=(0, 2))
 def _series(phi: Activation, r: Any, terms: int) -> Any:
     return jnp.moveaxis(series_of(phi, r, terms), 0, 1)
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _own(plan: Program, X: Any, hyper: Any, one: Any) -> Any:
     lanes = len(X)
     sizes, own = deviations(plan, _lanes(X), hyper, one, lanes)
     return [[jnp.moveaxis(r.reshape(*r.shape[:-1], -1, lanes), -1, 0) for r in some] for some in sizes], own
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _pairs(plan: Program, X1: Any, sizes1: Any, X2: Any, sizes2: Any, hyper: Any, one: Any) -> Any:
     return jnp.stack(moments(plan, _points(X1, sizes1), _points(X2, sizes2), hyper, one, len(X1)))
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _flat(plan: Program, X1: Any, sizes1: Any, X2: Any, sizes2: Any, begin: Any, hyper: Any, one: Any) -> Any:
     """Every first point against blocks of second points, from block `begin` on: K and Theta (first, second)."""
     blocks = jax.vmap(_points)(*jax.tree_util.tree_map(lambda a: a.reshape(-1, LANES, *a.shape[1:]), (X2, sizes2)))
@@ -246,21 +247,21 @@ def _signs(features: int) -> np.ndarray:
     return np.random.default_rng(0).choice([-1.0, 1.0], (features, SKETCH)).astype(np.float32)
 
 
-@jax.jit
+@jitted()
 def _sketch(X: Any, signs: Any) -> Any:
     """Unit rows: random projections of the points."""
     projected = X @ signs
     return safe_divide(projected, jnp.linalg.norm(projected, axis=1, keepdims=True))
 
 
-@jax.jit
+@jitted()
 def _exact(net: Serial, rates: Any, X1: Any, X2: Any) -> tuple[Any, Any]:
     """K and Theta by the recursion of `lg.kernel`."""
     last, _ = walk(net, KERNELS, start(X1, X2, needed(net, KERNELS)), rates)
     return last.pair.k, last.theta
 
 
-@jax.jit
+@jitted()
 def _rest(tail: Serial, rates: Any, K: Any, Theta: Any, q1: Any, q2: Any, itself: Any) -> tuple[Any, Any]:
     """K and Theta after the tail, of moments K (first, second) with variances q1 (first, 1) and q2 (1, second)."""
     pair = rounded(q1, q2, K)

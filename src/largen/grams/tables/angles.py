@@ -6,12 +6,12 @@ way and their versines recomputed from differences of the points in float64, so 
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from largen.grams.tables.curve import CLOSE, WINDOW, Curve, arcsine, at_end, clenshaw
 from largen.grams.tiles import Once, Stretch, Values, symmetric
+from largen.running.jitted import jitted
 from largen.types import island
 
 GATHER = 2**23  # numbers gathered at a time for differences
@@ -35,7 +35,7 @@ class Rows:
         return np.stack([np.sqrt(self.q) ** p for p in exponents])
 
 
-@jax.jit
+@jitted()
 def _tile(U1: Any, U2: Any, R1: Any, R2: Any, table: Any) -> tuple[Any, Any, Any]:
     """K, Theta and c."""
     c = jnp.matmul(U1, U2.T, precision="highest")

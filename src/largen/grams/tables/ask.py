@@ -3,7 +3,6 @@
 One call goes through the same walk and the same rules as `lg.kernel`, with a carrier whose cosines are exact instead of points.
 """
 
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,13 +13,14 @@ from largen.activations.dual import as_assumed, assuming
 from largen.architecture.nodes import Serial
 from largen.architecture.walk import walk
 from largen.gaussian.pair import Pair
+from largen.running.jitted import jitted
 from largen.theory.kernels import KERNELS, Carrier
 from largen.types import island
 
 BATCH = 192  # pairs in one call, so that all calls share one compiled program
 
 
-@partial(jax.jit, static_argnums=6)
+@jitted(static=(6,))
 def _walk(net: Serial, rates: Any, q1: Any, q2: Any, near: Any, far: Any, ordinary: bool) -> tuple[Any, Any, Any]:
     k = jnp.sqrt(q1) * jnp.sqrt(q2) * jnp.where(near <= far, 1 - near, far - 1)
     pair = Pair(q1.reshape(1, 1), q2.reshape(1, 1), k[None], near[None], far[None])

@@ -7,10 +7,9 @@ product and one sum a term. The rules are those of `largen.theory.kernels`, with
 """
 
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -19,6 +18,7 @@ from largen.architecture.branches import Concat, Identity, LayerNorm, Product, R
 from largen.architecture.nodes import Act, Dense, Serial
 from largen.architecture.walk import Theory, walk
 from largen.gaussian import hermite
+from largen.running.jitted import jitted
 from largen.types import island
 
 REST = 1e-10  # what Parseval may leave of a series, relative to the largest E[phi^2]
@@ -121,7 +121,7 @@ def coefficients(phi: Activation, q: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return found[0, :, :terms], found[1, :, :terms], float(rest[terms - 1])
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _values(phi: Activation, z: Any) -> Any:
     """phi and phi', stacked."""
     return jnp.stack([phi(z), phi.derivative()(z)])

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -17,6 +16,7 @@ from largen.prediction.posterior.bayes import evidence_shift
 from largen.prediction.posterior.observed import TOO_DEEP, groups, log_density, observe, tensors, traced, traced_tensors
 from largen.prediction.predict import kernels
 from largen.prediction.spectrum import Condition, ridges
+from largen.running.jitted import jitted
 from largen.types import Array, float64, is_traced, island, namespace
 
 UNKNOWN = {"condition": "unknown under tracing", "spread": "unknown under tracing"}
@@ -139,7 +139,7 @@ def _traced_first_order(net: Serial, X: Array, together: list[Array], ridge: Any
     return Evidence(fit + complexity + constant + finite, fit, complexity, constant, finite, 1, None, None, UNKNOWN)
 
 
-@jax.jit
+@jitted()
 def _parts(K: Any, K1: Any, V: Any, n: Any, together: list[Array], ridge: Any) -> tuple[Any, Any, Any]:
     """fit, complexity and what order 1/n adds."""
     total: Any = 0.0

@@ -12,7 +12,6 @@ quasi-random: what is left to those is continuous, and independent sets of them 
 """
 
 from collections.abc import Iterator
-from functools import partial
 from itertools import combinations_with_replacement, product
 from typing import Any
 
@@ -26,6 +25,7 @@ from largen.activations.activation import Activation
 from largen.activations.dual import far
 from largen.gaussian import piecewise
 from largen.gaussian.pair import safe_divide
+from largen.running.jitted import jitted
 
 ORDERS = 6  # derivatives 0 to 5
 COLLINEAR = 3e-6  # sin^2 of the angle below which two inputs count as multiples: derivatives lose digits as its cube, this costs the angle
@@ -76,10 +76,10 @@ def line(phi: Activation, q: Any, c: Any, order: Any) -> tuple[Any, Any, Any]:
     return jnp.where(live, m, still), jnp.where(live, forth, rest), jnp.where(live, back, rest)
 
 
-_line = jax.jit(line, static_argnums=0)
+_line = jitted(static=(0,))(line)
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _plane(phi: Activation, at: Any, order: Any) -> tuple[Any, Any, Any]:
     """As `line`, of two inputs (q1, q2, k) that are no multiples of one another."""
     s, slope, bend = (phi.derivative(i) for i in range(3))
@@ -133,7 +133,7 @@ def moments(phi: Activation, K: np.ndarray) -> tuple[np.ndarray, np.ndarray, flo
 # ---------------------------------------------------------------- four factors
 
 
-@partial(jax.jit, static_argnums=(0, 1))
+@jitted(static=(0, 1))
 def fourfold(phi: Activation, features: Any, K: Any, rule: Any) -> Any:
     """E[left_i(z) right_j(z)], (left, right) = `features(z)` as in `lattice.gram`, at one or two inputs of covariance K."""
     q = jnp.diagonal(K)
@@ -161,7 +161,7 @@ def on_lines(phi: Activation, K: np.ndarray, seed: int) -> Iterator[tuple[Any, A
         yield z, weights / CENTERS
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _line_nodes(phi: Activation, centers: Any, v: Any) -> tuple[Any, Any]:
     breaks = safe_divide(jnp.asarray(phi.kinks, float) - centers[..., None], v[:, None], 2 * piecewise.REACH)  # (centers, n, kinks)
     nodes, weights = piecewise.split(breaks.reshape(len(centers), -1), ACROSS)

@@ -21,6 +21,7 @@ from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous, Step
 from largen.errors import UnsupportedError
 from largen.gaussian import hermite, lattice, orthant
+from largen.running.jitted import jitted
 from largen.theory.corrections import kinked
 from largen.theory.corrections.quartets import derivatives, quartets
 
@@ -146,7 +147,9 @@ def mismatch(phi: Activation, q: Any) -> Any:
     return jnp.stack(gaps).max()
 
 
-_mismatch = jax.jit(lambda phi, q: jax.vmap(lambda v: mismatch(phi, v))(q).max(), static_argnums=0)
+@jitted(static=(0,))
+def _mismatch(phi: Activation, q: Any) -> Any:
+    return jax.vmap(lambda v: mismatch(phi, v))(q).max()
 
 
 def on_a_line(phi: Activation, q: Any, every: int, orders: int = ORDERS) -> tuple[list[Any], Any]:

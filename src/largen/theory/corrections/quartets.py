@@ -15,7 +15,6 @@ from functools import cache, partial
 from itertools import combinations, permutations, product
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from scipy import special
@@ -24,6 +23,7 @@ from scipy.stats import qmc
 from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous
 from largen.gaussian import lattice, orthant
+from largen.running.jitted import jitted
 from largen.theory.corrections import kinked
 from largen.types import float64
 
@@ -167,7 +167,7 @@ def _points(K: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
     return root @ special.ndtri(np.clip(u, 1e-12, 1 - 1e-12)).T, 1 / POINTS
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _rows(functions: tuple[Any, ...], z: Any) -> Any:
     """The functions, stacked."""
     return jnp.stack([f(z) for f in functions])

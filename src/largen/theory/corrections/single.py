@@ -8,7 +8,6 @@ The tensors of the NTK take the same step as those of many inputs, with arrays o
 """
 
 from collections.abc import Sequence
-from functools import partial
 from itertools import groupby
 from typing import Any
 
@@ -21,6 +20,7 @@ from largen.activations.closed import Homogeneous
 from largen.activations.dual import far
 from largen.architecture.chain import Layer
 from largen.gaussian import piecewise
+from largen.running.jitted import jitted
 from largen.theory.corrections import kinked, tangent
 from largen.theory.corrections.moments import MORE, mismatch, on_a_line, smooth_line
 from largen.theory.corrections.quartets import PATTERNS, Orders, Quartets, derivatives, patterns
@@ -54,7 +54,7 @@ def recur_single(
     return Level(*jax.tree_util.tree_map(lambda *v: np.concatenate([np.asarray(a) for a in v]), *parts))
 
 
-@partial(jax.jit, static_argnums=(0, 4))
+@jitted(static=(0, 4))
 def _stretch(phi: Activation, carry: Any, table: Any, tuned: Any, top: int) -> tuple[Any, Any]:
     def step(x: Any, row: Any) -> tuple[Any, Any]:
         (K, V, K1, M, worst, ntk), (C, C_b, gamma, r, lb, lw) = x, row

@@ -6,7 +6,6 @@ independent over j (PDLT 4.69, 4.70). Given the weights of earlier layers, z^(l)
 Markov chain has exactly the law of a network with Gaussian weights, at n_l N normal numbers a layer in place of n_l n_{l-1}.
 """
 
-from functools import partial
 from itertools import groupby, pairwise
 from typing import Any
 
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 from largen import door, exits, memory
 from largen.architecture.chain import plain
 from largen.gaussian import pair as pairs
+from largen.running.jitted import jitted
 from largen.types import Array, hand_back, island
 
 BLOCK = 2**20  # normal numbers drawn at once: one size for all networks, since compiling a generator takes longest
@@ -62,7 +62,7 @@ def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
         return hand_back(jnp.concatenate(batches)[:count].astype(x.dtype), X)
 
 
-@partial(jax.jit, static_argnums=3)
+@jitted(static=(3,))
 def _chains(start: Any, values: Any, normals: Any, kinds: Any) -> Any:
     """One chain for every row of normal numbers; layers of equal activation and width are scanned."""
 

@@ -7,11 +7,9 @@ A fixed point K* attracts as chi_par^l = exp(-l/xi_q), the correlation as chi_c^
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -21,6 +19,7 @@ from largen.activations.dual import dual
 from largen.activations.statistics import Statistics, root, statistics
 from largen.gaussian.line import K_MIN
 from largen.gaussian.pair import Pair
+from largen.running.jitted import jitted
 from largen.types import float64
 
 SEARCH = 1000
@@ -186,7 +185,7 @@ def cosine_map(phi: Activation, K: Any, near: Any) -> tuple[np.ndarray, np.ndarr
     return np.asarray(lost).reshape(q.shape), np.asarray(slope).reshape(q.shape)
 
 
-@partial(jax.jit, static_argnums=0)
+@jitted(static=(0,))
 def _cosine_map(phi: Activation, q: Any, near: Any) -> tuple[Any, Any]:
     out = dual(phi, Pair(q, q, q * (1 - near), near, 2 - near))
     return out.phi.q1 * out.phi.near, out.kdot

@@ -6,7 +6,6 @@ K -> K'; each node has a rule for K and for small differences, which on a normal
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -21,12 +20,13 @@ from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, like, marks, walk
 from largen.border import bordered
 from largen.data import warn_if_unscaled
+from largen.running.jitted import jitted
 from largen.scaling.rates import resolve
 from largen.theory import held, positions
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.kernels import KERNELS, activations, precision, warn_if_inaccurate
 from largen.theory.positions import Carrier
-from largen.types import Array, hand_back, island
+from largen.types import Array, hand_back, island, namespace, numbers
 
 
 @jax.tree_util.register_dataclass
@@ -76,15 +76,15 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
     warn_if_unscaled(x)
     work = precision(x.dtype, x, None, whole, extras)
     with island(np.zeros((), work)):
-        whole, extras = jax.tree_util.tree_map(lambda a: jnp.asarray(a, work), (settled(whole, x.shape[1:]), extras))
-        found = _found(whole, jnp.asarray(x, work), extras)
+        whole, extras = numbers((settled(whole, x.shape[1:]), extras), work)
+        found = _found(whole, numbers(x, work), extras)
         pair = found.pair
         sizes = pair.q1[..., 0]
         par, perp = susceptibilities(whole, sizes)
-        ones = jnp.ones_like(sizes[:1])
-        gradient = jnp.flip(jnp.cumprod(jnp.concatenate([ones, jnp.flip(perp, 0)]), 0), 0)
-        c = jnp.where(pair.near <= pair.far, 1 - pair.near, pair.far - 1)
-        out = Signal(pair.k, found.theta, jnp.sqrt(sizes), c, par, perp, gradient, found.error[-1])
+        xp = namespace(sizes, perp)
+        gradient = xp.flip(xp.cumprod(xp.concatenate([xp.ones_like(sizes[:1]), xp.flip(perp, 0)]), 0), 0)
+        c = xp.where(pair.near <= pair.far, 1 - pair.near, pair.far - 1)
+        out = Signal(pair.k, found.theta, xp.sqrt(sizes), c, par, perp, gradient, found.error[-1])
         out = jax.tree_util.tree_map(lambda a: a.astype(x.dtype), out)
     warn_if_inaccurate(out.error, work, activations(whole))
     return hand_back(out, x)
@@ -96,7 +96,7 @@ def at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool = True) -> 
     return as_assumed(lambda usual: _at_levels(net, first, extras, scan, usual), lambda found: found.error, net, first, extras)
 
 
-@partial(jax.jit, static_argnums=(3, 4))
+@jitted(static=(3, 4))
 def _at_levels(net: Serial, first: Carrier, extras: Any, scan: bool, usual: bool) -> Carrier:
     with assuming(sizes=usual, angles=usual and not first.space):
         _, kept = walk(net, KERNELS, first, extras, keep=[path for path, _ in levels(net)], scan=scan)
@@ -158,7 +158,7 @@ def slopes(stage: Serial, q: Any) -> tuple[Any, Any, Any]:
     return par, perp, twice_h / 2
 
 
-_slopes = jax.jit(jax.vmap(slopes))
+_slopes = jitted()(jax.vmap(slopes))
 
 
 def stages(net: Serial) -> list[Serial]:
@@ -173,13 +173,14 @@ def susceptibilities(net: Serial, K: Any, h: bool = False) -> tuple[Any, ...]:
     groups: dict[Any, list[int]] = {}
     for l, stage in enumerate(parts):
         groups.setdefault(marks(stage, SIGNAL), []).append(l)
-    empty = jnp.zeros((0, *K.shape[1:]), K.dtype)
+    xp = namespace(K, parts)
+    empty = xp.zeros((0, *K.shape[1:]), K.dtype)
     if not parts:
         return (empty,) * (3 if h else 2)
     order, values = [], []
     for members in groups.values():
-        stacked = jax.tree_util.tree_map(lambda *v: jnp.stack(v), *(like(parts[l], parts[members[0]]) for l in members))
+        stacked = jax.tree_util.tree_map(lambda *v: xp.stack(v), *(like(parts[l], parts[members[0]]) for l in members))
         order += members
         values.append(_slopes(stacked, K[np.array(members)]))
     inverse = np.argsort(np.array(order))
-    return tuple(jnp.concatenate(v)[inverse] for v in zip(*values, strict=True))[: 3 if h else 2]
+    return tuple(namespace(v).concatenate(v)[inverse] for v in zip(*values, strict=True))[: 3 if h else 2]
