@@ -325,10 +325,17 @@ def _smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> M
 
 
 def _graded(phi: Activation, need: Any, pairs: Any, otherwise: Any, reach: float) -> tuple[Any, Any]:
-    """`piecewise.graded_pairs`, unless sizes are assumed to be ordinary."""
+    """`piecewise.some_pairs` by graded pieces, unless sizes are assumed to be ordinary."""
     if _ASSUMED.get()[0]:
         return tuple(otherwise), (jnp.where(need.any(), jnp.inf, 0.0),) * 2
-    return piecewise.graded_pairs(_integrand(phi), need, pairs, phi.kinks, otherwise, reach)
+    return piecewise.some_pairs(_integrand(phi), need, pairs, phi.kinks, otherwise, reach, graded=True)
+
+
+def _split(phi: Activation, need: Any, pairs: Any, otherwise: Any, reach: float) -> tuple[Any, Any]:
+    """`piecewise.some_pairs`, unless no points are assumed to be close."""
+    if _ASSUMED.get()[1]:
+        return tuple(otherwise), (jnp.where(need.any(), jnp.inf, 0.0),) * 2
+    return piecewise.some_pairs(_integrand(phi), need, pairs, phi.kinks, otherwise, reach, graded=False)
 
 
 def _diverged(q: Any, rest: Any) -> tuple[Any, Any]:
@@ -391,7 +398,7 @@ def _products(phi: Activation, orders: Orders, q1: Any, q2: Any, k: Any, near: A
         return tuple(left[i] * right[j] for i, j in zip(first, second, strict=True))
 
     flat = [v.reshape(-1) for v in series]
-    out = piecewise.graded_pairs(integrand, _either(large, q1, q2, near), _flat(near, q1, q2, near, far), (), flat, hermite.REACH)[0]
+    out = piecewise.some_pairs(integrand, _either(large, q1, q2, near), _flat(near, q1, q2, near, far), (), flat, hermite.REACH, True)[0]
     return jnp.stack(out).reshape(series.shape)
 
 
@@ -412,20 +419,24 @@ def _slopes(phi: Activation, orders: Orders, primals: Any, tangents: Any) -> lis
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _kinked(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Moments:
-    """By quadrature split at the kinks, and graded where sizes are large."""
-    every, integrand, reach, f, slope = _joined(q1, q2), _integrand(phi), _reach(phi), phi.fn, phi.derivative()
-    square = piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2, slope(z) ** 2]), every, phi.kinks, reach)
-    size1, size2 = _parted(jnp.sqrt(square), q1, q2)
+    """By Hermite series, which fall slowly; for points that nearly coincide, where that is not enough, by quadrature split at the kinks;
+    graded where sizes are large."""
+    every, reach, both = _joined(q1, q2), _reach(phi), (phi.fn, phi.derivative())
+    square = piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2 for f in both]), every, phi.kinks, reach)
+    (size1, size2), same = _parted(jnp.sqrt(square), q1, q2), (near == 0) & (q1 == q2)
+    versine, large = jnp.minimum(near, far), jnp.maximum(q1, q2) > piecewise.LARGE**2
+    close = (versine < hermite.APART) & ~same & ~large
+    largest = jnp.where(same | large | close, 0, 1 - versine).max()
+    usual = jnp.minimum(every, piecewise.LARGE**2)
+    A, terms, rest, _ = hermite.coefficients(both, usual, hermite.tolerance(q1.dtype), phi.kinks, largest)
+    A1, A2 = (safe_divide(a, size) for a, size in zip(_parted(A, q1, q2), (size1, size2), strict=True))
+    c, slope = jnp.where(same, 1, hermite.products(A1, A2, terms, near, far))
     pairs = _flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1])
-    plain = piecewise.plain_pairs(integrand, pairs, phi.kinks, reach)
-    # the error of these, by a coarser rule of shorter reach on a sample of the pairs
-    large = jnp.maximum(pairs[0], pairs[1]) > piecewise.LARGE**2
-    some = slice(None, None, max(1, near.size // SAMPLE))
-    coarse = piecewise.plain_pairs(integrand, [v[some] for v in pairs], phi.kinks, reach - piecewise.SHORT, piecewise.COARSE)
-    off = [jnp.where(large[some], 0, jnp.abs(plain[i][some] - coarse[i])).max() for i in (0, 1)]
-    fine, changes = _graded(phi, large, pairs, plain, reach)
-    error = jnp.maximum(jnp.maximum(*off), jnp.maximum(*changes[:2]))
-    c, kdot, near_out, far_out = (v.reshape(near.shape) for v in fine)
+    series = [v.reshape(-1) for v in (c, slope, jnp.where(same, 0, 1 - c), 1 + c)]
+    apart, off = _split(phi, close.reshape(-1), pairs, series, reach)
+    out, changes = _graded(phi, (large & ~same).reshape(-1), pairs, apart, reach)
+    error = jnp.maximum(jnp.maximum(rest.max(), jnp.maximum(*off[:2])), jnp.maximum(*changes[:2]))
+    c, kdot, near_out, far_out = (v.reshape(near.shape) for v in out)
     return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * kdot, near_out, far_out, error
 
 

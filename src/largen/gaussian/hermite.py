@@ -17,8 +17,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.gaussian.pair import safe_divide
+from largen.types import namespace
 
 BLOCK, MOST = 64, 4096  # terms computed at a time, at most
+MANY, APART = 1024, 0.03  # terms of functions with kinks, at most; 1 - |c| from which they are enough
+PANEL, LENGTH, ENDS = 60, 3, 12  # nodes of a panel for functions with kinks, its length, half that of all panels
 STEP, REACH = 0.03, 16.0  # trapezoid in u: spectral for analytic functions; resolves h_4096
 UNROLL = 8  # terms a turn of the loops
 CLOSE = 1e-3  # 1 - |c| below which 1 - c' is summed without cancellation
@@ -43,20 +46,48 @@ def mean(f: Callable[[Any], Any], q: Any, every: int = 1) -> Any:
     return jnp.tensordot(f(jnp.sqrt(q)[..., None] * u), w, 1)
 
 
-def coefficients(functions: Sequence[Callable[[Any], Any]], q: Any, allowed: float) -> tuple[Any, Any, Any, Any]:
+def split_nodes(q: Any, kinks: Sequence[float]) -> tuple[Any, Any]:
+    """Nodes u and weights du of Gauss-Legendre rules for functions of z ~ N(0, q) with kinks; (nodes,), or, where these move with q,
+    (*q.shape, nodes)."""
+    edges = np.arange(-ENDS, ENDS + 1, LENGTH).astype(q.dtype)
+    if any(kinks):
+        moving = safe_divide(jnp.asarray(kinks, q.dtype), jnp.sqrt(q)[..., None], 0.0)
+        whole = jnp.broadcast_to(jnp.asarray(edges), (*q.shape, len(edges)))
+        edges = jnp.sort(jnp.concatenate([whole, jnp.clip(moving, -ENDS, ENDS)], -1), axis=-1)
+    x, w = np.polynomial.legendre.leggauss(PANEL)
+    xp = namespace(edges)
+    left, length = edges[..., :-1, None], xp.diff(edges)[..., None]
+    u, du = left + length * ((x + 1) / 2).astype(q.dtype), length * (w / 2).astype(q.dtype)
+    return u.reshape(*edges.shape[:-1], -1), xp.broadcast_to(du, u.shape).reshape(*edges.shape[:-1], -1)
+
+
+def coefficients(
+    functions: Sequence[Callable[[Any], Any]], q: Any, allowed: float, kinks: Sequence[float] | None = None, largest: Any = 1.0
+) -> tuple[Any, Any, Any, Any]:
     """(A, N, rest, square) of each of the functions f: A of shape (MOST, functions, *q.shape), N (functions,) how many terms were
     needed (traced multiples of BLOCK; A is zero beyond the largest), rest (functions, *q.shape), E[f^2] - sum A^2 relative to E[f^2],
     and square (functions, *q.shape), E[f^2]. Stops at the allowed rest of the largest E[f^2], or when a block adds less than rounding.
     Where the values at the ends of the rule still count, for functions that grow, the rest includes them.
+
+    Of functions with `kinks`, whose coefficients fall slowly, as many as matter for |c| <= `largest` and MANY at most; then MANY of A.
     """
-    u, w = nodes(q.dtype)
-    z = jnp.sqrt(q.reshape(-1))[:, None] * u
+    q, shape = q.reshape(-1), (len(functions), *q.shape)
+    if kinks is None:
+        most, (u, _) = MOST, nodes(q.dtype)
+        du = np.asarray(STEP, q.dtype)
+    else:
+        most, (u, du) = MANY, split_nodes(q, kinks)
+    z = jnp.sqrt(q)[:, None] * u
     values = jnp.stack([f(z) for f in functions])  # (functions, points, nodes)
-    total = values**2 @ jnp.asarray(w)
-    scale = jnp.maximum(total.max(1), jnp.finfo(q.dtype).tiny)
     # Hermite functions h_m(u) exp(-u^2/4) stay bounded; the other half of the weight goes with the values
-    half = jnp.asarray(np.exp(-(np.asarray(u, np.float64) ** 2) / 4).astype(q.dtype))
-    weighted = values * jnp.asarray(STEP / np.sqrt(2 * np.pi), q.dtype) * half
+    half = jnp.exp(-u * u / 4)
+    share = du * np.asarray(1 / np.sqrt(2 * np.pi), q.dtype) * half
+    weighted, place = values * share, "u" if u.ndim == 1 else "pu"
+    total = jnp.einsum(f"fpu,{place}->fp", values**2, share * half, precision="highest")
+    scale = jnp.maximum(total.max(1), jnp.finfo(q.dtype).tiny)
+
+    def unseen(left: Any, n: Any) -> Any:
+        return left if kinks is None else left * largest ** (2 * n)
 
     def hermite_block(start: Any, last: Any) -> tuple[Any, Any]:
         def next_one(carry: Any, m: Any) -> tuple[Any, Any]:
@@ -67,32 +98,33 @@ def coefficients(functions: Sequence[Callable[[Any], Any]], q: Any, allowed: flo
         return jax.lax.scan(next_one, last, start + jnp.arange(BLOCK, dtype=q.dtype))
 
     def wanting(left: Any, added: Any) -> Any:
-        return (left.max(1) > allowed * scale) & (added > jnp.finfo(q.dtype).eps / 8 * scale)
+        missing = left.max(1) > allowed * scale
+        return missing & (added > jnp.finfo(q.dtype).eps / 8 * scale) if kinks is None else missing
 
     def more(state: Any) -> Any:
         n, _, left, added, _, _ = state
-        return (n < MOST) & wanting(left, added).any()
+        return (n < most) & wanting(unseen(left, n), added).any()
 
     def extend(state: Any) -> Any:
         n, last, left, added, needed, A = state
-        needed = jnp.where(wanting(left, added), n + BLOCK, needed)
+        needed = jnp.where(wanting(unseen(left, n), added), n + BLOCK, needed)
         last, table = hermite_block(n.astype(q.dtype), last)
-        new = jnp.einsum("mu,fpu->mfp", table, weighted, precision="highest")
+        new = jnp.einsum(f"m{place},fpu->mfp", table, weighted, precision="highest")
         added = (new**2).sum(0)
         return n + BLOCK, last, left - added, added.max(1), needed, jax.lax.dynamic_update_slice_in_dim(A, new, n, 0)
 
-    empty = jnp.zeros((MOST, *total.shape), q.dtype)
+    empty = jnp.zeros((most, *total.shape), q.dtype)
     none = jnp.zeros(len(functions), jnp.int32)
     start = (none[0], (jnp.zeros_like(half), half), total, scale, none, empty)
     _, _, left, _, needed, A = jax.lax.while_loop(more, extend, start)
-    shape = len(functions), *q.shape
-    ends = (values[..., 0] ** 2 * w[0] + values[..., -1] ** 2 * w[-1]) / STEP
-    rest = safe_divide(jnp.maximum(left, ends), total)
-    return A.reshape(MOST, *shape), needed, jnp.maximum(rest, 0).reshape(shape), total.reshape(shape)
+    density = half * half / np.asarray(np.sqrt(2 * np.pi), q.dtype)
+    ends = values[..., 0] ** 2 * density[..., 0] + values[..., -1] ** 2 * density[..., -1]
+    rest = safe_divide(jnp.maximum(unseen(left, needed.max()), ends), total)
+    return A.reshape(most, *shape), needed, jnp.maximum(rest, 0).reshape(shape), total.reshape(shape)
 
 
 def products(A1: Any, A2: Any, terms: Any, near: Any, far: Any) -> Any:
-    """sum_m c^m A1_m A2_m over the largest number of `terms`, for k functions: coefficients A1 (MOST, k, n1, 1), A2 (MOST, k, 1, n2)
+    """sum_m c^m A1_m A2_m over the largest number of `terms`, for k functions: coefficients A1 (terms, k, n1, 1), A2 (terms, k, 1, n2)
     and pairs (n1, n2), or any shapes that broadcast; (k, n1, n2)."""
     most = terms.max()
     return _by_rows(lambda a, b, n, f: _horner(a, b, most, n, f), A1, A2, near, far)
@@ -118,13 +150,13 @@ def series(A1: Any, A2: Any, terms: Any, near: Any, far: Any, same: Any) -> tupl
 
 def _by_rows(row: Callable[..., Any], A1: Any, A2: Any, near: Any, far: Any) -> Any:
     """What a function of coefficients and pairs says, (m, n2), row by row of the pairs: (m, n1, n2)."""
-    k, shape = A1.shape[1], jnp.broadcast_shapes(A1.shape[2:], A2.shape[2:], near.shape)
+    (most, k), shape = A1.shape[:2], jnp.broadcast_shapes(A1.shape[2:], A2.shape[2:], near.shape)
     if len(shape) != 2:  # pairs in a list: one row each
-        A1, A2 = (jnp.broadcast_to(A, (MOST, k, *shape)).reshape(MOST, k, -1, 1) for A in (A1, A2))
+        A1, A2 = (jnp.broadcast_to(A, (most, k, *shape)).reshape(most, k, -1, 1) for A in (A1, A2))
         found = _by_rows(row, A1, A2, *(jnp.broadcast_to(v, shape).reshape(-1, 1) for v in (near, far)))
         return found.reshape(-1, *shape)
     shared = A2.shape[2] == 1  # one set of second points for all rows
-    rows1 = jnp.moveaxis(jnp.broadcast_to(A1, (MOST, k, shape[0], A1.shape[3])), 2, 0)
+    rows1 = jnp.moveaxis(jnp.broadcast_to(A1, (most, k, shape[0], A1.shape[3])), 2, 0)
     rows2 = None if shared else jnp.moveaxis(A2, 2, 0)
 
     def one(args: Any) -> Any:

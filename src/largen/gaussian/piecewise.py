@@ -34,8 +34,8 @@ START, GRADES = 2.0, 10  # the first pieces, in z; pieces to either side of the 
 BELL, CUTS = 2.5, 6  # further cuts in u = z/r, at its multiples, for the Gaussian
 GRADED = {FINE: 13, COARSE: 11}  # nodes of a graded piece
 SINGLE = 16  # and in one dimension
-GROUP = 4  # graded pairs at a time
-SAMPLE = 8  # graded pairs of which the error is estimated
+GROUP = 4  # of some pairs at a time
+SAMPLE = 8  # of some pairs, of which the error is estimated
 
 
 def _rule(order: int, dtype: Any, grade: float = GRADE) -> tuple[np.ndarray, np.ndarray]:
@@ -147,7 +147,7 @@ def pair_mean(
     flat = [jnp.broadcast_to(v, shape).reshape(-1) for v in (q1, q2, near, far)]
     out = plain_pairs(integrand, flat, kinks, reach, order)
     need = jnp.maximum(flat[0], flat[1]) > LARGE**2
-    return tuple(v.reshape(shape) for v in graded_pairs(integrand, need, flat, kinks, out, reach)[0])
+    return tuple(v.reshape(shape) for v in some_pairs(integrand, need, flat, kinks, out, reach, graded=True)[0])
 
 
 def plain_pairs(
@@ -164,16 +164,18 @@ def plain_pairs(
     return jax.lax.map(one, tuple(pairs), batch_size=BATCH)
 
 
-def graded_pairs(
+def some_pairs(
     integrand: Callable[..., tuple[Any, ...]],
     need: Any,
     pairs: Sequence[Any],
     kinks: Sequence[float],
     otherwise: Sequence[Any],
-    reach: float = REACH,
+    reach: float,
+    graded: bool,
 ) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """What `plain_pairs` says of the `pairs` (q1, q2, near, far, *parameters), arrays (n,), where `need`, by graded pieces, elsewhere the
-    values of `otherwise`; and the largest change of each by the coarse rule, of shorter reach, on the first few of them.
+    """E of each function as in `plain_pairs`, by graded pieces or by plain ones, for those of the `pairs` (q1, q2, near, far,
+    *parameters), arrays (n,), that `need` it, elsewhere the values of `otherwise`; and the largest change of each by the coarse rule, of
+    shorter reach, on the first few of them.
 
     A loop over those in need alone, so that it costs nothing where there are none, under `vmap` as well.
     """
@@ -183,15 +185,16 @@ def graded_pairs(
     where = jnp.concatenate([where, jnp.full(GROUP, count)])
     rounds = (total + GROUP - 1) // GROUP
     checks = (jnp.minimum(total, few) + GROUP - 1) // GROUP
+    orders, grade = ([GRADED[o] for o in (FINE, COARSE)], 0.0) if graded else ([FINE, COARSE], GRADE)
     rules = [
         jnp.stack([jnp.asarray(v, pairs[0].dtype) for v in both])
-        for both in zip(*(padded(GRADED[o], GRADED[FINE], 0.0) for o in (FINE, COARSE)), strict=True)
+        for both in zip(*(padded(order, orders[0], grade) for order in orders), strict=True)
     ]
 
     def one(coarse: Any, args: Any) -> tuple[Any, ...]:
         v1, v2, n, f, *rest = args
         rule = rules[0][coarse], rules[1][coarse]
-        z1, z2, weights = pair_nodes(v1, v2, n, f, kinks or (0.0,), rule, reach - SHORT * coarse, graded=True)
+        z1, z2, weights = pair_nodes(v1, v2, n, f, kinks or (0.0,), rule, reach, graded, SHORT * coarse)
         return tuple((value * weights).sum() for value in integrand(z1, z2, *rest))
 
     def more(state: Any) -> Any:
@@ -213,9 +216,17 @@ def graded_pairs(
 
 
 def pair_nodes(
-    q1: Any, q2: Any, near: Any, far: Any, kinks: Sequence[float], order: Any = FINE, reach: Any = REACH, graded: bool = False
+    q1: Any,
+    q2: Any,
+    near: Any,
+    far: Any,
+    kinks: Sequence[float],
+    order: Any = FINE,
+    reach: float = REACH,
+    graded: bool = False,
+    less: Any = 0.0,
 ) -> tuple[Any, Any, Any]:
-    """Nodes z1, z2 and weights of one pair, (nodes b, nodes a) each."""
+    """Nodes z1, z2 and weights of one pair, (nodes b, nodes a) each; the reach may be `less` than what pieces are made for."""
     r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
     close = near <= far
     sign = jnp.where(close, 1, -1).astype(near.dtype)
@@ -231,9 +242,9 @@ def pair_nodes(
         filled = jnp.asarray(_filled(kinks), near.dtype)
         x, y = _graded(safe_divide(filled, r1), scale1[None]), _graded(sign * safe_divide(filled, r2), scale2[None])
     cut = _with_bell if graded else partial(_halved, reach, 0.0 in kinks)
-    b, b_weights = split(cut(crossings), order, reach)
+    b, b_weights = split(cut(crossings), order, reach - less)
     lines = jnp.concatenate([(x - S * b[:, None]) / C, (y + S * b[:, None]) / C], -1)
-    a, a_weights = split(cut(lines), order, reach)
+    a, a_weights = split(cut(lines), order, reach - less)
     z1 = r1 * (C * a + S * b[:, None])
     z2 = sign * r2 * (C * a - S * b[:, None])
     return z1, z2, b_weights[:, None] * a_weights
