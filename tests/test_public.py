@@ -80,6 +80,13 @@ def test_importing_the_face_imports_nothing_else() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
+def test_slow_libraries_wait_until_a_function_needs_them() -> None:
+    slow = {"scipy", "plotly", "sklearn", "optax", "rich", "pydantic", "zarr", "dask", "torch", "flax", "equinox"}
+    asked = ("mlp", "init", "train", "predict", "sample", "loads", "bayes.fit", "measure.metric")
+    code = f"import sys, largen; {'; '.join(f'largen.{name}' for name in asked)}; print({slow} & set(sys.modules) or 'none')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "none\n"
+
+
 def test_every_public_name_can_be_the_first_that_is_asked_for() -> None:
     code = """if True:
         import functools, sys
