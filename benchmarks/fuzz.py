@@ -110,17 +110,16 @@ OWN: dict[str, dict[str, Any]] = {
 def callables() -> dict[str, Callable[..., Any]]:
     """Every public callable by name: functions and nodes of `largen`, functions of its namespaces, records that check what they hold."""
     found = {}
-    for name, thing in [item for module in (lg, *(getattr(lg, space) for space in OWN_SPACES)) for item in vars(module).items()]:
-        if name.startswith("_") or isinstance(thing, types.ModuleType) or not callable(thing):
+    modules = (lg, *(getattr(lg, space) for space in OWN_SPACES))
+    for name, thing in [(name, getattr(module, name)) for module in modules for name in module.__all__]:
+        if isinstance(thing, types.ModuleType):
             continue
         record = inspect.isclass(thing) and not hasattr(thing, "units") and not hasattr(thing, "__post_init__")
         if not record:  # records are what functions return, as they computed it
             found[name] = thing
     for space in SPACES:
         module = getattr(lg, space)
-        for name, thing in vars(module).items():
-            if inspect.isfunction(thing) and not name.startswith("_"):
-                found[f"{space}.{name}"] = thing
+        found |= {f"{space}.{name}": getattr(module, name) for name in module.__all__}
     return found
 
 

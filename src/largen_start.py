@@ -1,7 +1,5 @@
-"""Where the command `largen` begins: Ctrl-C ends it in one sentence from the first moment on, its imports of seconds included.
-
-Outside of the package, whose first import is what takes those seconds.
-"""
+"""Where the command `largen` begins: Ctrl-C ends it in one sentence from the first moment on, its imports included, and what JAX
+compiles is kept for the next command."""
 
 import os
 import signal
@@ -20,6 +18,8 @@ def main() -> None:
     """Entry point of the command."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell may have said to ignore it
         signal.signal(signal.SIGINT, leave)
+    from largen import cache
     from largen.cli import main
 
+    cache.keep()
     main()

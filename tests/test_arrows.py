@@ -12,7 +12,7 @@ SOURCE = ROOT / "src" / "largen"
 
 # One line a floor, from the top. Rooms on one floor may see each other if they share a line in TOGETHER.
 FLOORS = [
-    ["errors", "types", "references"],
+    ["errors", "types", "references", "lazy"],
     ["border", "memory", "running"],
     ["door", "exits"],
     ["data"],
@@ -30,7 +30,7 @@ FLOORS = [
     ["report"],
     ["analysis", "bayes", "equinox", "exact", "flax", "measure", "records", "torch"],  # namespaces of the public names
     ["__init__"],  # the public names; only the command line may use them
-    ["cli", "__main__"],
+    ["cache", "cli", "__main__"],
 ]
 TOGETHER = [{"errors", "types", "references"}, {"cli", "__main__"}]
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}

@@ -15,7 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 FENCE = re.compile(r"^```(?P<language>\w+)(?: title=\"(?P<title>[^\"]*)\")?\n(?P<body>.*?)^```$", re.M | re.S)
 NUMBER = re.compile(r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?")
-NOT_RUN = {"neural-tangents", "distributed"}  # one does not import on current JAX, the other wants more processes
+# One does not import on current JAX, one wants more processes, one is for the whole process: tests/test_cache.py runs it in its own.
+NOT_RUN = {"neural-tangents", "distributed", "kept programs"}
 IF_INSTALLED = {"PyTorch": "torch"}
 SLOW = {"README.md", "index.md", "tour.md", "from-neural-tangents.md", "init.md"}
 SLOW |= {"criticality.md", "laws.md", "bayes.md", "depth-and-width.md", "training-at-finite-width.md"}

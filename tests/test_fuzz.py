@@ -47,11 +47,13 @@ def test_calls_cover_every_argument_and_are_the_same_every_time(fuzz: Any) -> No
     calls = fuzz.drawn(base, CALLS, short=True)
     assert [str(call) for call in calls] == [str(call) for call in fuzz.drawn(base, CALLS, short=True)]
     assert {(call.name, call.argument) for call in calls} == {(name, argument) for name, (_, given) in base.items() for argument in given}
+    assert len(fuzz.callables()) > 90
     assert {"kernel", "Dense", "Sum", "init", "QuadraticModel", "Repeat"} <= set(base) and "Kernel" not in base
 
 
 def test_a_new_argument_has_to_get_a_value(fuzz: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lg, "brand_new", lambda unheard_of: unheard_of, raising=False)
+    monkeypatch.setattr(lg, "__all__", [*lg.__all__, "brand_new"])
     with pytest.raises(LookupError, match=r"`unheard_of` of lg.brand_new"):
         fuzz.bases()
 

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from functools import reduce
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
@@ -22,14 +21,20 @@ SPACES = ("analysis", "bayes", "equinox", "exact", "flax", "measure", "records",
 
 
 def public_names() -> list[str]:
-    """The names that src/largen/__init__.py and the namespaces bind by import, without modules: "kernel", "bayes.fit"."""
-    names = []
+    """What `__all__` of largen and of the namespaces lists, without modules: "kernel", "bayes.fit"."""
+    found = [(space, name) for space in ("", *SPACES) for name in (getattr(lg, space) if space else lg).__all__]
+    return sorted(f"{space}.{name}".lstrip(".") for space, name in found if space or name not in (*SPACES, "errors"))
+
+
+def homes() -> dict[str, str]:
+    """{public name: the module it is from}, as type checkers read it: "bayes.fit" is from "largen.prediction.posterior.fit"."""
+    found = {}
     for space in ("", *SPACES):
-        module = getattr(lg, space) if space else lg
-        tree = ast.parse(Path(inspect.getfile(module)).read_text("utf-8"))
-        bound = {alias.asname or alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
-        names += [f"{space}.{name}".lstrip(".") for name in bound if not isinstance(getattr(module, name), ModuleType)]
-    return sorted(names)
+        tree = ast.parse(Path(inspect.getfile(getattr(lg, space) if space else lg)).read_text("utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("largen."):
+                found |= {f"{space}.{alias.asname}".lstrip("."): str(node.module) for alias in node.names}
+    return found
 
 
 def thing_of(name: str) -> Any:
@@ -59,27 +64,69 @@ def missing_example(thing: Any, name: str, everything: dict[str, Any]) -> str | 
     return f"lg.{name} has no example, and no example of another name shows it"
 
 
-def test_public_names_do_not_depend_on_what_is_imported_when() -> None:
+def test_nothing_of_the_face_is_lost() -> None:
+    assert len(lg.__all__) >= 70 and set(NAMES) == set(homes())
+    assert all(getattr(lg, space).__all__ for space in SPACES) and len(NAMES) >= 140
+    assert dir(lg) == sorted(lg.__all__) and dir(lg.bayes) == sorted(lg.bayes.__all__)
+    with pytest.raises(AttributeError, match="'largen' has no attribute 'kernal'"):
+        _ = lg.kernal  # type: ignore[attr-defined]
+    with pytest.raises(ImportError, match="evidenc"):
+        exec("from largen.bayes import evidenc")
+
+
+def test_importing_the_face_imports_nothing_else() -> None:
+    imports = ", ".join(f"largen.{space}" for space in (*SPACES, "errors"))
+    code = f"import sys, largen, {imports}; print([name for name in sys.modules if name.partition('.')[0] in ('jax', 'numpy', 'scipy')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+def test_slow_libraries_wait_until_a_function_needs_them() -> None:
+    slow = {"scipy", "plotly", "sklearn", "optax", "rich", "pydantic", "zarr", "dask", "torch", "flax", "equinox"}
+    asked = ("mlp", "init", "train", "predict", "sample", "loads", "bayes.fit", "measure.metric")
+    code = f"import sys, largen; {'; '.join(f'largen.{name}' for name in asked)}; print({slow} & set(sys.modules) or 'none')"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "none\n"
+
+
+def test_every_public_name_can_be_the_first_that_is_asked_for() -> None:
+    code = """if True:
+        import functools, sys
+        import jax
+        for name in NAMES:
+            for module in [module for module in sys.modules if module.partition(".")[0] == "largen"]:
+                del sys.modules[module]
+            import largen
+            functools.reduce(getattr, name.split("."), largen)
+    """
+    firsts = list({home: name for name, home in homes().items()}.values())  # one of each module
+    subprocess.run([sys.executable, "-c", code.replace("NAMES", repr(firsts))], check=True)
+
+
+@pytest.mark.parametrize("asked", ["before", "after"])
+def test_public_names_do_not_depend_on_what_is_imported_when(asked: str) -> None:
     """Importing a module binds its name in the package above: no name of the face may be one."""
     code = """if True:
-        import importlib, pathlib, random
+        import functools, importlib, pathlib, random, sys
         import largen
         root = pathlib.Path(largen.__file__).parent
         paths = [path.relative_to(root.parent).with_suffix("") for path in sorted(root.rglob("*.py"))]
         names = [".".join(path.parts).removesuffix(".__init__") for path in paths]
-        spaces = [largen, *(getattr(largen, name) for name in SPACES)]
-        before = [dict(vars(space)) for space in spaces]
         random.Random(0).shuffle(names)
+        face = lambda: {name: functools.reduce(getattr, name.split("."), largen) for name in (*HOMES, *SPACES)}
+        before = face() if ASKED == "before" else {}
         for name in names:
             try:
                 importlib.import_module(name)
             except ModuleNotFoundError as error:  # of a library that is not there
                 assert not error.name.startswith("largen"), error
-        for space, was in zip(spaces, before):
-            changed = [name for name, thing in was.items() if name[0] != "_" and vars(space)[name] is not thing]
-            assert not changed, (space.__name__, changed)
+        wanted = {name: vars(importlib.import_module(home))[name.rpartition(".")[2]] for name, home in HOMES.items()}
+        wanted |= {space: sys.modules[f"largen.{space}"] for space in SPACES}
+        for found in (before or wanted, face()):
+            changed = [name for name, thing in wanted.items() if found[name] is not thing]
+            assert not changed, changed
     """
-    subprocess.run([sys.executable, "-c", code.replace("SPACES", repr(SPACES))], check=True)
+    for name, value in (("HOMES", homes()), ("SPACES", SPACES), ("ASKED", asked)):
+        code = code.replace(name, repr(value))
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize("name", NAMES)

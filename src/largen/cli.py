@@ -7,7 +7,6 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from largen import door
 from largen.errors import InputError, LargenError, shown
 from largen.report.output import Lost, Output, abandon
 
@@ -118,6 +117,7 @@ def critical(
     """The critical initialisation of an activation: recipe, class, picture, lines to paste."""
     from rich.console import Console
 
+    from largen import door
     from largen.activations.critical import critical as find
     from largen.report.critical_page import from_module, page
     from largen.report.write import check_file, write

@@ -8,7 +8,6 @@ from typing import Any
 
 from largen import door, memory
 from largen.activations.activation import activation as as_activation
-from largen.activations.critical import critical
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Branching, Identity, LayerNorm, Repeat, Sum
 from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
@@ -62,6 +61,8 @@ def mlp(
 def critical_values(activation: Any, L: int, input_scale: Any = 1.0) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """(C_W, C_b) per affine layer at criticality: the critical ones in every layer, and where K* > 0 the first layer's C_W such
     that K^(1) = C_b + C_W input_scale = K*. Raises `UnsupportedError` if the activation has no critical point."""
+    from largen.activations.critical import critical  # needed by few networks, and slow to import
+
     phi = as_activation(activation)
     scale = door.number(input_scale, "input_scale", low=0.0, strict=True)
     point = critical(phi)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.optimize import brentq
 
 from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
@@ -115,6 +114,8 @@ def optimal_residual(activation: Any, ratio: float, n_out: int = 1) -> float:
     >>> lg.analysis.optimal_residual("tanh", ratio=0.1), round(lg.analysis.optimal_residual("tanh", ratio=1.0), 4)
     (0.0, 0.9272)
     """
+    from scipy.optimize import brentq  # slow to import
+
     phi, outputs = as_activation(activation), door.count(n_out, "n_out")
     target = 4 / ((20 + 3 * outputs) * door.real(ratio, "ratio", low=0.0, strict=True))
     if target >= _growth(phi, 0.0):

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import gammaln
 
 from largen import door, exits, memory
 from largen.architecture.chain import plain
@@ -201,7 +200,7 @@ def _entropies(G: np.ndarray, sizes: list[int], weights: np.ndarray | None) -> l
     out = []
     for m in sizes:
         # densities of log |z|, (draws, nodes): sphere |z|^m (2 pi G)^(-m/2) exp(-|z|^2/2G)
-        volume = math.log(2) + m / 2 * math.log(math.pi) - float(gammaln(m / 2)) + m * u
+        volume = math.log(2) + m / 2 * math.log(math.pi) - math.lgamma(m / 2) + m * u
         density = np.exp(volume - m / 2 * np.log(2 * math.pi * G)[:, None] - half / G[:, None])
         mixed = share @ density
         seen = mixed > 0

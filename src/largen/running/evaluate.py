@@ -14,7 +14,7 @@ from largen.types import is_traced
 
 TABLE = {name: ((), lambda operation=operation: operation) for name, operation in PLAIN.items()} | SHAPED | INDEXED
 STEP = 2000  # numbers that take as long as calling NumPy once
-TURNS = 8
+TURNS = 2  # of loops, at least: work beyond is found out when it is done
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
 CALLS |= {"custom_vjp_call": "call_jaxpr", "remat": "jaxpr", "checkpoint": "jaxpr", "remat2": "jaxpr"}
 
