@@ -24,18 +24,19 @@ class Size(NamedTuple):
     """A layer that can be set."""
 
     name: str
-    fan_in: int
+    fan_in: float
     bias: bool
 
 
 @dataclass(frozen=True)
 class InitialisedLayer:
-    """One layer as it was set: its `name` in the model, the `activation` that feeds it ("inputs" for the inputs), `fan_in`,
+    """One layer as it was set: its `name` in the model, the `activation` that feeds it ("inputs" for the inputs), `fan_in`
+    (how many inputs an output sums over; of a transposed convolution, where outputs differ in it, the mean),
     variances `C_W` (of a weight times fan_in) and `C_b` (of a bias), `std` of a weight, sqrt(C_W/fan_in), and a `note`."""
 
     name: str
     activation: str
-    fan_in: int
+    fan_in: float
     C_W: float
     C_b: float
     std: float
@@ -56,7 +57,8 @@ class Initialisation:
     def __str__(self) -> str:
         head = ("layer", "fed by", "fan_in", "C_W", "C_b", "std", "")
         rows = [
-            (r.name or "(model)", r.activation, str(r.fan_in), f"{r.C_W:.4g}", f"{r.C_b:.4g}", f"{r.std:.4g}", r.note) for r in self.layers
+            (r.name or "(model)", r.activation, f"{r.fan_in:.10g}", f"{r.C_W:.4g}", f"{r.C_b:.4g}", f"{r.std:.4g}", r.note)
+            for r in self.layers
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
@@ -71,7 +73,7 @@ class Found:
     C_W and C_b that is its `share` (see `adapters/streams.py`), and whether a normalisation stands between it and the inputs (`normed`)."""
 
     name: str
-    fan_in: int
+    fan_in: float
     bias: bool
     feed: Feed
     sources: tuple[str, ...]
@@ -138,7 +140,7 @@ def settled(sizes: Sequence[Size], read: Roles, activation: Any, hint: str = "")
     return found, left
 
 
-def foreign_numbers(role: Role, fan_in: int | None = None) -> str:
+def foreign_numbers(role: Role, fan_in: float | None = None) -> str:
     """What a weight wants that is not the weight of a layer that can be set."""
     C_W = (critical(role.feed if isinstance(role.feed, Activation) else "linear").C_W or 1.0) * role.share
     wanted = f"variance {C_W:.4g}/fan_in" if fan_in is None else f"std {math.sqrt(C_W / fan_in):.4g}"

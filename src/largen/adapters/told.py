@@ -1,6 +1,6 @@
 """JAX models: names of JAX's own functions, sequences in order, the table, and drawing new values."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,14 +59,14 @@ def in_order(parts: Sequence[tuple[Kind, Any]]) -> Roles:
 
 
 def traced(
-    call: Any, parameters: Any, example: Any, name_of: Callable[[Any], str], layers: Mapping[str, str]
-) -> tuple[Roles, dict[str, int]]:
+    call: Any, parameters: Any, example: Any, name_of: Callable[[Any], str], layers: Mapping[str, str], normed: Container[str]
+) -> tuple[Roles, dict[str, float]]:
     """The roles in the data flow of `call(parameters, *example)`, and the fan_in of what was found; see `jaxpr.graph`."""
     from largen.adapters import jaxpr
 
     args = example if isinstance(example, tuple) else (example,)
     try:
-        (nodes, outputs), fan_in = jaxpr.graph(call, parameters, args, name_of, layers)
+        (nodes, outputs), fan_in = jaxpr.graph(call, parameters, args, name_of, layers, normed)
     except jaxpr.CallError as error:
         got = f"an example that the model does not take ({error})"
         raise InputError("example", got, "an input as the model takes it, a tuple for several arguments") from error
@@ -79,7 +79,7 @@ def table_of(
     activation: Any,
     input_scale: Any,
     read: Roles | None,
-    sizes_of_weights: Mapping[str, int],
+    sizes_of_weights: Mapping[str, float],
 ) -> Initialisation:
     """The table by the roles that were read and what was said; `read` is None where nothing shows the order of the layers."""
     names = [size.name for size in sizes]
