@@ -46,7 +46,7 @@ def init(model: Any, key: Any, activation: Any = None, example: Any = None, inpu
     plan = table(model, activation, example, input_scale)
     eqx = _equinox()
     here = dict(_layers(model))
-    new = draw(plan, a_key(key), {name: (layer.weight, layer.bias) for name, layer in here.items()})
+    new = draw(plan, a_key(key), {name: (layer.weight, layer.bias) for name, layer in here.items()}, "model")
 
     def renewed(path: Any, leaf: Any) -> Any:
         weight, bias = new.get(jax.tree_util.keystr(path), (None, None)) if _settable(leaf) else (None, None)
@@ -93,7 +93,7 @@ def table(model: Any, activation: Any = None, example: Any = None, input_scale: 
         name = jax.tree_util.keystr(path)
         if name not in layers and name not in lengths and any(map(eqx.is_inexact_array, jax.tree_util.tree_leaves(leaf))):
             left[name] = "not among eqx.nn.Linear, eqx.nn.Conv and eqx.nn.ConvTranspose"
-    return table_of(sizes, left, activation, input_scale, read, fan_in)
+    return table_of(sizes, left, activation, input_scale, read, fan_in, "model")
 
 
 def _read(model: Any, layers: dict[str, Any], activation: Any, example: Any) -> tuple[Roles | None, dict[str, float]]:

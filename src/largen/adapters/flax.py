@@ -46,7 +46,7 @@ def init(module: Any, variables: Any = None, key: Any = None, activation: Any = 
     >>> variables = lg.flax.init(module, variables, jax.random.key(1), activation="tanh")
     """
     plan = table(module, variables, activation, example, input_scale)
-    new = draw(plan, a_key(key), arrays_of(module, variables)[0])
+    new = draw(plan, a_key(key), arrays_of(module, variables)[0], "module" if variables is None else "variables")
     if variables is None:
         return _new_module(module, new, plan.scales)
     leaves: dict[tuple[str, ...], Any] = {}
@@ -88,7 +88,7 @@ def table(module: Any, variables: Any = None, activation: Any = None, example: A
     ]
     names = {size.name for size in sizes}
     left |= {name: "not reached by tracing forward" for name in arrays if name not in names}
-    return table_of(sizes, left, activation, input_scale, read, fan_in)
+    return table_of(sizes, left, activation, input_scale, read, fan_in, "module")
 
 
 def _read(module: Any, variables: Any, arrays: Arrays, example: Any) -> tuple[Roles | None, dict[str, float]]:

@@ -7,7 +7,7 @@ it, if K* > 0, and that activation's critical C_W otherwise: the rule of `lg.mlp
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -151,17 +151,17 @@ def planned(
     found: Sequence[Found],
     left: Mapping[str, str],
     input_scale: Any,
-    notes: Iterable[str] = (),
-    scales: Mapping[str, float] | None = None,
+    argument: str,
+    scales: Mapping[str, float],
 ) -> Initialisation:
-    """The table of C_W, C_b and std; raises before anything is written."""
+    """The table of C_W, C_b and std; raises before anything is written, about the `argument` that the model is."""
     scale = door.number(input_scale, "input_scale", low=0.0, strict=True)
     if not found:
-        raise InputError("model", "a model without a layer that could be set", "at least one dense or convolutional layer")
+        raise InputError(argument, "a model without a layer that could be set", "at least one dense or convolutional layer")
     layers: list[InitialisedLayer] = []
     points: dict[Activation, tuple[float, float, float | None]] = {}
     for layer in found:
-        phi = _follower(layer, found) if layer.feed == INPUTS else as_activation(layer.feed)
+        phi = _follower(layer, found, argument) if layer.feed == INPUTS else as_activation(layer.feed)
         if phi not in points:
             points[phi] = _point(phi, layer.name)
         C_W, C_b, K_star = points[phi]
@@ -170,18 +170,17 @@ def planned(
         C_W, C_b = C_W * layer.share, C_b * layer.share
         if C_b > 0 and not layer.bias:
             need = f"biases of variance C_b = {C_b:.4g}: the critical point of {phi.name} needs them"
-            raise InputError("model", f"the layer {layer.name} without biases", need, "Make the layer with biases.")
+            raise InputError(argument, f"the layer {layer.name or '(model)'} without biases", need, "Make the layer with biases.")
         name = INPUTS if layer.feed == INPUTS else phi.name
         layers.append(InitialisedLayer(layer.name, name, layer.fan_in, C_W, C_b, math.sqrt(C_W / layer.fan_in), layer.note))
     if not all(layer.std < LARGEST for layer in layers):
         raise InputError("input_scale", f"{scale:g}, with which parameters leave float32", "|x|^2/n_0 of the inputs, 1 if standardised")
     distinct = {layer.activation for layer in layers} - {INPUTS, "linear"}
-    if len(distinct) > 1:
-        notes = [*notes, f"Several activations ({', '.join(sorted(distinct))}): each layer is critical by itself; they share no K*."]
-    return Initialisation(tuple(layers), dict(left), tuple(notes), dict(scales or {}))
+    several = f"Several activations ({', '.join(sorted(distinct))}): each layer is critical by itself; they share no K*."
+    return Initialisation(tuple(layers), dict(left), (several,) if len(distinct) > 1 else (), dict(scales))
 
 
-def _follower(first: Found, found: Sequence[Found]) -> Activation:
+def _follower(first: Found, found: Sequence[Found], argument: str) -> Activation:
     """The activation after a layer that the inputs feed; linear layers in between are looked through."""
     after: set[Activation] = set()
     seen, todo = {first.name}, [first.name]
@@ -198,7 +197,7 @@ def _follower(first: Found, found: Sequence[Found]) -> Activation:
         names = ", ".join(sorted(phi.name for phi in after))
         need = "one activation after the layer that the inputs feed"
         raise InputError(
-            "model",
+            argument,
             f"the layer {first.name} followed by {names}",
             need,
             f'Say what it is to be critical for: activation={{"{first.name}": "linear"}} keeps sizes there.',

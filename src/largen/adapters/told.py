@@ -80,8 +80,10 @@ def table_of(
     input_scale: Any,
     read: Roles | None,
     sizes_of_weights: Mapping[str, float],
+    argument: str,
 ) -> Initialisation:
-    """The table by the roles that were read and what was said; `read` is None where nothing shows the order of the layers."""
+    """The table by the roles that were read and what was said; `read` is None where nothing shows the order of the layers. `argument`: the
+    one that the model is."""
     names = [size.name for size in sizes]
     phi = named(activation)
     if read is None:
@@ -94,22 +96,25 @@ def table_of(
         sizes = [size for size in sizes if size.name in feeds]
     found, more = settled(sizes, read, phi)
     foreign = {name: foreign_numbers(role, sizes_of_weights.get(name)) for name, role in read.foreign.items()}
-    return planned(found, {**left, **more, **foreign}, input_scale, scales={name: value for name, (value, _) in read.scales.items()})
+    scales = {name: value for name, (value, _) in read.scales.items()}
+    return planned(found, {**left, **more, **foreign}, input_scale, argument, scales)
 
 
-def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
-    """New (weight, bias) per layer of the table, in the shapes and dtypes of the given ones; a bias may be None."""
+def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]], argument: str) -> dict[str, tuple[Any, Any]]:
+    """New (weight, bias) per layer of the table, in the shapes and dtypes of the given ones, which came in an argument; a bias may be
+    None."""
     new = {}
     for i, layer in enumerate(table.layers):
         keys = jax.random.split(jax.random.fold_in(key, i))
         stds = (layer.std, layer.C_b**0.5)
-        new[layer.name] = tuple(None if a is None else _normal(k, s, a) for k, s, a in zip(keys, stds, arrays[layer.name], strict=True))
+        given = zip(keys, stds, arrays[layer.name], strict=True)
+        new[layer.name] = tuple(None if a is None else _normal(k, s, a, argument) for k, s, a in given)
     return new
 
 
-def _normal(key: Any, std: float, like: Any) -> Any:
-    like = door.plain(like, "variables")
+def _normal(key: Any, std: float, like: Any, argument: str) -> Any:
+    like = door.plain(like, argument)
     if not jnp.issubdtype(like.dtype, jnp.floating):
-        raise InputError("variables", f"a weight of type {like.dtype}", "floating weights, as module.init makes them")
+        raise InputError(argument, f"a weight of type {like.dtype}", "floating weights")
     with island(like):
         return hand_back((std * jax.random.normal(key, like.shape, like.dtype)).astype(like.dtype), like)

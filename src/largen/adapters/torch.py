@@ -50,7 +50,7 @@ def init_(model: Any, activation: Any = None, example: Any = None, input_scale: 
     if generator is not None and not isinstance(generator, torch.Generator):
         raise InputError("generator", shown(generator), "a torch.Generator", "Call torch.Generator().manual_seed(0).")
     found, left, scales = torch_layers.layers(model, activation, example)
-    table = planned(found, left, input_scale, scales=scales)
+    table = planned(found, left, input_scale, "model", scales)
     modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
     with torch.no_grad():
         for name, value in scales.items():
