@@ -10,4 +10,5 @@ if version("jaxlib").startswith("0.10."):
     os.environ["XLA_FLAGS"] = f"--xla_cpu_use_fusion_emitters=false {os.environ.get('XLA_FLAGS', '')}".strip()
 
 # Modules of optional dependencies that are not installed.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["src/largen/adapters/torch_graph.py", "src/largen/adapters/torch_layers.py"]
+TORCH = ["torch_graph", "torch_layers", "torch_weights"]
+collect_ignore = [] if importlib.util.find_spec("torch") else [f"src/largen/adapters/{name}.py" for name in TORCH]

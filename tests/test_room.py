@@ -11,6 +11,7 @@ import pytest
 import largen as lg
 from largen import memory
 from largen.errors import InputError
+from largen.theory import held
 
 KEY = jax.random.key(0)
 X = np.array([[1.0, 0.5], [-0.5, 1.0], [0.3, 0.7]])
@@ -105,6 +106,20 @@ CALLS: dict[str, Callable[[], Any]] = {
 @pytest.fixture(autouse=True)
 def a_machine_of_eight_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "available", lambda: 8.0 * 2**30)
+
+
+def test_a_prediction_counts_its_kernels_as_kernels_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Series of smooth activations weigh far more than a few points: lg.kernel of all points fits where lg.predict does, and no sooner."""
+    X, train, test = np.ones((30, 2)), slice(20), slice(20, 30)
+    needed = 8.0 * held.numbers(NET, (2,), 30, 30, False)
+    calls = [lambda: lg.kernel(NET, X), lambda: lg.predict(NET, X[train], np.ones((20, 2)), X[test], ridge=1.0)]
+    calls += [lambda: lg.sample(NET, X, KEY), lambda: lg.bayes.evidence(NET, X, np.ones((30, 2)), ridge=1.0)]
+    for call in calls:
+        monkeypatch.setattr(memory, "available", lambda: 0.99 * needed)
+        with pytest.raises(InputError, match="GiB"):
+            call()
+        monkeypatch.setattr(memory, "available", lambda: 1.01 * needed)
+        call()
 
 
 @pytest.mark.parametrize("name", CALLS)

@@ -399,6 +399,22 @@ def test_errors_read_well(variables: Any) -> None:
         lg.equinox.init(Net(), KEY)
 
 
+def test_errors_name_the_argument_that_the_library_has(variables: Any) -> None:
+    whole = jax.tree_util.tree_map(lambda leaf: leaf.astype(jnp.int32), variables)
+    with pytest.raises(InputError, match=r"`variables`: got a weight of type int32"):
+        lg.flax.init(Net(), whole, KEY, activation=SAID)
+    module, layer = nnx.Linear(3, 3, rngs=nnx.Rngs(0)), eqx.nn.Linear(3, 3, use_bias=False, key=KEY)
+    module.kernel = nnx.Param(jnp.ones((3, 3), jnp.int32))
+    with pytest.raises(InputError, match=r"`module`: got a weight of type int32"):
+        lg.flax.init(module, key=KEY)
+    with pytest.raises(InputError, match=r"`module`: got a model without a layer"):
+        lg.flax.table(nnx.LayerNorm(3, rngs=nnx.Rngs(0)), activation={})
+    with pytest.raises(InputError, match=r"`model`: got a weight of type int32"):
+        lg.equinox.init(eqx.tree_at(lambda layer: layer.weight, layer, jnp.ones((3, 3), jnp.int32)), KEY)
+    with pytest.raises(InputError, match=r"`model`: got the layer \(model\) without biases"):
+        lg.equinox.init(layer, KEY, activation={"": "gelu"})
+
+
 def test_no_library_is_imported_before_it_is_used() -> None:
     code = "import sys, largen as lg; lg.torch, lg.flax, lg.equinox; print(sorted({'torch', 'flax', 'equinox'} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

@@ -282,7 +282,7 @@ def test_what_has_no_weight_of_its_own_is_left_alone_and_listed() -> None:
         def __init__(self) -> None:
             super().__init__()
             self.words = nn.Embedding(5, 8)
-            normed = nn.utils.parametrizations.weight_norm(nn.Linear(8, 8))
+            normed = nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8))
             self.body = nn.Sequential(nn.Linear(8, 8), nn.ReLU(), normed, nn.ReLU(), nn.TransformerEncoderLayer(8, 2))
             self.head = nn.Linear(8, 5)
             self.head.weight = self.words.weight

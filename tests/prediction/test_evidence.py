@@ -239,6 +239,22 @@ def test_singular_trials_shrink_the_step():
     assert abs(bare.evidence - evidence(bare.net, X, y).log) < 1e-9
 
 
+def test_what_ends_on_a_bound_of_the_search_is_named():
+    """Odd targets without noise ask for no biases and no ridge; targets of size 1e5 for more than there is."""
+    X = np.linspace(-1, 1, 8)[:, None]
+    y = np.sin(2 * X[:, 0])
+    net = lg.mlp(widths=[100], activation="erf")
+    out = fit(net, X, y, ridge=1e-3)
+    assert out.bounded == ("C_b", "ridge") and "C_b = 1e-08 (at the lower bound of the search)" in repr(out)
+    assert np.isnan(out.errors["C_b"]).all() and np.isfinite(out.errors["C_W"]).all() and "C_W = 7.489 (times or over 1.63)" in repr(out)
+    inside = fit(net, X, y, ridge=1e-3, vary="C_W")
+    assert inside.bounded == () and "bound" not in repr(inside) and "in 6 steps, converged" in repr(inside)
+    apart = fit(net, X, y, ridge=1e-3, vary="C_b", shared=False)
+    assert apart.bounded == ("C_b",) and repr(apart).count("lower bound") == int((apart.values["C_b"] < 1.1e-8).sum()) >= 1
+    large = fit(net, X, 1e5 * np.ones(8), ridge=1.0, vary=("C_b",))
+    assert large.bounded == ("C_b",) and "C_b = 1e+04 (at the upper bound of the search)" in repr(large)
+
+
 def test_a_maximum_where_the_kernel_is_singular():
     """Targets without noise of a linear network: the evidence grows until the ridge is lost in rounding; said, and nothing raised."""
     X = np.random.RandomState(1).randn(8, 2)

@@ -15,10 +15,12 @@ from largen.networks.parameters import a_key
 
 
 def init(model: Any, key: Any, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Any:
-    """A new Equinox model with every `eqx.nn.Linear` and `eqx.nn.Conv` at the critical point of the activation that feeds it.
+    """A new Equinox model with every `eqx.nn.Linear`, `eqx.nn.Conv` and `eqx.nn.ConvTranspose` at the critical point of the activation that
+    feeds it.
 
     W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
-    window. The layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0, so that K^(1) = K*.
+    window, of a transposed one channels x window/stride, the mean over its outputs. Under `eqx.nn.WeightNorm` the lengths g are set
+    such that W is as drawn. The layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0, so that K^(1) = K*.
 
     Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
     and C_b/B, or a normalisation that ends it the weight 1/sqrt(B); beside a skip of weight g < 1 the share is 1 - g^2.
@@ -42,9 +44,9 @@ def init(model: Any, key: Any, activation: Any = None, example: Any = None, inpu
     >>> model = lg.equinox.init(model, jax.random.key(1))
     """
     plan = table(model, activation, example, input_scale)
-    here = dict(_layers(model))
-    new = draw(plan, a_key(key), {name: (layer.weight, layer.bias) for name, layer in here.items()})
     eqx = _equinox()
+    here = dict(_layers(model))
+    new = draw(plan, a_key(key), {name: (layer.weight, layer.bias) for name, layer in here.items()}, "model")
 
     def renewed(path: Any, leaf: Any) -> Any:
         weight, bias = new.get(jax.tree_util.keystr(path), (None, None)) if _settable(leaf) else (None, None)
@@ -54,6 +56,13 @@ def init(model: Any, key: Any, activation: Any = None, example: Any = None, inpu
         return leaf if bias is None else eqx.tree_at(lambda layer: layer.bias, leaf, bias)
 
     model = jax.tree_util.tree_map_with_path(renewed, model, is_leaf=_settable)
+
+    def measured(path: Any, leaf: Any) -> Any:
+        if isinstance(leaf, eqx.nn.WeightNorm) and f"{jax.tree_util.keystr(path)}.layer" in new:
+            return eqx.nn.WeightNorm(leaf.layer, leaf.weight_name, leaf.axis)
+        return leaf
+
+    model = jax.tree_util.tree_map_with_path(measured, model, is_leaf=lambda leaf: isinstance(leaf, eqx.nn.WeightNorm))
 
     def scaled(path: Any, leaf: Any) -> Any:
         scale = plan.scales.get(jax.tree_util.keystr(path))
@@ -79,14 +88,15 @@ def table(model: Any, activation: Any = None, example: Any = None, input_scale: 
     layers = dict(_layers(model))
     read, fan_in = _read(model, layers, activation, example)
     sizes = [Size(name, _fan_in(layer), layer.bias is not None) for name, layer in layers.items()]
-    left = {}
+    left, lengths = {}, {f"{name}.g" for name in _normed(model)}
     for path, leaf in jax.tree_util.tree_flatten_with_path(model, is_leaf=_settable)[0]:
-        if jax.tree_util.keystr(path) not in layers and any(map(eqx.is_inexact_array, jax.tree_util.tree_leaves(leaf))):
-            left[jax.tree_util.keystr(path)] = "not among eqx.nn.Linear and eqx.nn.Conv"
-    return table_of(sizes, left, activation, input_scale, read, fan_in)
+        name = jax.tree_util.keystr(path)
+        if name not in layers and name not in lengths and any(map(eqx.is_inexact_array, jax.tree_util.tree_leaves(leaf))):
+            left[name] = "not among eqx.nn.Linear, eqx.nn.Conv and eqx.nn.ConvTranspose"
+    return table_of(sizes, left, activation, input_scale, read, fan_in, "model")
 
 
-def _read(model: Any, layers: dict[str, Any], activation: Any, example: Any) -> tuple[Roles | None, dict[str, int]]:
+def _read(model: Any, layers: dict[str, Any], activation: Any, example: Any) -> tuple[Roles | None, dict[str, float]]:
     """The roles of the layers, by the data flow of the example or a sequence; None if nothing shows them."""
     eqx = _equinox()
     if example is not None:
@@ -95,7 +105,8 @@ def _read(model: Any, layers: dict[str, Any], activation: Any, example: Any) -> 
         def call(arrays: Any, *args: Any) -> Any:
             return eqx.combine(arrays, rest)(*args)
 
-        return traced(call, arrays, example, jax.tree_util.keystr, {f"{name}.weight": name for name in layers})
+        weights = {f"{name}.weight": name for name in layers}
+        return traced(call, arrays, example, jax.tree_util.keystr, weights, {f"{name}.layer.weight" for name in _normed(model)})
     if isinstance(model, eqx.nn.MLP) and type(model).__call__ is eqx.nn.MLP.__call__:
         phi = as_activation(named(model.activation if activation is None or isinstance(activation, Mapping) else activation))
         return Roles({name: Role(phi if i else INPUTS, sources=tuple(layers)) for i, name in enumerate(layers)}, {}, {}), {}
@@ -105,6 +116,8 @@ def _read(model: Any, layers: dict[str, Any], activation: Any, example: Any) -> 
 
 
 def _part(name: str, part: Any) -> tuple[Kind, Any]:
+    if isinstance(part, _equinox().nn.WeightNorm):
+        return _part(f"{name}.layer", part.layer)
     if _settable(part):
         return "affine", name
     if isinstance(part, _equinox().nn.Lambda):
@@ -114,20 +127,30 @@ def _part(name: str, part: Any) -> tuple[Kind, Any]:
 
 def _layers(model: Any) -> Iterator[tuple[str, Any]]:
     """(name, layer) of what can be set, in the order of fields."""
-    for path, leaf in jax.tree_util.tree_flatten_with_path(model, is_leaf=_settable)[0]:
+    spectral = _equinox().nn.SpectralNorm  # fixes the size of its weight
+    for path, leaf in jax.tree_util.tree_flatten_with_path(model, is_leaf=lambda leaf: _settable(leaf) or isinstance(leaf, spectral))[0]:
         if _settable(leaf):
             yield jax.tree_util.keystr(path), leaf
 
 
+def _normed(model: Any) -> list[str]:
+    """The names of layers under a weight normalisation of their weight."""
+    norm = _equinox().nn.WeightNorm
+    parts = jax.tree_util.tree_flatten_with_path(model, is_leaf=lambda leaf: isinstance(leaf, norm))[0]
+    return [jax.tree_util.keystr(path) for path, leaf in parts if isinstance(leaf, norm) and leaf.weight_name == "weight"]
+
+
 def _settable(leaf: Any) -> bool:
     eqx = _equinox()
-    return isinstance(leaf, (eqx.nn.Linear, eqx.nn.Conv))
+    return isinstance(leaf, (eqx.nn.Linear, eqx.nn.Conv, eqx.nn.ConvTranspose))
 
 
-def _fan_in(layer: Any) -> int:
-    if isinstance(layer, _equinox().nn.Conv):
-        return layer.in_channels // layer.groups * math.prod(layer.kernel_size)
-    return layer.weight.shape[-1]
+def _fan_in(layer: Any) -> float:
+    eqx = _equinox()
+    if isinstance(layer, eqx.nn.Linear):
+        return layer.weight.shape[-1]
+    apart = math.prod(layer.stride) if isinstance(layer, eqx.nn.ConvTranspose) else 1
+    return layer.in_channels // layer.groups * math.prod(layer.kernel_size) / apart
 
 
 def _equinox() -> Any:

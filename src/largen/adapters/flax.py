@@ -6,20 +6,20 @@ from typing import Any
 
 import jax
 
+from largen.adapters.flax_layers import Arrays, arrays_of, flax_of, keys_of, length, lengths, normed, transposed
 from largen.adapters.initialisation import Initialisation, Size
 from largen.adapters.roles import Kind, Roles
 from largen.adapters.told import draw, in_order, table_of, traced
-from largen.errors import InputError
 from largen.networks.parameters import a_key
-
-Arrays = dict[str, tuple[Any, Any]]  # layer name -> (kernel, bias or None)
 
 
 def init(module: Any, variables: Any = None, key: Any = None, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Any:
     """New values for a Flax model: every dense and convolutional layer at the critical point of the activation that feeds it.
 
     W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
-    window. The layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0, so that K^(1) = K*.
+    window, of a transposed one channels x window/stride, the mean over its outputs. The layer that the inputs feed gets
+    C_W = (K* - C_b)/input_scale if K* > 0, so that K^(1) = K*. Under a `WeightNorm` with scale (in linen, of the last axis) the scale
+    is set such that W is as drawn.
 
     Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
     and C_b/B, or a normalisation that ends it the weight 1/sqrt(B); beside a skip of weight g < 1 the share is 1 - g^2.
@@ -46,15 +46,18 @@ def init(module: Any, variables: Any = None, key: Any = None, activation: Any = 
     >>> variables = lg.flax.init(module, variables, jax.random.key(1), activation="tanh")
     """
     plan = table(module, variables, activation, example, input_scale)
-    new = draw(plan, a_key(key), _arrays(module, variables)[0])
+    new = draw(plan, a_key(key), arrays_of(module, variables)[0], "module" if variables is None else "variables")
     if variables is None:
         return _new_module(module, new, plan.scales)
     leaves: dict[tuple[str, ...], Any] = {}
     for name, pair in new.items():
-        leaves |= {(*name.split("/"), part): value for part, value in zip(("kernel", "bias"), pair, strict=True)}
+        leaves |= {(*filter(None, name.split("/")), part): value for part, value in zip(("kernel", "bias"), pair, strict=True)}
+    for path, target in lengths(variables["params"]).items():
+        if leaves.get(target) is not None:
+            leaves[path] = length(leaves[target])
 
     def renewed(path: Any, leaf: Any) -> Any:
-        keys = _keys(path)
+        keys = keys_of(path)
         if keys[0] != "params":
             return leaf
         scale = plan.scales.get("/".join(keys[1:]))
@@ -75,8 +78,9 @@ def table(module: Any, variables: Any = None, activation: Any = None, example: A
     layers_0  inputs  8       1    0    0.3536
     layers_2  tanh    64      1    0    0.125
     """
-    arrays, left = _arrays(module, variables)
+    arrays, left = arrays_of(module, variables)
     read, fan_in = _read(module, variables, arrays, example)
+    fan_in = transposed(module, variables, example is None) | fan_in
     sizes = [
         Size(name, fan_in.get(name, math.prod(weight.shape[:-1])), bias is not None)
         for name, (weight, bias) in arrays.items()
@@ -84,14 +88,17 @@ def table(module: Any, variables: Any = None, activation: Any = None, example: A
     ]
     names = {size.name for size in sizes}
     left |= {name: "not reached by tracing forward" for name in arrays if name not in names}
-    return table_of(sizes, left, activation, input_scale, read, fan_in)
+    return table_of(sizes, left, activation, input_scale, read, fan_in, "module")
 
 
-def _read(module: Any, variables: Any, arrays: Arrays, example: Any) -> tuple[Roles | None, dict[str, int]]:
+def _read(module: Any, variables: Any, arrays: Arrays, example: Any) -> tuple[Roles | None, dict[str, float]]:
     """The roles of the layers and the fan_in of each, by the data flow of the example or a sequence; None if nothing shows them."""
-    flax = _flax()
+    flax = flax_of()
     if example is None:
-        kinds = {"linen": (flax.linen.Dense, flax.linen.Conv), "nnx": (flax.nnx.Linear, flax.nnx.Conv)}
+        kinds = {
+            "linen": (flax.linen.Dense, flax.linen.Conv, flax.linen.ConvTranspose),
+            "nnx": (flax.nnx.Linear, flax.nnx.Conv, flax.nnx.ConvTranspose),
+        }
         if type(module) in (flax.linen.Sequential, flax.nnx.Sequential):
             linen = type(module) is flax.linen.Sequential
             parts = [
@@ -103,13 +110,14 @@ def _read(module: Any, variables: Any, arrays: Arrays, example: Any) -> tuple[Ro
             return in_order([("affine", "")]), {}
         return None, {}
     layers = {f"{name}/kernel".lstrip("/"): name for name in arrays}
+    under = normed(module, variables)
     if variables is None:
         definition, state = flax.nnx.split(module)
 
         def call(state: Any, *args: Any) -> Any:
             return flax.nnx.merge(definition, state)(*args)
 
-        return traced(call, state, example, lambda path: "/".join(_keys(path)).removesuffix("/value"), layers)
+        return traced(call, state, example, lambda path: "/".join(keys_of(path)).removesuffix("/value"), layers, under)
     rngs = {name: jax.random.key(0) for name in ("params", "dropout")}
     changing = [name for name in variables if name != "params"]
 
@@ -117,61 +125,23 @@ def _read(module: Any, variables: Any, arrays: Arrays, example: Any) -> tuple[Ro
         return module.apply(variables, *args, rngs=rngs, mutable=changing or False)
 
     def name_of(path: Any) -> str:
-        keys = _keys(path)
+        keys = keys_of(path)
         return "/".join(keys[1:]) if keys[0] == "params" else "~" + "/".join(keys)
 
-    return traced(apply, variables, example, name_of, layers)
+    return traced(apply, variables, example, name_of, layers, under)
 
 
 def _part(name: str, part: Any, kinds: tuple[type, ...]) -> tuple[Kind, Any]:
+    if isinstance(part, (flax_of().linen.WeightNorm, flax_of().nnx.WeightNorm)):
+        return _part(f"{name}/layer_instance", part.layer_instance, kinds)
     if type(part) in kinds:
         return "affine", getattr(part, "name", None) or name
-    modules = (_flax().linen.Module, _flax().nnx.Module)
+    modules = (flax_of().linen.Module, flax_of().nnx.Module)
     return ("unknown", f"the module {name} ({type(part).__name__})") if isinstance(part, modules) else ("activation", part)
 
 
-def _arrays(module: Any, variables: Any) -> tuple[Arrays, dict[str, str]]:
-    """Every kernel with its bias; and what is not set unless it is said, or has no kernel at all, with the reason."""
-    flax = _flax()
-    if isinstance(module, flax.nnx.Module) and variables is None:
-        return _of_nnx(module, flax)
-    if isinstance(module, flax.linen.Module) and isinstance(variables, Mapping) and isinstance(variables.get("params"), Mapping):
-        return _of_linen(variables["params"])
-    got = f"a {type(module).__name__} with {'nothing' if variables is None else f'a {type(variables).__name__}'}"
-    need = 'a linen module with its variables {"params": ...}, or an nnx module alone'
-    raise InputError("module, variables", got, need, "variables = module.init(jax.random.key(0), X)")
-
-
-def _of_linen(params: Any) -> tuple[Arrays, dict[str, str]]:
-    parents: dict[tuple[str, ...], dict[str, Any]] = {}
-    for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
-        *parent, last = _keys(path)
-        parents.setdefault(tuple(parent), {})[last] = leaf
-    arrays, others = {}, {}
-    for parent, leaves in parents.items():
-        name = "/".join(parent)
-        kernel = leaves.get("kernel")
-        if kernel is None or kernel.ndim < 2:
-            others[name] = f"no kernel ({', '.join(leaves)})"
-        else:
-            arrays[name] = (kernel, leaves.get("bias"))
-    return arrays, others
-
-
-def _of_nnx(module: Any, flax: Any) -> tuple[Arrays, dict[str, str]]:
-    nnx = flax.nnx
-    arrays, others = {}, {}
-    for path, part in nnx.iter_modules(module):
-        name = "/".join(map(str, path))
-        if type(part) in (nnx.Linear, nnx.Conv):
-            arrays[name] = (part.kernel[...], None if part.bias is None else part.bias[...])
-        elif any(isinstance(value, nnx.Param) for value in vars(part).values()):
-            others[name] = f"{type(part).__name__} is neither nnx.Linear nor nnx.Conv"
-    return arrays, others
-
-
 def _new_module(module: Any, new: Mapping[str, tuple[Any, Any]], scales: Mapping[str, float]) -> Any:
-    nnx = _flax().nnx
+    nnx = flax_of().nnx
     copy = nnx.clone(module)
     for path, part in nnx.iter_modules(copy):
         scale = scales.get("/".join((*map(str, path), "scale")).lstrip("/"))
@@ -182,17 +152,11 @@ def _new_module(module: Any, new: Mapping[str, tuple[Any, Any]], scales: Mapping
             part.kernel[...] = weight
         if bias is not None:
             part.bias[...] = bias
+    for path, part in nnx.iter_modules(copy):
+        for inside in part.scales or () if isinstance(part, nnx.WeightNorm) else ():
+            name = "/".join(map(str, (*path, "layer_instance", *inside)))
+            owner, _, kind = name.rpartition("/")
+            value = new.get(owner, (None, None))[kind == "bias"]
+            if value is not None:
+                part.scales[inside] = length(value, part.feature_axes)
     return copy
-
-
-def _keys(path: Any) -> tuple[str, ...]:
-    return tuple(str(getattr(part, "key", getattr(part, "name", part))) for part in path)
-
-
-def _flax() -> Any:
-    try:
-        import flax.linen
-        import flax.nnx
-    except ModuleNotFoundError as error:
-        raise ImportError('lg.flax needs Flax: pip install "largen[flax]"') from error
-    return flax

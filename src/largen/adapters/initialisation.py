@@ -7,7 +7,7 @@ it, if K* > 0, and that activation's critical C_W otherwise: the rule of `lg.mlp
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -24,18 +24,19 @@ class Size(NamedTuple):
     """A layer that can be set."""
 
     name: str
-    fan_in: int
+    fan_in: float
     bias: bool
 
 
 @dataclass(frozen=True)
 class InitialisedLayer:
-    """One layer as it was set: its `name` in the model, the `activation` that feeds it ("inputs" for the inputs), `fan_in`,
+    """One layer as it was set: its `name` in the model, the `activation` that feeds it ("inputs" for the inputs), `fan_in`
+    (how many inputs an output sums over; of a transposed convolution, where outputs differ in it, the mean),
     variances `C_W` (of a weight times fan_in) and `C_b` (of a bias), `std` of a weight, sqrt(C_W/fan_in), and a `note`."""
 
     name: str
     activation: str
-    fan_in: int
+    fan_in: float
     C_W: float
     C_b: float
     std: float
@@ -56,7 +57,8 @@ class Initialisation:
     def __str__(self) -> str:
         head = ("layer", "fed by", "fan_in", "C_W", "C_b", "std", "")
         rows = [
-            (r.name or "(model)", r.activation, str(r.fan_in), f"{r.C_W:.4g}", f"{r.C_b:.4g}", f"{r.std:.4g}", r.note) for r in self.layers
+            (r.name or "(model)", r.activation, f"{r.fan_in:.10g}", f"{r.C_W:.4g}", f"{r.C_b:.4g}", f"{r.std:.4g}", r.note)
+            for r in self.layers
         ]
         widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
         lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
@@ -71,7 +73,7 @@ class Found:
     C_W and C_b that is its `share` (see `adapters/streams.py`), and whether a normalisation stands between it and the inputs (`normed`)."""
 
     name: str
-    fan_in: int
+    fan_in: float
     bias: bool
     feed: Feed
     sources: tuple[str, ...]
@@ -138,7 +140,7 @@ def settled(sizes: Sequence[Size], read: Roles, activation: Any, hint: str = "")
     return found, left
 
 
-def foreign_numbers(role: Role, fan_in: int | None = None) -> str:
+def foreign_numbers(role: Role, fan_in: float | None = None) -> str:
     """What a weight wants that is not the weight of a layer that can be set."""
     C_W = (critical(role.feed if isinstance(role.feed, Activation) else "linear").C_W or 1.0) * role.share
     wanted = f"variance {C_W:.4g}/fan_in" if fan_in is None else f"std {math.sqrt(C_W / fan_in):.4g}"
@@ -149,17 +151,17 @@ def planned(
     found: Sequence[Found],
     left: Mapping[str, str],
     input_scale: Any,
-    notes: Iterable[str] = (),
-    scales: Mapping[str, float] | None = None,
+    argument: str,
+    scales: Mapping[str, float],
 ) -> Initialisation:
-    """The table of C_W, C_b and std; raises before anything is written."""
+    """The table of C_W, C_b and std; raises before anything is written, about the `argument` that the model is."""
     scale = door.number(input_scale, "input_scale", low=0.0, strict=True)
     if not found:
-        raise InputError("model", "a model without a layer that could be set", "at least one dense or convolutional layer")
+        raise InputError(argument, "a model without a layer that could be set", "at least one dense or convolutional layer")
     layers: list[InitialisedLayer] = []
     points: dict[Activation, tuple[float, float, float | None]] = {}
     for layer in found:
-        phi = _follower(layer, found) if layer.feed == INPUTS else as_activation(layer.feed)
+        phi = _follower(layer, found, argument) if layer.feed == INPUTS else as_activation(layer.feed)
         if phi not in points:
             points[phi] = _point(phi, layer.name)
         C_W, C_b, K_star = points[phi]
@@ -168,18 +170,17 @@ def planned(
         C_W, C_b = C_W * layer.share, C_b * layer.share
         if C_b > 0 and not layer.bias:
             need = f"biases of variance C_b = {C_b:.4g}: the critical point of {phi.name} needs them"
-            raise InputError("model", f"the layer {layer.name} without biases", need, "Make the layer with biases.")
+            raise InputError(argument, f"the layer {layer.name or '(model)'} without biases", need, "Make the layer with biases.")
         name = INPUTS if layer.feed == INPUTS else phi.name
         layers.append(InitialisedLayer(layer.name, name, layer.fan_in, C_W, C_b, math.sqrt(C_W / layer.fan_in), layer.note))
     if not all(layer.std < LARGEST for layer in layers):
         raise InputError("input_scale", f"{scale:g}, with which parameters leave float32", "|x|^2/n_0 of the inputs, 1 if standardised")
     distinct = {layer.activation for layer in layers} - {INPUTS, "linear"}
-    if len(distinct) > 1:
-        notes = [*notes, f"Several activations ({', '.join(sorted(distinct))}): each layer is critical by itself; they share no K*."]
-    return Initialisation(tuple(layers), dict(left), tuple(notes), dict(scales or {}))
+    several = f"Several activations ({', '.join(sorted(distinct))}): each layer is critical by itself; they share no K*."
+    return Initialisation(tuple(layers), dict(left), (several,) if len(distinct) > 1 else (), dict(scales))
 
 
-def _follower(first: Found, found: Sequence[Found]) -> Activation:
+def _follower(first: Found, found: Sequence[Found], argument: str) -> Activation:
     """The activation after a layer that the inputs feed; linear layers in between are looked through."""
     after: set[Activation] = set()
     seen, todo = {first.name}, [first.name]
@@ -196,7 +197,7 @@ def _follower(first: Found, found: Sequence[Found]) -> Activation:
         names = ", ".join(sorted(phi.name for phi in after))
         need = "one activation after the layer that the inputs feed"
         raise InputError(
-            "model",
+            argument,
             f"the layer {first.name} followed by {names}",
             need,
             f'Say what it is to be critical for: activation={{"{first.name}": "linear"}} keeps sizes there.',

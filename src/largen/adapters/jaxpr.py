@@ -6,7 +6,7 @@ root of its own statistics is a normalisation; a mean over positions with softma
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -123,11 +123,17 @@ class Value:
 
 
 def graph(
-    function: Callable[..., Any], parameters: Any, args: Sequence[Any], name_of: Callable[[Any], str], layers: Mapping[str, str]
-) -> tuple[Graph, dict[str, int]]:
+    function: Callable[..., Any],
+    parameters: Any,
+    args: Sequence[Any],
+    name_of: Callable[[Any], str],
+    layers: Mapping[str, str],
+    normed: Container[str] = (),
+) -> tuple[Graph, dict[str, float]]:
     """The graph of `function(parameters, *args)`, and the fan_in of each of its affine layers. `name_of`: the name of a parameter, of its
-    path; "~" in front of it if it is none that is trained. `layers`: the name of a weight -> the layer whose weight it is. Entries of
-    `args` that are no arrays of floats or integers stay as they are."""
+    path; "~" in front of it if it is none that is trained. `layers`: the name of a weight -> the layer whose weight it is; `normed`: the
+    weights under a normalisation, which the program uses as it leaves them. Entries of `args` that are no arrays of floats or integers
+    stay as they are."""
     try:
         leaves, tree = jax.tree_util.tree_flatten(tuple(args))
     except Exception as error:  # lists inside lists without end
@@ -147,7 +153,7 @@ def graph(
     except Exception as error:  # the model is user code: anything may be raised
         raise CallError(f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:120]}") from error
     names = [name_of(path) for path, _ in jax.tree_util.tree_flatten_with_path(parameters)[0]]
-    reader = _Reader(layers)
+    reader = _Reader(layers, normed)
     inner = closed.jaxpr
     for variable, name in zip(inner.invars, names, strict=False):
         reader.values[variable] = Value(parameter=name, plain=True)
@@ -163,9 +169,10 @@ def graph(
 @dataclass
 class _Reader:
     layers: Mapping[str, str]
+    normed: Container[str]
     values: dict[Any, Value] = field(default_factory=dict)
     nodes: list[Node] = field(default_factory=list)
-    fan_in: dict[str, int] = field(default_factory=dict)
+    fan_in: dict[str, float] = field(default_factory=dict)
     steps: dict[tuple[Node, str, str, str], Node] = field(default_factory=dict)
     settled: dict[int, tuple[Value, Node]] = field(default_factory=dict)
 
@@ -230,7 +237,8 @@ class _Reader:
         named = [value for value in inputs if value.parameter]
         name = equation.primitive.name
         if named:
-            first = next((value for value in named if not value.rooted), named[0])
+            free = [value for value in named if not value.rooted] or named
+            first = next((value for value in named if value.parameter in self.normed), free[0])
             rooted = name in ROOTS or any(value.rooted for value in named)
             return Value(parameter=first.parameter, plain=name in SHAPES and first.plain, rooted=rooted)
         if inputs and all(value.constant is not None for value in inputs) and (name in ELEMENTWISE or name in SHAPES):
@@ -320,7 +328,7 @@ class _Reader:
         moving = [value for value in inputs if value.node is not None]
         if len(weights) == 1 and weights[0].parameter:
             side, name = 0 if inputs[0].node is None else 1, weights[0].parameter
-            known = weights[0].plain and name in self.layers
+            known = (weights[0].plain or name in self.normed) and name in self.layers
             node = Node("affine" if known else "foreign", self.layers[name] if known else name, (self.settle(moving[0]),))
             self.fan_in[node.label] = _fan_in(equation, side)
             return self.value(node)
@@ -373,10 +381,11 @@ def _is_half(variable: Any) -> bool:
     return jnp.issubdtype(variable.aval.dtype, jnp.floating) and variable.aval.dtype.itemsize < 4
 
 
-def _fan_in(equation: Any, side: int) -> int:
-    """How many inputs each output of a contraction sums over: the axes of the parameter that are contracted."""
+def _fan_in(equation: Any, side: int) -> float:
+    """How many inputs each output of a contraction sums over: the axes of the parameter that are contracted. Outputs of a transposed
+    convolution, whose inputs stand apart, differ in it: the mean."""
     shape = equation.invars[side].aval.shape
     numbers = equation.params["dimension_numbers"]
     if equation.primitive.name == "dot_general":
         return math.prod(shape[axis] for axis in numbers[0][side])
-    return math.prod(size for axis, size in enumerate(shape) if axis != numbers.rhs_spec[0])
+    return math.prod(size for axis, size in enumerate(shape) if axis != numbers.rhs_spec[0]) / math.prod(equation.params["lhs_dilation"])

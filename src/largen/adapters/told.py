@@ -1,6 +1,6 @@
 """JAX models: names of JAX's own functions, sequences in order, the table, and drawing new values."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -59,14 +59,14 @@ def in_order(parts: Sequence[tuple[Kind, Any]]) -> Roles:
 
 
 def traced(
-    call: Any, parameters: Any, example: Any, name_of: Callable[[Any], str], layers: Mapping[str, str]
-) -> tuple[Roles, dict[str, int]]:
+    call: Any, parameters: Any, example: Any, name_of: Callable[[Any], str], layers: Mapping[str, str], normed: Container[str]
+) -> tuple[Roles, dict[str, float]]:
     """The roles in the data flow of `call(parameters, *example)`, and the fan_in of what was found; see `jaxpr.graph`."""
     from largen.adapters import jaxpr
 
     args = example if isinstance(example, tuple) else (example,)
     try:
-        (nodes, outputs), fan_in = jaxpr.graph(call, parameters, args, name_of, layers)
+        (nodes, outputs), fan_in = jaxpr.graph(call, parameters, args, name_of, layers, normed)
     except jaxpr.CallError as error:
         got = f"an example that the model does not take ({error})"
         raise InputError("example", got, "an input as the model takes it, a tuple for several arguments") from error
@@ -79,9 +79,11 @@ def table_of(
     activation: Any,
     input_scale: Any,
     read: Roles | None,
-    sizes_of_weights: Mapping[str, int],
+    sizes_of_weights: Mapping[str, float],
+    argument: str,
 ) -> Initialisation:
-    """The table by the roles that were read and what was said; `read` is None where nothing shows the order of the layers."""
+    """The table by the roles that were read and what was said; `read` is None where nothing shows the order of the layers. `argument`: the
+    one that the model is."""
     names = [size.name for size in sizes]
     phi = named(activation)
     if read is None:
@@ -94,22 +96,25 @@ def table_of(
         sizes = [size for size in sizes if size.name in feeds]
     found, more = settled(sizes, read, phi)
     foreign = {name: foreign_numbers(role, sizes_of_weights.get(name)) for name, role in read.foreign.items()}
-    return planned(found, {**left, **more, **foreign}, input_scale, scales={name: value for name, (value, _) in read.scales.items()})
+    scales = {name: value for name, (value, _) in read.scales.items()}
+    return planned(found, {**left, **more, **foreign}, input_scale, argument, scales)
 
 
-def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]]) -> dict[str, tuple[Any, Any]]:
-    """New (weight, bias) per layer of the table, in the shapes and dtypes of the given ones; a bias may be None."""
+def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]], argument: str) -> dict[str, tuple[Any, Any]]:
+    """New (weight, bias) per layer of the table, in the shapes and dtypes of the given ones, which came in an argument; a bias may be
+    None."""
     new = {}
     for i, layer in enumerate(table.layers):
         keys = jax.random.split(jax.random.fold_in(key, i))
         stds = (layer.std, layer.C_b**0.5)
-        new[layer.name] = tuple(None if a is None else _normal(k, s, a) for k, s, a in zip(keys, stds, arrays[layer.name], strict=True))
+        given = zip(keys, stds, arrays[layer.name], strict=True)
+        new[layer.name] = tuple(None if a is None else _normal(k, s, a, argument) for k, s, a in given)
     return new
 
 
-def _normal(key: Any, std: float, like: Any) -> Any:
-    like = door.plain(like, "variables")
+def _normal(key: Any, std: float, like: Any, argument: str) -> Any:
+    like = door.plain(like, argument)
     if not jnp.issubdtype(like.dtype, jnp.floating):
-        raise InputError("variables", f"a weight of type {like.dtype}", "floating weights, as module.init makes them")
+        raise InputError(argument, f"a weight of type {like.dtype}", "floating weights")
     with island(like):
         return hand_back((std * jax.random.normal(key, like.shape, like.dtype)).astype(like.dtype), like)

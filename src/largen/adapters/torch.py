@@ -10,8 +10,9 @@ def init_(model: Any, activation: Any = None, example: Any = None, input_scale: 
     """Set every linear and convolutional layer of a PyTorch model at the critical point of the activation that feeds it, in place.
 
     W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
-    window (its padded border gets less). A layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0 (GELU, SiLU), so
-    that K^(1) = K*. Signals then neither explode nor vanish with depth; `lg.how_deep` says how deep at which width.
+    window (its padded border gets less), of a transposed one channels x window/stride, the mean over its outputs. A layer that the
+    inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0 (GELU, SiLU), so that K^(1) = K*. Signals then neither explode nor vanish
+    with depth; `lg.how_deep` says how deep at which width.
 
     Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
     and C_b/B, or a normalisation that ends it the weight 1/sqrt(B): sizes and gradients grow by a bounded factor over any depth. A
@@ -23,8 +24,9 @@ def init_(model: Any, activation: Any = None, example: Any = None, input_scale: 
     nothing. {layer name: activation, or "inputs"}: these layers, whatever the graph shows. `input_scale`, |x|^2/n_0 (1 for
     `lg.standardize`d inputs). `generator`, a `torch.Generator`; None is torch's own (`torch.manual_seed`).
 
-    Set are `nn.Linear`, `nn.Conv1d`, `nn.Conv2d`, `nn.Conv3d`; everything else with parameters is left alone and listed, with the
-    numbers to set where they are known. Reshapes are looked through silently, dropout, pooling and normalisation with a note.
+    Set are `nn.Linear`, `nn.Conv1d`, `nn.ConvTranspose1d` and those of two and three dimensions, under `weight_norm` of either form too
+    (the direction is drawn as W, the lengths such that W is as drawn); everything else with parameters is left alone and listed, with
+    the numbers to set where they are known. Reshapes are looked through silently, dropout, pooling and normalisation with a note.
 
     Returns `Initialisation`, which prints as a table (a row is an `InitialisedLayer`). Raises `InputError` for layers whose activation
     is not known, values changed in place and read again (without `example`), no biases where C_b > 0, unknown names, lazy layers,
@@ -41,21 +43,21 @@ def init_(model: Any, activation: Any = None, example: Any = None, input_scale: 
     2      tanh    512     1    0    0.04419
     """
     torch = _torch()
-    from largen.adapters import torch_layers
+    from largen.adapters import torch_layers, torch_weights
 
     if not isinstance(model, torch.nn.Module):
         raise InputError("model", f"a {type(model).__name__}", "a torch.nn.Module")
     if generator is not None and not isinstance(generator, torch.Generator):
         raise InputError("generator", shown(generator), "a torch.Generator", "Call torch.Generator().manual_seed(0).")
     found, left, scales = torch_layers.layers(model, activation, example)
-    table = planned(found, left, input_scale, scales=scales)
+    table = planned(found, left, input_scale, "model", scales)
     modules, parameters = dict(model.named_modules()), dict(model.named_parameters())
     with torch.no_grad():
         for name, value in scales.items():
             parameters[name].fill_(value)
         for layer in table.layers:
             module = modules[layer.name]
-            module.weight.normal_(0.0, layer.std, generator=generator)
+            torch_weights.draw(module, layer.std, generator)
             if module.bias is not None:
                 module.bias.normal_(0.0, layer.C_b**0.5, generator=generator)
     return table

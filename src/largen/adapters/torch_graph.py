@@ -4,7 +4,7 @@ import inspect
 import operator
 import warnings
 from collections.abc import Callable, Iterator
-from typing import Any, TypeAlias, TypeGuard
+from typing import Any, TypeAlias
 
 import torch
 from torch import fx, nn
@@ -12,10 +12,9 @@ from torch.fx.node import map_arg
 
 from largen.adapters.roles import Node
 from largen.adapters.torch_ops import Option, node_of
+from largen.adapters.torch_weights import PARTS, is_affine, own_weight
 from largen.errors import InputError
 
-AFFINE = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-Affine: TypeAlias = "nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d"
 Graph: TypeAlias = tuple[list[Node], list[Node]]  # nodes in order, and the outputs
 FOREIGN = (nn.MultiheadAttention, nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.TransformerDecoder, nn.TransformerDecoderLayer)
 AUGMENTED = {"iadd", "isub", "imul", "itruediv", "ifloordiv", "imatmul", "ipow", "imod", "iand", "ior", "ixor", "setitem"}
@@ -42,11 +41,6 @@ FRESH = {
 
 class OrderError(Exception):
     """A value is changed in place and read again: the traced graph does not say which of the two a reader saw."""
-
-
-def is_affine(module: nn.Module) -> TypeGuard[Affine]:
-    """Whether the module computes b + W x as PyTorch's own layer does."""
-    return isinstance(module, AFFINE) and type(module).forward in [kind.forward for kind in AFFINE]
 
 
 def graph_of(model: nn.Module, example: Any) -> tuple[Graph | None, str]:
@@ -153,8 +147,9 @@ def _module(name: str, module: nn.Module, args: list[Any]) -> Node:
 
 
 def _weights(model: nn.Module) -> dict[str, str]:
-    """The names of weights of layers that can be set -> the layers."""
-    return {f"{name}.weight" if name else "weight": name for name, module in model.named_modules() if is_affine(module)}
+    """The names of weights of layers that can be set, and of what they are made of -> the layers."""
+    affine = [name for name, module in model.named_modules() if is_affine(module) and own_weight(module) is not None]
+    return {f"{name}.{part}".lstrip("."): name for name in affine for part in PARTS}
 
 
 def _is_known(target: Any, name: str) -> bool:

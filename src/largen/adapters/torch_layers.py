@@ -9,7 +9,8 @@ from largen.activations.critical import critical
 from largen.adapters.feeds import roles
 from largen.adapters.initialisation import Found, Size, foreign_numbers, settled
 from largen.adapters.roles import Role, Roles
-from largen.adapters.torch_graph import Affine, graph_of, is_affine
+from largen.adapters.torch_graph import graph_of
+from largen.adapters.torch_weights import Affine, fan_in, is_affine, own_weight
 from largen.errors import InputError
 
 HINT = "Give example=, a batch of inputs, and the functional graph of torch.export is read. "
@@ -24,9 +25,11 @@ def layers(model: nn.Module, activation: Any, example: Any) -> tuple[list[Found]
     left = _others(model, affine)
     owners = {id(p): name for name, module in reversed(list(model.named_modules())) for p in module.parameters(recurse=False)}
     for name, module in affine.items():
-        if name not in left and owners[id(module.weight)] != name:
-            left[name] = f"shares its weights with {owners[id(module.weight)]}"
-    sizes = [Size(name, module.weight[0].numel(), module.bias is not None) for name, module in affine.items() if name not in left]
+        weight = own_weight(module)
+        owner = name if weight is None else owners[id(weight)].removesuffix("parametrizations.weight").rstrip(".")
+        if owner != name:
+            left[name] = f"shares its weights with {owner}"
+    sizes = [Size(name, fan_in(module), module.bias is not None) for name, module in affine.items() if name not in left]
     graph, failure = graph_of(model, example)
     if graph is None:
         names = tuple(size.name for size in sizes)
@@ -57,12 +60,12 @@ def _others(model: nn.Module, affine: dict[str, Affine]) -> dict[str, str]:
     left = {}
     for name, module in model.named_modules():
         if name in affine:
-            if not {"weight", "bias"} >= {key for key, _ in module.named_parameters()} or "weight" not in module._parameters:
-                left[name] = "its weight is computed from other parameters (weight or spectral norm)"
+            if own_weight(affine[name]) is None:
+                left[name] = "its weight is computed from other parameters, and not by weight normalisation"
         elif isinstance(module, nn.RNNBase):
             left[name] = f"{type(module).__name__} is not read: {_recurrent(module)}"
-        elif next(module.parameters(recurse=False), None) is not None and not any(name.startswith(f"{a}.") for a in affine):
-            left[name] = f"{type(module).__name__} is not among nn.Linear and nn.Conv1d, 2d, 3d"
+        elif next(module.parameters(recurse=False), None) is not None and not any(name.startswith(f"{a}.".lstrip(".")) for a in affine):
+            left[name] = f"{type(module).__name__} is not among nn.Linear, nn.Conv1d, 2d, 3d and nn.ConvTranspose1d, 2d, 3d"
     return left
 
 

@@ -65,6 +65,7 @@ ALIASES |= {
 }
 NORM = re.compile(r"(layer|batch|group|instance|rms|local_?response)_?norm(\d?d|alize)?|normalize|native_\w+_norm\w*")
 LINEAR = {"linear", "conv1d", "conv2d", "conv3d", "convolution", "matmul", "mm", "addmm", "einsum"}
+LINEAR |= {"conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 Option: TypeAlias = Callable[[str, int, Any], Any]  # (keyword, position, default) -> value of a call's argument
 
 

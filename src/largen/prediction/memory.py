@@ -1,17 +1,22 @@
 """Memory said before computing: what a prediction needs."""
 
+from largen.architecture.nodes import Serial
 from largen.memory import NORMAL as NORMAL, available as available, require as require
-from largen.theory.held import ARRAYS
+from largen.theory import held
 
 
-def kernel_prediction(train: int, test: int, times: int, itemsize: int) -> int:
-    """Bytes at the peak of a prediction with mean and covariance: joint kernels, one eigendecomposition, one covariance a time.
+def kernel_prediction(net: Serial, shape: tuple[int, ...], train: int, test: int, times: int, itemsize: int) -> float:
+    """Bytes at the peak of a prediction with mean and covariance, of points of a shape: joint kernels, one eigendecomposition, one
+    covariance a time.
 
-    The recursion of the kernels of all points holds `held.ARRAYS` square arrays. Afterwards the kernels and what is cut from them
-    count as 8, the eigendecomposition and the rotated train block as 5, each time as four (test, train) and three (test, test) arrays.
+    The recursion of the kernels of all points holds what `held` counts; that of points with positions goes by blocks, and asks for
+    itself. Afterwards the kernels and what is cut from them count as 8 square arrays, the eigendecomposition and the rotated train block
+    as 5, each time as four (test, train) and three (test, test) arrays.
     """
-    later = 8 * (train + test) ** 2 + 5 * train**2 + times * (4 * test * train + 3 * test**2 + 4 * train)
-    return itemsize * max(ARRAYS * (train + test) ** 2, later)
+    points = train + test
+    recursion = held.numbers(net, shape, points, points, False) if len(shape) == 1 else 0.0
+    later = 8.0 * points**2 + 5 * train**2 + times * (4 * test * train + 3 * test**2 + 4 * train)
+    return itemsize * max(recursion, later)
 
 
 def network_prediction(train: int, test: int, outputs: int, times: int, itemsize: int) -> int:

@@ -147,7 +147,7 @@ def predict(
         name, got, need = ("rates", repr(rates), 'rates="ntk"') if params is None else ("params", "one network", "no params")
         raise InputError(name, got, f'{need} with how="bayes": the posterior averages over initialisations and has no training')
     outputs, dtype = _outputs(net, y, params), jnp.promote_types(X.dtype, np.float32)
-    _fits(len(X), len(X_test), outputs, plan, params, dtype.itemsize)
+    _fits(net, X, X_test, outputs, plan, params, dtype.itemsize)
     xp = namespace(X, y, X_test)
     with island(X, params):
         X, X_test, targets = (xp.asarray(a, dtype=dtype) for a in (X, X_test, y))
@@ -171,11 +171,12 @@ def _outputs(net: Serial, y: Array, params: Any) -> int:
     return width
 
 
-def _fits(n: int, m: int, outputs: int, plan: flow.Schedule, params: Any, itemsize: int) -> None:
+def _fits(net: Serial, X: Array, X_test: Array, outputs: int, plan: flow.Schedule, params: Any, itemsize: int) -> None:
     """Refuse what does not fit into memory, before any work."""
-    times = int(np.size(plan.time))
+    n, m, times = len(X), len(X_test), int(np.size(plan.time))
     if params is None:
-        needed, what = memory.kernel_prediction(n, m, times, itemsize), "kernels, one factorisation and a covariance per time"
+        needed = memory.kernel_prediction(net, X.shape[1:], n, m, times, itemsize)
+        what = "kernels, one factorisation and a covariance per time"
     else:
         needed, what = memory.network_prediction(n, m, outputs, times, itemsize), f"one network's kernel with its {outputs} outputs"
     got = f"{n} train and {m} test points at {times} time{'s' * (times > 1)} ({what})"

@@ -88,7 +88,8 @@ def sample(net: Any, X: Any, key: Any, draws: int = 1, given: Any = None, ridge:
             train = namespace(X, train).asarray(train, dtype=X.dtype)
         return draw(predict(net, train, given[1], X, how="bayes", ridge=ridge), key, draws)
     outputs = net.units(None) or 1
-    needed = memory.kernel_prediction(0, len(X), 1, X.dtype.itemsize) + (1 + memory.NORMAL) * draws * len(X) * outputs * X.dtype.itemsize
+    needed = memory.kernel_prediction(net, X.shape[1:], 0, len(X), 1, X.dtype.itemsize)
+    needed += (1 + memory.NORMAL) * draws * len(X) * outputs * X.dtype.itemsize
     memory.require(needed, "X, draws", f"{len(X)} points and {draws} draws of {outputs} outputs", "Ask for fewer points or draws.")
     with island(X):
         K = kernels(net, X.astype(jnp.promote_types(X.dtype, jnp.float32))).nngp

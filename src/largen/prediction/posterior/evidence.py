@@ -77,7 +77,7 @@ def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Evid
     if order and is_traced(net, X, y, ridge) and jnp.result_type(float) != np.float64:
         need = "float64 around the whole derivative, since it is taken after this function has returned"
         raise InputError("order", "1 of traced values in float32", need, "Call jax.grad inside `with jax.enable_x64(True):`.")
-    needed = memory.kernel_prediction(len(X), 0, 0, jnp.promote_types(X.dtype, np.float32).itemsize)
+    needed = memory.kernel_prediction(net, X.shape[1:], len(X), 0, 0, jnp.promote_types(X.dtype, np.float32).itemsize)
     memory.require(needed, "X", f"{len(X)} points", "Take fewer points, or float32.")
     return _evidence(net, X, y, ridge, order)
 

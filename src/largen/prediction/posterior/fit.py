@@ -25,9 +25,11 @@ class Fit:
     """What `lg.bayes.fit` returns: `net` with its hyperparameters set, the `ridge`, and their log `evidence` (`start`: where the
     search starts).
 
-    `values`: name -> (k,), k = 1 if shared, else one per affine layer. `errors`: name -> (k,), standard errors of the *logarithms* of the
-    values, from the curvature of the evidence; NaN where it has none (at a bound, or for combinations that the data do not tell, such as
-    C_W of two layers of a ReLU network). `gradient`: the largest derivative left over, in a log hyperparameter away from its bounds.
+    `values`: name -> (k,), k = 1 if shared, else one per affine layer. `bounded`: the names of those of which a value ended on a bound of
+    the search, 1e-8 or 1e4: the data ask for less or more, and 1e-8 is 0 for all that they say. `errors`: name -> (k,), standard errors
+    of the *logarithms* of the values, from the curvature of the evidence; NaN where it has none (at a bound, or for combinations that the
+    data do not tell, such as C_W of two layers of a ReLU network). `gradient`: the largest derivative left over, in a log hyperparameter
+    away from its bounds.
     `converged`: whether that is below 1e-3. `steps`, `message`: the optimiser's. `order`: of the evidence, in 1/n.
     """
 
@@ -36,12 +38,35 @@ class Fit:
     evidence: float
     start: float
     values: dict[str, np.ndarray]
+    bounded: tuple[str, ...]
     errors: dict[str, np.ndarray]
     gradient: float
     converged: bool
     steps: int
     message: str
     order: int
+
+    def __repr__(self) -> str:
+        end = "converged" if self.converged else f"not converged, a derivative of {self.gradient:.2g} is left ({self.message})"
+        head = f"log evidence {self.start:.6g} -> {self.evidence:.6g} in {self.steps} steps, {end}"
+        return "\n".join([head, *(f"{name} = {self._said(name)}" for name in self.values)])
+
+    def _said(self, name: str) -> str:
+        """The values of a name, each with its factor of error or the bound that it is at."""
+        said = []
+        for value, error in zip(self.values[name], self.errors[name], strict=True):
+            edge = "" if name not in self.bounded else "lower" if _at_bound(value) < 0 else "upper" if _at_bound(value) > 0 else ""
+            doubt = (
+                f" (at the {edge} bound of the search)" if edge else f" (times or over {np.exp(error):.3g})" if np.isfinite(error) else ""
+            )
+            said.append(f"{value:.4g}{doubt}")
+        return ", ".join(said)
+
+
+def _at_bound(value: Any) -> Any:
+    """-1 at the lower bound, 1 at the upper one, 0 between them."""
+    logs = np.log(value)
+    return (logs > np.log(BOUNDS[1]) - EDGE) * 1 - (logs < np.log(BOUNDS[0]) + EDGE) * 1
 
 
 @exits.finite(unseen=("errors",))
@@ -58,10 +83,10 @@ def fit(
     """The hyperparameters that make the data most probable: a (local) maximum of `lg.bayes.evidence` over C_W, C_b and the ridge.
 
     L-BFGS-B over their logarithms, from the values given (a C_b of 0 from 0.01, a ridge of 0 from 0.01 times the mean square of y),
-    between 1e-8 and 1e4; where a trial has a singular kernel its evidence counts as -inf, and steps shrink. The gradient at order 0 is
-    sum_ab M_ab dK_ab, M = (1/2) (y' y'^T - o K~^{-1}) exact, dK by central differences, which agrees with `jax.grad` of the evidence to
-    about 1e-7 and has nothing to compile; at order 1 it is central differences of the evidence, for k values 2 k times the work of
-    `lg.corrections` a step. In float64 whatever the data.
+    between 1e-8 and 1e4 (`.bounded` names those that end there); where a trial has a singular kernel its evidence counts as -inf, and
+    steps shrink. The gradient at order 0 is sum_ab M_ab dK_ab, M = (1/2) (y' y'^T - o K~^{-1}) exact, dK by central differences, which
+    agrees with `jax.grad` of the evidence to about 1e-7 and has nothing to compile; at order 1 it is central differences of the evidence,
+    for k values 2 k times the work of `lg.corrections` a step. In float64 whatever the data.
 
     Parameters: `net`, `X`, `y`, `ridge`, `order` as of `lg.bayes.evidence`; `vary`, which of "C_W", "C_b", "ridge" to fit (default: all; a
     ridge per sample is scaled as a whole); `shared`, one value for all affine layers (started at their geometric
@@ -120,7 +145,7 @@ def _maximum(problem: Search, max_steps: int) -> Fit:
         value, slope, at = max(trials, key=lambda trial: trial[0])
         if done:
             break
-    free = (at > low + EDGE) & (at < high - EDGE)
+    free = _at_bound(np.exp(at)) == 0
     net, ridge = problem.place(at)
     spread, left = problem.errors(at, free), float(np.abs(slope[free]).max(initial=0.0))
     return Fit(
@@ -129,6 +154,7 @@ def _maximum(problem: Search, max_steps: int) -> Fit:
         evidence=value,
         start=before,
         values=problem.split(at),
+        bounded=tuple(name for name, values in problem.split(at).items() if _at_bound(values).any()),
         errors={name: np.log(v) for name, v in problem.split(spread).items()},
         gradient=left,
         converged=left < CLOSE,
