@@ -62,8 +62,8 @@ def deep() -> None:
 
 def plain(net: Any, params: Any, X: np.ndarray) -> dict[str, np.ndarray]:
     """One number a network for every tensor from its outputs alone, by the pattern of output indices that singles it out."""
-    n, z = WIDTH, np.asarray(lg.apply_ensemble(net, params, X, chunk=64), float)
-    H = np.asarray(lg.empirical_ntk_ensemble(net, params, X, chunk=16), float)
+    n, z = WIDTH, np.asarray(lg.each(lg.apply, net, params, X, chunk=64), float)
+    H = np.asarray(lg.each(lg.empirical_ntk, net, params, X, chunk=16), float)
     H = H - H.mean(0)
     squares = np.einsum("kai,kbi->kabi", z, z)
     squares = squares - squares.mean(0)
@@ -83,7 +83,7 @@ def against_networks(count: int) -> None:
     params = lg.init(net, X.shape[1], jax.random.key(0), networks=NETWORKS, dtype=np.float32)
     points = X.astype(np.float32)
     ways: dict[str, Callable[[], dict[str, Any]]] = {
-        "averaged over last weights": lambda: vars(lg.measure.tensors(net, params, points, chunk=64)),
+        "averaged over last weights": lambda: vars(lg.each(lg.measure.tensors, net, params, points, chunk=64)),
         "plain outputs and NTKs (V, D, A, F, B)": lambda: plain(net, params, points),
     }
     print(f"{count} input{'s' * (count > 1)}, depth 3: theory {1e3 * took:.0f} ms; to know every tensor to 1 %:")

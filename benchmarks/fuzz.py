@@ -54,6 +54,11 @@ def smooth(z: Any) -> Any:
     return z / jnp.sqrt(1 + z * z)
 
 
+def norm(net: Any, params: Any) -> Any:
+    """A function of one network of one's own."""
+    return sum((part["W"] ** 2).sum() for part in params.values())
+
+
 def square(z: Any) -> Any:
     """An observable of one neuron."""
     return z * z
@@ -101,7 +106,7 @@ OWN: dict[str, dict[str, Any]] = {
     "check_signal": {"widths": (1, 2, 4, 8), "networks": 20},
     "figure": {"record": lg.critical("erf")},
     "nearly_kernel": {"eta": None},
-    **{name: {"params": MANY} for name in ("metric", "perturbations", "tensors")},
+    "each": {"fn": norm, "params": MANY},
     "predict": {"eta": None, "steps": None, "params": None},
     "running": {"coupling": np.array([1.0, 0.5, 0.3, 0.2, 0.1])},
 }
@@ -152,13 +157,13 @@ def bases() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
     """{name: (callable, arguments with which it works)}. Raises `LookupError` for an argument that nothing here can fill."""
     found, spaces = {}, models()
     for name, function in callables().items():
-        space, _, own = name.rpartition(".")
+        space = name.rpartition(".")[0]
         if space and space not in spaces:
             continue
-        given = {**KINDS, **({"params": MANY} if own.endswith("_ensemble") else {}), **spaces.get(space, {}), **OWN.get(name, {})}
+        given = {**KINDS, **spaces.get(space, {}), **OWN.get(name, {})}
         arguments = {}
         for parameter in inspect.signature(function).parameters.values():
-            if parameter.kind is parameter.VAR_KEYWORD:
+            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
                 continue
             if parameter.name in given:
                 arguments[parameter.name] = given[parameter.name]

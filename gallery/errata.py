@@ -198,7 +198,7 @@ def gradient_norm(networks: int = 3000) -> Erratum:
     for i, hidden in enumerate(depths):
         net = lg.mlp(widths=[n] * int(hidden), out=1, activation="relu", C="critical")
         params = lg.init(net, 4, jax.random.key(i), networks=networks)
-        size = np.asarray(lg.measure.gradient_norms_ensemble(net, params, x)["dense1"]).reshape(networks)
+        size = np.asarray(lg.each(lg.measure.gradient_norms, net, params, x)["dense1"]).reshape(networks)
         size = size[size > 0]
         logs = np.log(size)
         law = lg.exact.gradient_law(net)

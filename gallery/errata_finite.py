@@ -32,7 +32,7 @@ def noise_of_labels(networks: int = 30_000, widths: tuple[int, ...] = (8, 16, 32
     means, errors = [], []
     for i, n in enumerate(widths):
         params = drawn(net(n), i, 2, networks)
-        z = np.asarray(lg.apply_ensemble(net(n), params, np.concatenate([train, circle]).astype(np.float32), chunk=CHUNK), float)
+        z = np.asarray(lg.each(lg.apply, net(n), params, np.concatenate([train, circle]).astype(np.float32), chunk=CHUNK), float)
         weight = np.exp(-((z[:, :2] - y[:, None]) ** 2).sum(1) / (2 * noise))  # of each output by itself
         top, bottom = (weight[:, None] * z[:, 2:]).mean(2), weight.mean(1)[:, None]
         mean = top.mean(0) / bottom.mean(0)
@@ -58,7 +58,7 @@ def corner_of_646(networks: int = 4000) -> Erratum:
     layer of any width has exactly."""
     net, lengths, plus = lg.mlp(widths=[32], out=1, activation="tanh", C_W=1.5, C_b=0.1), np.linspace(0.2, 1.8, 9), TWO[0]
     X = np.concatenate([plus[None], lengths[:, None] * TWO[1]])
-    metric = lg.measure.tensors(net, drawn(net, 0, 3, networks), X.astype(np.float32), tensors=("K",), chunk=CHUNK).K
+    metric = lg.each(lg.measure.tensors, net, drawn(net, 0, 3, networks), X.astype(np.float32), tensors=("K",), chunk=CHUNK).K
     found = mean_and_error(np.asarray(metric, float))
     K = np.asarray(lg.kernel(net, X).nngp)
     K0, K1, K2 = (K[0, 0] + np.diag(K) + 2 * K[0]) / 4, (K[0, 0] - np.diag(K)) / 2, (K[0, 0] + np.diag(K) - 2 * K[0]) / 4
@@ -83,7 +83,7 @@ def rates_of_994(networks: int = 2000, widths: tuple[int, ...] = (8, 16, 32, 64)
         params = drawn(net, i, 4, networks)
         for rows, fans in zip(series, (1.0, np.array([4.0] + [n] * (L - 1))), strict=True):
             rates = (np.full(L, bias / L), weight / L / fans * np.ones(L))
-            H = np.asarray(lg.empirical_ntk_ensemble(net, params, x, rates=rates, full=False, chunk=CHUNK), float)
+            H = np.asarray(lg.each(lg.empirical_ntk, net, params, x, rates=rates, full=False, chunk=CHUNK), float)
             rows.append(mean_and_error(H[:, 0, 0]))
     ours, book = (np.array(rows).T for rows in series)
     law = np.full(len(widths), bias + weight * 0.5 * 2.0)  # (9.44) at l = L: A2 K* = 1
@@ -136,8 +136,13 @@ def uniform_rates(networks: int = 2000, widths: tuple[int, ...] = (16, 32, 64, 1
     for k, layers in enumerate(shown):
         rows = []
         for i, n in enumerate(widths):
-            H = lg.empirical_ntk_ensemble(
-                net(layers, n), drawn(net(layers, n), 10 * k + i, 2, networks), X.astype(np.float32), rates=(1.0, 1.0), chunk=CHUNK
+            H = lg.each(
+                lg.empirical_ntk,
+                net(layers, n),
+                drawn(net(layers, n), 10 * k + i, 2, networks),
+                X.astype(np.float32),
+                rates=(1.0, 1.0),
+                chunk=CHUNK,
             )
             rows.append(mean_and_error(second(np.asarray(H, float)[..., 0, 0])))
         value[k], error[k] = at_infinity(widths, *map(np.stack, zip(*rows, strict=True)))
@@ -181,7 +186,7 @@ def between_two_points(networks: int = 2000, widths: tuple[int, ...] = (16, 32, 
     for i, n in enumerate(widths):
         params = drawn(net(n), i, 2, networks, np.float64)
         H = np.stack(
-            [np.asarray(lg.empirical_ntk_ensemble(net(n), params, X, X[:2], rates=(0.3, 1.0), full=False, chunk=CHUNK)) for X in points], 1
+            [np.asarray(lg.each(lg.empirical_ntk, net(n), params, X, X[:2], rates=(0.3, 1.0), full=False, chunk=CHUNK)) for X in points], 1
         )
         parts = H.reshape(batches, -1, *H.shape[1:]).mean(1)
         left = np.stack([bend((parts.sum(0) - part) / (batches - 1)) for part in parts])  # the jackknife
@@ -302,7 +307,7 @@ def information_in_depth(networks: int = 20_000, n: int = 16) -> Erratum:
     From the metrics of real tanh networks of width 16; the exact law is sampled independently."""
     depths, x = np.array([2, 4, 6, 8, 11, 14]), np.ones((1, 4))
     net = lg.mlp(widths=[n] * (int(depths[-1]) - 1), out=2, activation="tanh", C="critical")
-    levels = list(lg.measure.preactivations_ensemble(net, drawn(net, 0, 4, networks), x.astype(np.float32), chunk=CHUNK).values())
+    levels = list(lg.each(lg.measure.preactivations, net, drawn(net, 0, 4, networks), x.astype(np.float32), chunk=CHUNK).values())
     r = np.exp(np.linspace(-25, 2.5, 400))
     dr, rows = r * np.log(r[1] / r[0]), []
     for i, depth in enumerate(depths):
@@ -326,7 +331,7 @@ def count_of_eps25() -> Erratum:
     """(eps.25): a distribution to order 1/n takes O(N^2) numbers. How many different ones V of an ensemble has for N inputs."""
     inputs, net = np.array([1, 2, 3, 4, 6, 8]), lg.mlp(widths=[8, 8], out=1, activation="tanh")
     params, X = drawn(net, 0, 8, 60, np.float64), np.random.default_rng(0).normal(size=(8, 8))
-    V = np.asarray(lg.measure.tensors(net, params, X, tensors=("V",), chunk=60).V).mean(0)
+    V = np.asarray(lg.each(lg.measure.tensors, net, params, X, tensors=("V",), chunk=60).V).mean(0)
     counted = np.array([len(np.unique(np.round(V[:N, :N, :N, :N] / V.max(), 10))) for N in inputs], float)
     right = np.array([float((lg.analysis.complexity(net, int(N)).tensors or {})["V"]) for N in inputs])
     printed = counted[0] * inputs**2

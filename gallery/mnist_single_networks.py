@@ -125,10 +125,10 @@ def study(
 
         keys = jax.random.split(jax.random.key(i))
         groups = (lg.init(real, X.shape[1], key, networks=10) for key in jax.random.split(keys[0], -(-untrained // 10)))
-        d1 = np.concatenate([forecast(np.asarray(lg.apply_ensemble(real, params, P), dtype=float)) for params in groups]) - expected
+        d1 = np.concatenate([forecast(np.asarray(lg.each(lg.apply, real, params, P), dtype=float)) for params in groups]) - expected
         params = lg.init(real, X.shape[1], keys[1], networks=count)
-        start = np.asarray(lg.apply_ensemble(real, params, P), dtype=float)
-        _, history = lg.train_ensemble(real, params, P[:points], y.astype(np.float32), eta, steps, record=(P[points:], [steps]))
+        start = np.asarray(lg.each(lg.apply, real, params, P), dtype=float)
+        _, history = lg.each(lg.train, real, params, P[:points], y.astype(np.float32), eta, steps, record=(P[points:], [steps]))
         accuracy = right(np.asarray(history.outputs)[:, 0], labels)
         d2 = accuracy - forecast(start)
         noise = np.sqrt(d1.var(ddof=1) / len(d1) + d2.var(ddof=1) / len(d2))

@@ -74,7 +74,7 @@ def measured(net: lg.Serial, n: int, key: jax.Array, X: np.ndarray, networks: in
     sizes = [min(most, networks - first) for first in range(0, networks, most)]
     dots = []
     for one, count in zip(jax.random.split(key, len(sizes)), sizes, strict=True):
-        z = lg.measure.preactivations_ensemble(net, lg.init(net, X.shape[1], one, networks=count), X.astype(np.float32))
+        z = lg.each(lg.measure.preactivations, net, lg.init(net, X.shape[1], one, networks=count), X.astype(np.float32))
         dots.append([np.einsum("kan,kbn->kab", v, v, dtype=float) / n for v in map(np.asarray, z.values())])
     zz = np.concatenate(dots, axis=1)  # (layers, networks, inputs, inputs)
     mean = zz.mean(1)

@@ -66,14 +66,14 @@ class Limit:
     def linearised(self, net: Any, params: Any, z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What each network's own linearisation adds to P z + R y, and the part of it that stays when z changes sign."""
         n = len(self.y)
-        H = np.asarray(lg.empirical_ntk_ensemble(net, params, self.X, self.X[:n], full=False, chunk=BATCH), float)
+        H = np.asarray(lg.each(lg.empirical_ntk, net, params, self.X, self.X[:n], full=False, chunk=BATCH), float)
         A = np.linalg.solve(H[:, :n], H[:, n:].transpose(0, 2, 1)).transpose(0, 2, 1) - self.R
         even = A @ self.y
         return even - np.einsum("kba,ka->kb", A, z[:, :n]), even
 
 
 def outputs(net: Any, params: Any, X: np.ndarray) -> np.ndarray:
-    return np.asarray(lg.apply_ensemble(net, params, X, chunk=BATCH), float)[..., 0]
+    return np.asarray(lg.each(lg.apply, net, params, X, chunk=BATCH), float)[..., 0]
 
 
 def without_training(limit: Limit, net: Any, key: Any, networks: int) -> np.ndarray:
@@ -94,7 +94,7 @@ def with_training(limit: Limit, net: Any, key: Any, networks: int) -> np.ndarray
         z = outputs(net, signed, limit.X)
         linear = limit.frozen(z) + limit.linearised(net, signed, z)[0]  # beyond R y
         record, y = (limit.X[n:], [limit.steps]), limit.y.astype(np.float32)
-        _, history = lg.train_ensemble(net, signed, limit.X[:n], y, limit.eta, limit.steps, record=record, chunk=BATCH)
+        _, history = lg.each(lg.train, net, signed, limit.X[:n], y, limit.eta, limit.steps, record=record, chunk=BATCH)
         rest = np.asarray(history.outputs, float)[:, 0, :, 0] - limit.R @ limit.y - linear
         total = total + np.stack([rest, 2 * linear * rest + rest**2], 1) / 2
     return np.asarray(total)

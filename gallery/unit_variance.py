@@ -84,8 +84,8 @@ def squares(layers: int, width: int, networks: int, key: jax.Array) -> dict[tupl
         unit = lg.init(network("linear", layers, width, width), width, one, networks=count)
         params = {"unit": unit, "lecun": jax.tree_util.tree_map(lambda W: W / math.sqrt(width), unit)}
         for (activation, scheme), parts in found.items():
-            z = lg.measure.preactivations_ensemble(
-                network(activation, layers, width, 1.0), params[scheme], x
+            z = lg.each(
+                lg.measure.preactivations, network(activation, layers, width, 1.0), params[scheme], x
             )  # C_W: not asked, params are given
             parts.append(np.stack([(np.asarray(v, dtype=float) ** 2).mean((1, 2)) for v in z.values()]))
     return {case: np.concatenate(parts, axis=1) for case, parts in found.items()}

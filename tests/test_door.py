@@ -396,7 +396,7 @@ def test_parameters_that_do_not_fit() -> None:
         with pytest.raises(InputError, match=told):
             lg.apply(NET, given, X)
         with pytest.raises(InputError, match="`params"):
-            lg.apply_ensemble(NET, given, X)
+            lg.each(lg.apply, NET, given, X)
         with pytest.raises(InputError, match="`params"):
             lg.predict(NET, X, Y, X, params=given)
 

@@ -53,10 +53,10 @@ TOO_LARGE = {
     "init, networks": (lambda: lg.init(lg.Dense(2, C_W=1e300), 3, KEY, networks=2), "C_W"),
     "apply": (lambda: lg.apply(NET, PARAMS, F4 * np.float32(1e38)), "X"),
     "apply, parameters": (lambda: lg.apply(NET, jax.tree_util.tree_map(lambda p: p * 1e30, PARAMS), F4), "params"),
-    "apply_ensemble": (lambda: lg.apply_ensemble(NET, MANY, F4 * np.float32(1e38)), "X"),
+    "each": (lambda: lg.each(lg.apply, NET, MANY, F4 * np.float32(1e38)), "X"),
     "preactivations": (lambda: lg.measure.preactivations(NET, PARAMS, F4 * np.float32(1e38)), "X"),
     "empirical_ntk": (lambda: lg.empirical_ntk(NET, PARAMS, F4 * np.float32(1e30)), "X1"),
-    "metric": (lambda: lg.measure.metric(NET, MANY, F4 * np.float32(1e30)), "X"),
+    "metric": (lambda: lg.each(lg.measure.metric, NET, MANY, F4 * np.float32(1e30)), "X"),
     "train, inputs": (lambda: lg.train(NET, PARAMS, F4 * np.float32(1e30), y, eta=0.1, steps=2), "X"),
     "train, targets": (lambda: lg.train(NET, PARAMS, F4, y * 1e30, eta=0.1, steps=2), "y"),
     "train, diverging": (lambda: lg.train(NET, PARAMS, F4, y, eta=1e30, steps=5), "eta"),
@@ -107,7 +107,7 @@ def test_the_message_says_sizes_and_a_mend():
             lg.kernel(NET, F4 * np.float32(1e20))
 
 
-BUILDERS = {"Repeat", "activation", "chain", "cnn", "dumps", "figure", "loads", "mlp", "myrtle", "one_hot", "resnet", "resnet_mlp"}
+BUILDERS = {"Repeat", "activation", "chain", "cnn", "dumps", "each", "figure", "loads", "mlp", "myrtle", "one_hot", "resnet", "resnet_mlp"}
 BUILDERS |= {"transformer", "widen"}
 INFINITE = {  # fields with what infinity means in their documentation
     "angles": ("crossover",),

@@ -57,7 +57,8 @@ def calls() -> Iterator[Any]:
         lg.bayes.scan(lg.mlp([8], 1, "sigmoid"), X, Y, [1.0], ridge=0.1),
     )
     yield lg.train(tanh, lg.init(tanh, 2, KEY), X, np.tile(Y[:, None], 3), eta=None, steps=1, optimizer=optax.sgd(0.1))[1]
-    yield lg.measure.tensors(tanh, lg.init(tanh, 2, KEY, networks=2), X[:1], tensors=("V",))
+    yield lg.each(lg.measure.tensors, tanh, lg.init(tanh, 2, KEY, networks=2), X[:1], tensors=("V",))
+    yield lg.measure.tensors(tanh, lg.init(tanh, 2, KEY), X[:1])
     yield lg.explain(relu)
 
 

@@ -52,11 +52,7 @@ if TYPE_CHECKING:
     from largen.data import one_hot as one_hot, standardize as standardize
     from largen.grams.gram import gram as gram
     from largen.networks.empirical import empirical_ntk as empirical_ntk
-    from largen.networks.ensemble import (
-        apply_ensemble as apply_ensemble,
-        empirical_ntk_ensemble as empirical_ntk_ensemble,
-        train_ensemble as train_ensemble,
-    )
+    from largen.networks.ensemble import each as each
     from largen.networks.outputs import apply as apply
     from largen.networks.parameters import init as init
     from largen.networks.training import train as train

@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from largen.networks.ensemble import preactivations_ensemble as preactivations_ensemble
-    from largen.networks.gradients import gradient_norms as gradient_norms, gradient_norms_ensemble as gradient_norms_ensemble
+    from largen.networks.gradients import gradient_norms as gradient_norms
     from largen.networks.higher import ddntk as ddntk, dntk as dntk
     from largen.networks.metric import metric as metric
     from largen.networks.outputs import preactivations as preactivations

@@ -27,7 +27,7 @@ def measured(net, networks, seed=0, layer="dense1"):
     found = []
     for key in jax.random.split(jax.random.key(seed), -(-networks // batch)):
         params = lg.init(net, X.shape[1], key, networks=batch, dtype=np.float32)
-        norms = lg.measure.gradient_norms_ensemble(net, params, X, chunk=min(batch, 64))
+        norms = lg.each(lg.measure.gradient_norms, net, params, X, chunk=min(batch, 64))
         found.append(np.asarray(norms[layer], float)[:, 0])
     return np.concatenate(found)
 
@@ -98,8 +98,8 @@ def test_weight_gradients_have_one_law_in_all_layers():
     n, hidden = 16, 8
     net = critical("relu", n, hidden)
     params = lg.init(net, X.shape[1], jax.random.key(2), networks=4000, dtype=np.float32)
-    back = lg.measure.gradient_norms_ensemble(net, params, X, chunk=64)
-    forward = lg.measure.preactivations_ensemble(net, params, X, chunk=64)
+    back = lg.each(lg.measure.gradient_norms, net, params, X, chunk=64)
+    forward = lg.each(lg.measure.preactivations, net, params, X, chunk=64)
     law, previous = law_of(net), np.broadcast_to(X, (4000, 1, 4))
     for path, preactivation in forward.items():
         size = np.linalg.norm(previous[:, 0], axis=-1) / np.sqrt(previous.shape[-1])  # per unit of fan-in, as W has variance 2/n
@@ -137,5 +137,5 @@ def test_gradient_norms_are_those_of_the_jacobian():
             J = jax.jacobian(lambda p, x=x: lg.apply(net, p, jax.numpy.asarray(x[None]))[0])(params)
             for path, values in norms.items():
                 assert values.dtype == np.float64 and values[k] == pytest.approx(np.linalg.norm(J[path]["b"], axis=-1), rel=1e-10)
-    many = lg.measure.gradient_norms_ensemble(net, jax.tree.map(lambda a: np.stack([a, a]), params), points)
+    many = lg.each(lg.measure.gradient_norms, net, jax.tree.map(lambda a: np.stack([a, a]), params), points)
     assert many["dense1"].shape == (2, 2, 3) and many["dense1"][1] == pytest.approx(norms["dense1"])

@@ -25,8 +25,8 @@ def test_metrics_of_networks_are_averages_over_the_last_weights() -> None:
         last = list(params)[-1]
         many[last] = lg.init(net, 2, jax.random.key(1), networks=draws, dtype=np.float64)[last]
         one: Any = {path: {k: np.asarray(v)[None] for k, v in entry.items()} for path, entry in params.items()}
-        found = lg.measure.metric(net, one, X)
-        z = np.asarray(lg.apply_ensemble(net, many, X, chunk=1000))
+        found = lg.each(lg.measure.metric, net, one, X)
+        z = np.asarray(lg.each(lg.apply, net, many, X, chunk=1000))
         products = np.einsum("kai,kbi->kiab", z, z)
         n = z.shape[2]
         different = (np.einsum("kiab,kjcd->kabcd", products, products) - np.einsum("kiab,kicd->kabcd", products, products)) / (n * (n - 1))
@@ -43,7 +43,7 @@ def block(width: int) -> lg.Sum:
 def test_controls_have_mean_zero() -> None:
     many = 200_000
     for net in (lg.mlp(widths=[6, 5], activation="gelu", C_W=1.5, C_b=0.2), lg.Dense(6) >> block(6) >> block(6)):
-        found = lg.measure.metric(net, lg.init(net, 2, jax.random.key(3), networks=many), X, chunk=1000)
+        found = lg.each(lg.measure.metric, net, lg.init(net, 2, jax.random.key(3), networks=many), X, chunk=1000)
         controls = np.asarray(found.controls, float)
         live = controls.std(0) > 1e-5
         assert live.sum() >= 2 * 3 * (len(lg.analysis.chain(net)) - 1)

@@ -18,7 +18,7 @@ def of_networks(net, networks, seed):
     found = []
     for key in jax.random.split(jax.random.key(seed), -(-networks // 4000)):
         params = lg.init(net, X.shape[1], key, networks=4000, dtype=np.float32)
-        z = list(lg.measure.preactivations_ensemble(net, params, X, chunk=64).values())
+        z = list(lg.each(lg.measure.preactivations, net, params, X, chunk=64).values())
         metric = []
         for below, layer in zip(z, layers[1:], strict=False):
             assert layer.activation is not None

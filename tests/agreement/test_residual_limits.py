@@ -30,9 +30,9 @@ def measured(activation: str, norm: bool) -> tuple[list[np.ndarray], list[np.nda
         net = residual(n, activation, norm)
         params = lg.init(net, 6, jax.random.key(i), networks=LOOKED_AT, dtype=np.float32)
         few = jax.tree_util.tree_map(lambda p: p[:NETWORKS], params)
-        z = np.asarray(lg.apply_ensemble(net, params, X, chunk=100), dtype=float)
+        z = np.asarray(lg.each(lg.apply, net, params, X, chunk=100), dtype=float)
         K.append(np.einsum("kai,kbi->kab", z, z)[:, *ENTRIES] / z.shape[2])
-        Theta.append(np.asarray(lg.empirical_ntk_ensemble(net, few, X, full=False, chunk=20), dtype=float)[:, *ENTRIES])
+        Theta.append(np.asarray(lg.each(lg.empirical_ntk, net, few, X, full=False, chunk=20), dtype=float)[:, *ENTRIES])
     return K, Theta
 
 

@@ -32,7 +32,7 @@ def test_they_are_finite_differences_of_the_preactivations(name: str) -> None:
     """Central differences along x and along the orthogonal direction, in float64."""
     net, step = NETS[name], 1e-6
     params = lg.init(net, 4, jax.random.key(1), networks=2, dtype=np.float64)
-    found = lg.measure.perturbations(net, params, X, KEY)
+    found = lg.each(lg.measure.perturbations, net, params, X, KEY)
     d = directions(KEY, X)
     for k in range(2):
         one = jax.tree.map(lambda a, k=k: a[k], params)
@@ -58,7 +58,7 @@ def test_directions_are_orthogonal_of_unit_length_and_random() -> None:
 
 def test_the_change_of_size_is_twice_the_size_where_all_is_linear() -> None:
     net = lg.mlp(widths=[6], out=2, activation="relu", C_W=2.0)  # homogeneous, without biases
-    found = lg.measure.perturbations(net, lg.init(net, 4, KEY, networks=7, dtype=np.float64), X, KEY)
+    found = lg.each(lg.measure.perturbations, net, lg.init(net, 4, KEY, networks=7, dtype=np.float64), X, KEY)
     assert found.parallel == pytest.approx(2 * found.size, rel=1e-12)
 
 
@@ -66,12 +66,12 @@ def test_the_change_of_size_is_twice_the_size_where_all_is_linear() -> None:
 def test_chunks_dtypes_and_jit() -> None:
     net = NETS["residual"]
     params = lg.init(net, 4, KEY, networks=5, dtype=np.float32)
-    one = lg.measure.perturbations(net, params, X, KEY)
+    one = lg.each(lg.measure.perturbations, net, params, X, KEY)
     assert one.size.shape == (5, 4, 3) and one.size.dtype == np.float32 and isinstance(one.size, np.ndarray)
     points = jax.numpy.asarray(X, np.float32)
     others = (
-        lg.measure.perturbations(net, params, X, KEY, chunk=2),
-        jax.jit(lambda p: lg.measure.perturbations(net, p, points, KEY))(params),
+        lg.each(lg.measure.perturbations, net, params, X, KEY, chunk=2),
+        jax.jit(lambda p: lg.each(lg.measure.perturbations, net, p, points, KEY))(params),
     )
     for other in others:
         assert np.asarray(other.perpendicular).shape == (5, 4, 3)
@@ -83,9 +83,9 @@ def test_bad_arguments_are_refused() -> None:
     net = NETS["plain"]
     params = lg.init(net, 1, KEY, networks=2)
     with pytest.raises(InputError, match="orthogonal"):
-        lg.measure.perturbations(net, params, np.ones((2, 1)), KEY)
+        lg.each(lg.measure.perturbations, net, params, np.ones((2, 1)), KEY)
     with pytest.raises(InputError, match="key"):
-        lg.measure.perturbations(net, params, X, 0)  # type: ignore[arg-type]
+        lg.each(lg.measure.perturbations, net, params, X, 0)  # type: ignore[arg-type]
 
 
 def test_the_affine_layer_that_ends_a_level() -> None:

@@ -55,7 +55,7 @@ def test_layers_come_first_to_last_at_any_depth() -> None:
     net = lg.mlp(widths=[3] * 11)
     names = [f"dense{i}" for i in range(1, 13)]
     assert list(lg.measure.preactivations(net, lg.init(net, 3, KEY), X)) == names
-    assert list(lg.measure.preactivations_ensemble(net, lg.init(net, 3, KEY, networks=2), X)) == names
+    assert list(lg.each(lg.measure.preactivations, net, lg.init(net, 3, KEY, networks=2), X)) == names
     assert list(forward_equation(net, lg.init(net, 3, KEY), X)) == names
 
 
@@ -96,10 +96,10 @@ def test_ensembles_and_transforms() -> None:
     params = lg.init(net, 3, KEY, networks=3)
     one = jax.tree_util.tree_map(lambda p: p[1], params)
     x = X.astype(np.float32)
-    np.testing.assert_allclose(lg.apply_ensemble(net, params, x)[1], lg.apply(net, one, x), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(lg.each(lg.apply, net, params, x)[1], lg.apply(net, one, x), rtol=1e-5, atol=1e-5)
     theta = lg.empirical_ntk(net, one, x)
     assert theta.dtype == np.float32
-    np.testing.assert_allclose(lg.empirical_ntk_ensemble(net, params, x, chunk=2)[1], theta, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(lg.each(lg.empirical_ntk, net, params, x, chunk=2)[1], theta, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(jax.jit(lambda p: lg.empirical_ntk(net, p, jnp.asarray(x)))(one), theta, rtol=1e-4, atol=1e-4)
 
 

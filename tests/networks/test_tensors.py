@@ -43,7 +43,7 @@ def scores(samples: Any, theory: Any, digits: float = 5e-6) -> np.ndarray:
 
 def test_two_layers_have_the_exact_tensors() -> None:
     net = lg.mlp(widths=[24], out=1, activation="tanh", C_W=1.5, C_b=0.3)
-    found = tensors(net, lg.init(net, 3, jax.random.key(1), networks=6000, dtype=np.float32), X, RATES, chunk=100)
+    found = lg.each(tensors, net, lg.init(net, 3, jax.random.key(1), networks=6000, dtype=np.float32), X, RATES, chunk=100)
     for name, printed in EXACT.items():
         samples = np.stack([getattr(found, name)[(slice(None), *entry)] for entry in ENTRIES], 1)
         assert np.abs(scores(samples, printed)).max() < LEVEL, name
@@ -58,8 +58,8 @@ def test_averages_over_the_last_weights() -> None:
     one: Any = lg.init(net, 3, jax.random.key(5), dtype=np.float64)
     many: Any = {path: {k: np.broadcast_to(v, (draws, *v.shape)) for k, v in entry.items()} for path, entry in one.items()}
     many["dense3"] = lg.init(net, 3, jax.random.key(1), networks=draws, dtype=np.float64)["dense3"]
-    found = tensors(net, many, X, RATES, chunk=400)
-    z, H = lg.apply_ensemble(net, many, X, chunk=400), lg.empirical_ntk_ensemble(net, many, X, rates=RATES, chunk=400)
+    found = lg.each(tensors, net, many, X, RATES, chunk=400)
+    z, H = lg.each(lg.apply, net, many, X, chunk=400), lg.each(lg.empirical_ntk, net, many, X, rates=RATES, chunk=400)
     tensor = rate_tensor(net, (3,), resolve(net, RATES))
     with jax.enable_x64(True):
         dH, dd = jax.lax.map(lambda p: (dntk_of(net, p, X, tensor), ddntk_of(net, p, X, tensor)), many, batch_size=400)
@@ -86,14 +86,14 @@ def test_averages_over_the_last_weights() -> None:
 def test_covariances_and_the_metric() -> None:
     net = lg.mlp(widths=[6, 5], out=1, activation="relu", C_W=1.8, C_b=0.1)
     params = lg.init(net, 3, jax.random.key(0), networks=40)
-    found = tensors(net, params, X, chunk=8)
+    found = lg.each(tensors, net, params, X, chunk=8)
     assert isinstance(found, Tensors) and found.R is None and found.B.shape == (40, 2, 2, 2, 2) and found.B.dtype == np.float32
-    np.testing.assert_allclose(found.K, metric(net, params, X).metric, rtol=1e-5)
+    np.testing.assert_allclose(found.K, lg.each(metric, net, params, X).metric, rtol=1e-5)
     both = np.concatenate([np.asarray(a, float).reshape(40, 4) for a in (found.K, found.Theta)], 1)
     cov = 5 * np.cov(both.T)
     for name, block in (("V", cov[:4, :4]), ("D", cov[:4, 4:]), ("A", cov[4:, 4:])):
         np.testing.assert_allclose(getattr(found, name).mean(0).reshape(4, 4), block, rtol=1e-4, atol=1e-5)
-    slim = tensors(net, params, X, tensors=("V",))
+    slim = lg.each(tensors, net, params, X, tensors=("V",))
     assert slim.Theta is None and slim.D is None and all(getattr(slim, name) is None for name in PATTERNS)
 
 
@@ -108,7 +108,7 @@ def test_signs_are_fair_and_independent() -> None:
 def test_any_network_that_ends_with_an_affine_layer() -> None:
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 1))
     net = lg.Conv(3, 3) >> lg.Act("tanh") >> lg.GlobalAvgPool() >> lg.Dense(1)
-    found = tensors(net, lg.init(net, (4, 4, 1), jax.random.key(0), networks=3), images, tensors=("A", "Q"))
+    found = lg.each(tensors, net, lg.init(net, (4, 4, 1), jax.random.key(0), networks=3), images, tensors=("A", "Q"))
     assert np.isfinite(found.A).all() and np.isfinite(found.Q).all()
 
 
@@ -129,10 +129,22 @@ def test_bad_input(arguments: dict, error: Any, words: str) -> None:
     net = arguments.get("net", lg.mlp(widths=[4], out=1, activation="relu"))
     given = {"net": net, "params": lg.init(net, 3, jax.random.key(0), networks=2), "X": X, **arguments}
     with pytest.raises(error, match=words):
-        tensors(**given)
+        lg.each(tensors, **given)
 
 
 def test_one_network_has_no_covariance() -> None:
     net = lg.mlp(widths=[4], out=1)
-    with pytest.raises(InputError, match="one network"):
-        tensors(net, lg.init(net, 3, jax.random.key(0), networks=1), X)
+    params = lg.init(net, 3, jax.random.key(0), networks=1)
+    several, single = lg.each(tensors, net, params, X), tensors(net, jax.tree.map(lambda a: a[0], params), X)
+    for found in (several, single):
+        assert found.V is None and found.A is None and "over networks" in found.missing["V"] and "D" in found.missing
+    np.testing.assert_allclose(several.B[0], single.B, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_traced_ensembles_have_covariances_in_their_dtype(kind: str) -> None:
+    net = lg.mlp(widths=[4], out=1)
+    params = lg.init(net, 3, jax.random.key(0), networks=3, dtype=kind)
+    found, points = lg.each(tensors, net, params, X, tensors=("V",)), jax.numpy.asarray(X, "float32")
+    assert found.V.dtype == kind and lg.each(tensors, net, params, points, tensors=("V",)).V.dtype == kind
+    np.testing.assert_allclose(jax.jit(lambda x: lg.each(tensors, net, params, x, tensors=("V",)).V)(points), found.V, rtol=1e-4, atol=1e-6)

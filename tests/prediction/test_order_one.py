@@ -218,8 +218,8 @@ def squares(rest: np.ndarray, base: np.ndarray) -> np.ndarray:
 def linearised(net: Any, params: Any, y: np.ndarray, R: float) -> tuple[np.ndarray, ...]:
     """Per network: g = P z, its own linearisation beyond R y + g, and the part of that which stays when z changes sign; (N, o) each."""
     single = POINTS.astype(np.float32)
-    z = np.asarray(lg.apply_ensemble(net, params, single, chunk=500), float)
-    H = np.asarray(lg.empirical_ntk_ensemble(net, params, single, single[:1], rates=RATES, chunk=500), float)[:, :, 0]
+    z = np.asarray(lg.each(lg.apply, net, params, single, chunk=500), float)
+    H = np.asarray(lg.each(lg.empirical_ntk, net, params, single, single[:1], rates=RATES, chunk=500), float)[:, :, 0]
     A = np.linalg.solve(H[:, 0], H[:, 1].transpose(0, 2, 1)).transpose(0, 2, 1)  # H_10 H_00^{-1}; H_00 is symmetric
     g, even = z[:, 1] - R * z[:, 0], A @ y[0] - R * y[0]
     return g, z[:, 1] - np.einsum("nij,nj->ni", A, z[:, 0] - y[0]) - R * y[0] - g, even
@@ -239,7 +239,7 @@ def measured(net: Any, y: np.ndarray, R: float, eta: float, untrained: int, trai
         signed = {**params, last: {name: sign * value for name, value in params[last].items()}}
         g, beyond, _ = linearised(net, signed, y, R)
         record = (single[1:], [24])
-        _, history = lg.train_ensemble(net, signed, single[:1], y.astype(np.float32), eta, 24, rates=RATES, record=record, chunk=500)
+        _, history = lg.each(lg.train, net, signed, single[:1], y.astype(np.float32), eta, 24, rates=RATES, record=record, chunk=500)
         signs.append((np.asarray(history.outputs, float)[:, 0, 0] - R * y[0] - g - beyond, g + beyond))
     mean = (signs[0][0] + signs[1][0]) / 2
     base = np.mean([own for _, own in signs], (0, 1))

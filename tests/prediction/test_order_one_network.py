@@ -44,7 +44,7 @@ def residuals(width: int, networks: int) -> np.ndarray:
     """Root mean squares over networks of trained outputs minus: linearisation, with dNTK, with ddNTKs too."""
     net, y, eta = tanh(width), np.array([[0.8], [-0.6]]), 0.5
     params = lg.init(net, 3, jax.random.key(width), networks=networks, dtype=np.float64)
-    _, history = lg.train_ensemble(net, params, X, y, eta, 200, rates=RATES, record=(X_TEST, [200]))
+    _, history = lg.each(lg.train, net, params, X, y, eta, 200, rates=RATES, record=(X_TEST, [200]))
     rest = []
     for k in range(networks):
         out = predicted(net, jax.tree_util.tree_map(lambda a, k=k: a[k], params), y, eta=eta)

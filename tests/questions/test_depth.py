@@ -18,7 +18,7 @@ X = np.array([[1.0, -0.5, 0.8], [0.3, 0.9, -0.7]])
 
 def draws(net: lg.Serial, x: np.ndarray, many: int) -> dict[str, np.ndarray]:
     params = lg.init(net, x.shape[1], jax.random.key(0), networks=many)
-    return {path: np.asarray(z, float) for path, z in lg.measure.preactivations_ensemble(net, params, x, chunk=many).items()}
+    return {path: np.asarray(z, float) for path, z in lg.each(lg.measure.preactivations, net, params, x, chunk=many).items()}
 
 
 @pytest.mark.parametrize(("name", "width"), [("relu", 64), ("tanh", 24), ("gelu", 64)])

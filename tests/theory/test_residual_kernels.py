@@ -205,8 +205,8 @@ def test_branches_on_the_inputs_against_real_networks() -> None:
     for net in nets:
         out, many = lg.kernel(net, points), 600
         params = lg.init(net, 3, jax.random.key(2), networks=many)
-        tangents = np.asarray(lg.empirical_ntk_ensemble(net, params, points, full=False))
-        z = np.asarray(lg.apply_ensemble(net, params, points))[..., 0]
+        tangents = np.asarray(lg.each(lg.empirical_ntk, net, params, points, full=False))
+        z = np.asarray(lg.each(lg.apply, net, params, points))[..., 0]
         for found, expected in ((tangents, out.ntk), (z[:, :, None] * z[:, None, :], out.nngp)):
             error = found.std(0) / np.sqrt(many)
             assert (abs(found.mean(0) - expected) < 4 * error + 0.5 / n * np.abs(expected)).all(), net

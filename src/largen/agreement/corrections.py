@@ -20,8 +20,8 @@ from largen.errors import InputError
 from largen.networks.ensemble import each
 from largen.networks.metric import Metric, metric_of
 from largen.networks.parameters import a_key, init
-from largen.networks.patterns import PATTERNS, Tensors
-from largen.networks.tensors import COVARIANCES, core, deviations, named
+from largen.networks.patterns import COVARIANCES, PATTERNS, Tensors, tensors
+from largen.networks.tensors import deviations, named
 from largen.scaling.rates import resolve
 from largen.theory.corrections.corrections import Corrections, corrections
 
@@ -150,8 +150,8 @@ def _measured(net: Any, X: Any, key: Any, count: int, rates: Any, names: tuple[s
     more = set(names) - {"K1", *(("V",) if first else ())}
     for k in jax.random.split(key, -(-count // size)):
         params = init(net, X.shape[1], k, networks=size, dtype=np.float32)
-        moments = each(metric_of, net, params, (points,), chunk=chunk) if first else None
-        rest = each(core(names), net, params, (points, resolve(net, rates)), chunk=chunk) if more else None
+        moments = each(metric_of, net, params, points, chunk=chunk) if first else None
+        rest = each(tensors, net, params, points, resolve(net, rates), names, chunk=chunk) if more else None
         parts.append((moments, rest))
     return jax.tree_util.tree_map(lambda *a: np.concatenate(a).astype(float)[:count], *parts)
 

@@ -23,9 +23,10 @@ from largen.agreement.forecast import Forecast, Question
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
 from largen.networks.empirical import tangent_kernel
-from largen.networks.ensemble import each, train_ensemble
+from largen.networks.ensemble import each
 from largen.networks.outputs import layers
 from largen.networks.parameters import init
+from largen.networks.training import train
 from largen.scaling.rates import resolve
 from largen.types import Params
 
@@ -70,7 +71,7 @@ def before(net: Serial, params: Any, X: Any, rates: Any) -> Any:
 def look(net: Serial, params: Params, q: Question) -> Look:
     """`before` of a batch of networks, in float64."""
     operands = (jnp.asarray(q.points, np.float32), resolve(net, q.rates))
-    seen = each(before, net, params, operands, chunk=chunk_of(net))
+    seen = each(before, net, params, *operands, chunk=chunk_of(net))
     return Look(*jax.tree_util.tree_map(lambda a: np.asarray(a, dtype=float), seen))
 
 
@@ -115,8 +116,17 @@ def everything(net: Serial, keys: Any, q: Question, by: Forecast, trained: int, 
     points, scale = q.points.astype(np.float32), (target**2).sum() + target.shape[1] * np.trace(cov.theory)
     for params in batches(net, keys[1], q, trained, trained):
         at = look(net, params, q)
-        _, history = train_ensemble(
-            net, params, points[:n], q.y.astype(np.float32), q.eta, q.steps, q.rates, record=(points[n:], [q.steps]), chunk=chunk_of(net)
+        _, history = each(
+            train,
+            net,
+            params,
+            points[:n],
+            q.y.astype(np.float32),
+            q.eta,
+            q.steps,
+            q.rates,
+            record=(points[n:], [q.steps]),
+            chunk=chunk_of(net),
         )
         e, c, d = np.asarray(history.outputs, dtype=float)[:, 0] - target, linearised(at, q) - target, P @ at.outputs
         gaps[1].append(e - c)

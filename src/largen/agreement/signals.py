@@ -68,7 +68,7 @@ def check_signal(net: Any, X: Any, widths: Sequence[int] = (8, 16, 32, 64), netw
 
     Networks are drawn at each of `widths` (of the first layer; the others in proportion), with 16 outputs if `net` has fewer, which
     changes no mean. In each, the inputs are perturbed infinitesimally, along themselves and orthogonally (`lg.measure.perturbations`), and
-    outputs are differentiated with respect to levels (`lg.measure.gradient_norms_ensemble`). With means over networks,
+    outputs are differentiated with respect to levels (`lg.measure.gradient_norms`). With means over networks,
 
         K = E mean z^2,    c = E mean z_a z_b / sqrt(K_a K_b),    gradient = E sum_j (dz^(L)_i/dz^(l)_j)^2,
         chi_par = E R^(l+1) / E R^(l),  R = 2 mean z t_along,    chi_perp = E D^(l+1) / E D^(l),  D = mean t_orthogonal^2,
@@ -177,7 +177,7 @@ def _measured(net: Serial, X: np.ndarray, key: Any, count: int) -> Look:
     operands, parts = (points, orthogonal(direction, points)), []
     for k in keys:
         params = init(net, X.shape[1], k, networks=size, dtype=np.float32)
-        parts.append(each(_look, net, params, operands, static=(("ends", _ends(net)),)))
+        parts.append(each(_look, net, params, *operands, ends=_ends(net)))
     return jax.tree_util.tree_map(lambda *a: np.concatenate(a)[:count].astype(float), *parts)
 
 

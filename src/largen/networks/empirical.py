@@ -5,7 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import door, exits
+from largen import door
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial, network
@@ -22,12 +22,12 @@ from largen.architecture.spatial import (
     SumPool,
 )
 from largen.architecture.walk import Theory, walk
-from largen.border import bordered
 from largen.networks import room
 from largen.networks.outputs import carriers, patches
-from largen.networks.parameters import dtype_of, fitting, pair
+from largen.networks.parameters import pair
+from largen.networks.work import Work, measured
 from largen.scaling.rates import resolve
-from largen.types import Array, Params, hand_back, island
+from largen.types import Array, Params
 
 # The carrier is the sum over layers so far; the extra of an affine node is (inputs and factors of X1, the same of X2, rates);
 # `need` says whether all pairs of outputs are wanted. Full sums are laid out (o, n1, o, n2): the points innermost, so that the
@@ -150,12 +150,8 @@ def tangent_kernel(net: Serial, params: Params, X1: Any, X2: Any, rates: Any, *,
     return (total.transpose(1, 3, 0, 2) if full else total).astype(X1.dtype)
 
 
-_tangent_kernel = jax.jit(tangent_kernel, static_argnames=("full",))
-
-
-@exits.finite()
-@bordered("params")
-def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True) -> Array:
+@measured
+def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True) -> Work[Array]:
     """The neural tangent kernel of one real network (PDLT 8.7), exact, by backward factors (PDLT 8.17):
 
     Theta[a, c, i, j] = sum_l (lambda_b + lambda_W a_l(x_a).a_l(x_c)/fan_in) sum_k dz^(L)_i(x_a)/dz^(l)_k dz^(L)_j(x_c)/dz^(l)_k
@@ -175,9 +171,5 @@ def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any 
     (3, 3, 2, 2)
     """
     whole, (x1, x2), full = network(net), pair(X1, X2), door.flag(full, "full")
-    fit = fitting(whole, params, x1)
-    room.working(whole, fit, x1, room.tangents(len(x1 if x2 is None else x2), bool(full)))
-    with island(fit):
-        kind = dtype_of(fit)
-        second = None if x2 is None else jnp.asarray(x2, kind)
-        return hand_back(_tangent_kernel(whole, fit, jnp.asarray(x1, kind), second, resolve(whole, rates), full=bool(full)), X1)
+    needed = room.tangents(len(x1 if x2 is None else x2), full)
+    return Work(tangent_kernel, whole, params, x1, (x1, x2, resolve(whole, rates)), needed, {"full": full})

@@ -13,9 +13,10 @@ from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, walk
 from largen.networks.outputs import in_order
-from largen.networks.parameters import dtype_of, fitting, pair
+from largen.networks.parameters import pair
+from largen.networks.work import Work, measured
 from largen.scaling.rates import resolve
-from largen.types import Array, Params, hand_back, island
+from largen.types import Array, Params, hand_back
 
 # The carrier is (x1, x2, H): the values of the layer at both sets of points, and H (n1, n2, units, units).
 EQUATION = Theory("the forward equation")
@@ -76,7 +77,8 @@ def _between(J1: Any, H: Any, J2: Any) -> Any:
     return jnp.einsum("ackj,clj->ackl", jnp.einsum("aki,acij->ackj", J1, H), J2)
 
 
-def forward_equation(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk") -> dict[str, Array]:
+@measured
+def forward_equation(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk") -> Work[dict[str, Array]]:
     """{path: H^(l) (n1, n2, width, width)}, the NTK of every level's values; the last equals `lg.empirical_ntk`.
 
     H^(l+1)[a, c] = (W s'_a) H^(l)[a, c] (W s'_c)^T + I (lambda_b + lambda_W s_a.s_c/n_l), from H = 0 at the inputs (PDLT 8.12).
@@ -89,19 +91,14 @@ def forward_equation(net: Any, params: Params, X1: Any, X2: Any = None, rates: A
     >>> {path: h.shape for path, h in H.items()}
     {'dense1': (3, 3, 8, 8), 'dense2': (3, 3, 2, 2)}
     """
-    whole, (x1, other) = network(net), pair(X1, X2)
-    x2 = x1 if other is None else other
-    fit = fitting(whole, params, x1)
-    with island(fit):
-        kind = dtype_of(fit)
-        extras = {path: (fit[path], rate) for path, rate in resolve(whole, rates).items()}
-        (n1, n_in), n2 = x1.shape, x2.shape[0]
-        start = (jnp.asarray(x1, kind), jnp.asarray(x2, kind), jnp.zeros((n1, n2, n_in, n_in), kind))
-        return in_order(whole, hand_back(_layers(whole, start, extras), X1))
+    whole, (x1, x2) = network(net), pair(X1, X2)
+    operands = (x1, x1 if x2 is None else x2, resolve(whole, rates))
+    return Work(_layers, whole, params, x1, operands, finish=lambda H: in_order(whole, hand_back(H, x1)))
 
 
-@jax.jit
-def _layers(net: Serial, start: Any, extras: Any) -> dict[str, jax.Array]:
+def _layers(net: Serial, params: Params, X1: Any, X2: Any, rates: Any) -> dict[str, jax.Array]:
+    start = (X1, X2, jnp.zeros((len(X1), len(X2), X1.shape[1], X1.shape[1]), X1.dtype))
+    extras = {path: (params[path], rate) for path, rate in rates.items()}
     names = [path for path, _ in levels(net)]
     kept = walk(net, EQUATION, start, extras, keep=names)[1]
     return {path: stretch[2][0] for path, stretch in zip(names, kept, strict=True)}

@@ -5,14 +5,12 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import door, exits
+from largen import door
 from largen.architecture.nodes import Serial, network
-from largen.border import bordered
 from largen.networks import room
 from largen.networks.empirical import backward_factors
-from largen.networks.ensemble import over
-from largen.networks.parameters import dtype_of, fitting
-from largen.types import Array, Params, hand_back, island
+from largen.networks.work import Work, measured
+from largen.types import Array, Params
 
 
 def norms(net: Serial, params: Params, X: Any) -> dict[str, jax.Array]:
@@ -20,12 +18,8 @@ def norms(net: Serial, params: Params, X: Any) -> dict[str, jax.Array]:
     return {path: jnp.sqrt((B**2).sum(-1)).T for path, (_, B) in backward_factors(net, params, X).items()}
 
 
-_norms = jax.jit(norms)
-
-
-@exits.finite()
-@bordered("params")
-def gradient_norms(net: Any, params: Params, X: Any) -> dict[str, Array]:
+@measured
+def gradient_norms(net: Any, params: Params, X: Any) -> Work[dict[str, Array]]:
     """The norm of dz^(L)_i(x)/dz^(l) over the units of every affine layer, {path: (n, out)}: the sensitivity of output i to layer l.
 
     Also the norm of the gradient with respect to that layer's bias; times the norm of the layer's input, with respect to its
@@ -38,21 +32,4 @@ def gradient_norms(net: Any, params: Params, X: Any) -> dict[str, Array]:
     {'dense1': (5, 2), 'dense2': (5, 2)}
     """
     whole, x = network(net), door.points(X)
-    fit = fitting(whole, params, x)
-    room.working(whole, fit, x, room.backward)
-    with island(fit):
-        return hand_back(_norms(whole, fit, jnp.asarray(x, dtype_of(fit))), X)
-
-
-@exits.finite()
-@bordered("params")
-def gradient_norms_ensemble(net: Any, params: Params, X: Any, chunk: int = 1) -> dict[str, Array]:
-    """`lg.measure.gradient_norms` of every network of an ensemble, {path: (networks, n, out)}. `chunk` networks at a time; errors as there.
-
-    >>> import largen as lg, jax, numpy as np
-    >>> net = lg.mlp(widths=[64], out=2)
-    >>> params = lg.init(net, 3, jax.random.key(0), networks=7)
-    >>> lg.measure.gradient_norms_ensemble(net, params, np.ones((5, 3)))["dense1"].shape
-    (7, 5, 2)
-    """
-    return over(norms, net, params, X, chunk, needed=room.backward)
+    return Work(norms, whole, params, x, (x,), room.backward)

@@ -7,24 +7,24 @@ With v_a = lambda grad z_a the direction in which a gradient step on output a mo
 (PDLT 11.8, inf.5, inf.7): directional derivatives of the network, so that no Hessian is formed. For small networks and few points.
 """
 
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
-from largen import door, exits, memory
+from largen import door
 from largen.architecture.attention import Attention
 from largen.architecture.nodes import Act, Serial, network
 from largen.architecture.spatial import MaxPool
 from largen.architecture.walk import everything
-from largen.border import bordered
 from largen.errors import UnsupportedError
-from largen.networks.outputs import carriers, outputs
-from largen.networks.parameters import dtype_of, fitting, rate_tensor
+from largen.networks import room
+from largen.networks.outputs import outputs
+from largen.networks.parameters import dtype_of, rate_tensor, size
+from largen.networks.work import Work, measured
 from largen.scaling.rates import resolve
-from largen.types import Array, Params, hand_back, island
+from largen.types import Array, Params
 
 
 @jax.tree_util.register_dataclass
@@ -105,13 +105,8 @@ def _unfolded(a: jax.Array, n: int) -> jax.Array:
     return a.reshape((n, o) * k).transpose(*range(0, 2 * k, 2), *range(1, 2 * k, 2))
 
 
-_dntk = jax.jit(dntk_of)
-_ddntk = jax.jit(ddntk_of)
-
-
-@exits.finite()
-@bordered("params")
-def dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Array:
+@measured
+def dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Work[Array]:
     """The differential of the NTK of one real network (PDLT 11.8), exact, by nested directional derivatives:
 
     dH[d0, d1, d2, i0, i1, i2] = sum lambda_m lambda_n d2z_i0(x_d0)/dtheta_m dtheta_n dz_i1(x_d1)/dtheta_m dz_i2(x_d2)/dtheta_n
@@ -131,12 +126,11 @@ def dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Array:
     >>> dntk(net, lg.init(net, 3, jax.random.key(0)), np.eye(3)).shape
     (3, 3, 3, 2, 2, 2)
     """
-    return _measured(net, params, X, rates, order=3)
+    return _nested(dntk_of, 3, net, params, X, rates)
 
 
-@exits.finite()
-@bordered("params")
-def ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> SecondTangents:
+@measured
+def ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Work[SecondTangents]:
     """Both second differentials of the NTK of one real network (PDLT inf.5, inf.7), exact, with v_a = lambda grad z_a:
 
     first[0123] = D^3 z_0 [v_1, v_2, v_3],    second[1234] = sum lambda_m (D^2 z_1 v_3)_m (D^2 z_2 v_4)_m
@@ -158,23 +152,15 @@ def ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> SecondTangent
     ((3, 3, 3, 3, 1, 1, 1, 1), (3, 3, 3, 3, 1, 1, 1, 1))
     """
     refuse_kinks(network(net), "lg.measure.ddntk")
-    return _measured(net, params, X, rates, order=4)
+    return _nested(ddntk_of, 4, net, params, X, rates)
 
 
-def _measured(net: Any, params: Params, X: Any, rates: Any, order: int) -> Any:
-    """The dNTK (order 3) or the ddNTKs (order 4), arguments and memory checked."""
+def _nested(core: Any, order: int, net: Any, params: Params, X: Any, rates: Any) -> Work[Any]:
+    """The work of the dNTK (order 3) or the ddNTKs (order 4)."""
     whole, x = network(net), door.inputs(X)
-    fit = fitting(whole, params, x)
-    with island(fit):
-        kind = dtype_of(fit)
-        z, seen = jax.eval_shape(lambda p: carriers(whole, p, jnp.asarray(x, kind)), fit)
-        N, values = math.prod(z.shape), sum(math.prod(after.shape) for _, after in seen.values())
-        size = sum(leaf.size for leaf in jax.tree_util.tree_leaves(fit))
-        needed = N ** (order - 2) * (3 * size + 2**order * values) + 3 * N**order
-        got = f"{len(x)} points with {z.shape[1]} outputs"
-        memory.require(float(kind.itemsize) * needed, "X", got, "Take fewer points or outputs, or a narrower network.")
-        tensor = rate_tensor(whole, x.shape[1:], resolve(whole, rates))
-        return hand_back((_dntk if order == 3 else _ddntk)(whole, fit, jnp.asarray(x, kind), tensor), X)
+    shape = x.shape[1:]
+    tensor = rate_tensor(whole, shape, resolve(whole, rates))
+    return Work(core, whole, params, x, (x, tensor), room.differentials(size(whole, shape), order))
 
 
 def refuse_kinks(net: Serial, theory: str) -> None:

@@ -7,12 +7,14 @@ import jax.numpy as jnp
 
 from largen.architecture.nodes import Serial, network
 from largen.networks.outputs import outputs
-from largen.networks.parameters import dtype_of, fitting, pair, rate_tensor
+from largen.networks.parameters import pair, rate_tensor
+from largen.networks.work import Work, measured
 from largen.scaling.rates import resolve
-from largen.types import Array, Params, hand_back, island
+from largen.types import Array, Params
 
 
-def jacobian_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk") -> Array:
+@measured
+def jacobian_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk") -> Work[Array]:
     """Theta[a, c, i, j] = sum over parameters of rate dz_i(x_a)/dparameter dz_j(x_c)/dparameter (PDLT 8.7): (n1, n2, o, o).
 
     Needs n x o numbers for every parameter: use `lg.empirical_ntk` for work. Arguments and errors as there.
@@ -24,14 +26,9 @@ def jacobian_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any =
     (3, 3, 2, 2)
     """
     whole, (x1, x2) = network(net), pair(X1, X2)
-    fit = fitting(whole, params, x1)
-    with island(fit):
-        kind = dtype_of(fit)
-        two = None if x2 is None else jnp.asarray(x2, kind)
-        return hand_back(_contracted(whole, fit, jnp.asarray(x1, kind), two, rate_tensor(whole, x1.shape[1:], resolve(whole, rates))), X1)
+    return Work(_contracted, whole, params, x1, (x1, x2, rate_tensor(whole, x1.shape[1:], resolve(whole, rates))))
 
 
-@jax.jit
 def _contracted(net: Serial, params: Params, X1: Any, X2: Any, tensor: Any) -> jax.Array:
     jacobian = jax.jacobian(lambda p, X: outputs(net, p, X))
     one = jacobian(params, X1)

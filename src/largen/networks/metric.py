@@ -19,22 +19,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import exits
+from largen import door
 from largen.architecture.chain import Layer, chain
-from largen.architecture.nodes import Serial
+from largen.architecture.nodes import Serial, network
 from largen.errors import UnsupportedError
-from largen.networks.ensemble import over
 from largen.networks.outputs import layers
+from largen.networks.work import Work, measured
 from largen.types import Array, Params
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Metric:
-    """What `lg.measure.metric` returns, one entry a network: `metric` (networks, n, n), the covariance of one unit of the last layer
-    over its weights; `quartic` (networks, n, n, n, n), over two different units. Their means over networks are
-    E[z_i1 z_i2] and E[z_i1 z_i2 z_j3 z_j4], i != j. `controls` (networks, k): numbers with mean exactly 0,
-    correlated with `metric`."""
+    """What `lg.measure.metric` returns: `metric` (n, n), the covariance of one unit of the last layer over its weights; `quartic`
+    (n, n, n, n), over two different units. Their means over networks are E[z_i1 z_i2] and E[z_i1 z_i2 z_j3 z_j4], i != j.
+    `controls` (k,): numbers with mean exactly 0, correlated with `metric`."""
 
     metric: Array
     quartic: Array
@@ -77,20 +76,21 @@ def _needed(n: int, largest: int, total: int, o: int) -> tuple[float, float]:
     return 3.0 * n**4, 8.0 * n**4 + 2.0 * n * total + 2.0 * n * n * largest
 
 
-@exits.finite()
-def metric(net: Any, params: Params, X: Any, chunk: int = 1) -> Metric:
-    """The metric of the last layer of every network of an ensemble, and the moments of two of its units, all given the layers before.
+@measured
+def metric(net: Any, params: Params, X: Any) -> Work[Metric]:
+    """The metric of the last layer of a real network, and the moments of two of its units, all given the layers before.
 
     The covariance of `metric` over networks is V/n of theory in a plain chain, its mean K + K1/n, with n the width of the layer
     before the last (PDLT 4.76, 4.104); with a skip connection into the last layer V/n is the mean of `quartic` less its factors.
 
-    Parameters: `params` of an ensemble, `X` (n, features), `chunk` as in `lg.apply_ensemble`. Returns a `Metric`, in the dtype of
+    Parameters: `params` as from `lg.init`, of an ensemble with `lg.each`; `X` (n, features). Returns a `Metric`, in the dtype of
     the parameters. Raises `InputError` as `lg.apply` does, `UnsupportedError` for what is no chain and for one affine layer.
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=1, activation="relu", C_W=2.0)
-    >>> G = lg.measure.metric(net, lg.init(net, 3, jax.random.key(0), networks=7), np.ones((2, 3)))
+    >>> G = lg.each(lg.measure.metric, net, lg.init(net, 3, jax.random.key(0), networks=7), np.ones((2, 3)))
     >>> G.metric.shape, G.quartic.shape
     ((7, 2, 2), (7, 2, 2, 2, 2))
     """
-    return over(metric_of, net, params, X, chunk, needed=_needed)
+    whole, x = network(net), door.inputs(X)
+    return Work(metric_of, whole, params, x, (x,), _needed)

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import door, exits
+from largen import door
 from largen.architecture.attention import MECHANISMS, Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.levels import levels
@@ -27,10 +27,10 @@ from largen.architecture.spatial import (
     SumPool,
 )
 from largen.architecture.walk import Theory, everything, walk
-from largen.border import bordered
 from largen.networks import room
-from largen.networks.parameters import a_key, dtype_of, fitting
-from largen.types import Array, Params, hand_back, island
+from largen.networks.parameters import a_key
+from largen.networks.work import Work, measured
+from largen.types import Array, Params, hand_back
 
 # The carrier is the array (n, features) or (n, *positions, channels) after the node; the extra of a node is its parameters.
 FORWARD = Theory("lg.apply")
@@ -214,13 +214,8 @@ def in_order(net: Serial, found: dict[str, Any]) -> dict[str, Any]:
     return {path: found[path] for path, _ in levels(net)}
 
 
-_outputs = jax.jit(outputs)
-_layers = jax.jit(layers)
-
-
-@exits.finite()
-@bordered("params")
-def apply(net: Any, params: Params, X: Any, key: Any = None) -> Array:
+@measured
+def apply(net: Any, params: Params, X: Any, key: Any = None) -> Work[Array]:
     """The outputs of a real network, z^(1) = b + x W, z^(l+1) = b + phi(z^(l)) W, no final activation (PDLT 2.5).
 
     Parameters: `params` as from `lg.init`; `X` (n, features), or (n, *positions, channels); `key`, a JAX random key for the masks
@@ -236,15 +231,11 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Array:
     (5, 2)
     """
     whole, x = network(net), door.inputs(X)
-    fit = fitting(whole, params, x)
-    room.working(whole, fit, x, room.forward)
-    with island(fit):
-        return hand_back(_outputs(whole, fit, jnp.asarray(x, dtype_of(fit)), None if key is None else a_key(key)), X)
+    return Work(outputs, whole, params, x, (x, None if key is None else a_key(key)), room.forward)
 
 
-@exits.finite()
-@bordered("params")
-def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
+@measured
+def preactivations(net: Any, params: Params, X: Any) -> Work[dict[str, Array]]:
     """The preactivations z^(l) of every level, {path: (n, width)}; the last is the output (PDLT 2.5). Levels are the affine
     layers of a plain network, and the sums of a residual one, as in `lg.kernel(layer="all")`.
 
@@ -257,7 +248,4 @@ def preactivations(net: Any, params: Params, X: Any) -> dict[str, Array]:
     {'dense1': (5, 64), 'dense2': (5, 2)}
     """
     whole, x = network(net), door.inputs(X)
-    fit = fitting(whole, params, x)
-    room.working(whole, fit, x, room.everything)
-    with island(fit):
-        return in_order(whole, hand_back(_layers(whole, fit, jnp.asarray(x, dtype_of(fit))), X))
+    return Work(layers, whole, params, x, (x,), room.everything, finish=lambda z: in_order(whole, hand_back(z, x)))

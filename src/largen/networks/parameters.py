@@ -30,7 +30,7 @@ from largen.architecture.spatial import (
 from largen.architecture.walk import Theory, everything, walk
 from largen.door import key as a_key
 from largen.errors import InputError
-from largen.types import Array, Params, island
+from largen.types import Array, Params, island, leaves
 
 # The carrier is (shape of one point, {path: blanks so far}); the extra of a node is its path. Drawing and checking both start from
 # the blanks, so one rule per node serves both.
@@ -191,6 +191,14 @@ def require_room(net: Serial, shape: tuple[int, ...], kind: Any, networks: int =
 def a_dtype(dtype: Any) -> Any:
     """A real floating dtype; None is JAX's default float."""
     return jnp.result_type(float) if dtype is None else door.dtype(dtype)
+
+
+def lead(params: Any) -> int:
+    """How many networks the parameters of an ensemble are of."""
+    sizes = [shape[0] for leaf in leaves(params) if (shape := getattr(leaf, "shape", ()))]
+    if not sizes or sizes[0] < 1:
+        raise InputError("params", "no networks", "the parameters of an ensemble, as lg.init(net, n_in, key, networks=...) returns")
+    return sizes[0]
 
 
 def fitting(net: Serial, params: Any, X: Array, lead: tuple[int, ...] = ()) -> Params:

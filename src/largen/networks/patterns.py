@@ -38,6 +38,7 @@ from largen.networks.parameters import rate_tensor
 from largen.types import Array, Params
 
 MEANS = ("K", "Theta")  # means of these over networks hold the 1/n corrections K1 and Theta1
+COVARIANCES = {"V": ("K", "K"), "D": ("K", "Theta"), "A": ("Theta", "Theta")}
 PATTERNS = ("F", "B", "P", "Q", "R", "S", "T", "U")
 ROWS = 2  # rows of signs for a network: ordered pairs of two different ones are averaged
 
@@ -45,11 +46,11 @@ ROWS = 2  # rows of signs for a network: ordered pairs of two different ones are
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Tensors:
-    """What `lg.measure.tensors` returns: one entry a network, None for what was not asked for (`missing`).
+    """What `lg.measure.tensors` returns, None for what there is not (`missing`).
 
-    `K`, `Theta` (networks, n, n): the metric and the NTK averaged over the last weights; their means over networks are K + K1/n and
-    Theta + Theta1/n. All others (networks, n, n, n, n), index order as in `lg.corrections`: means over networks are n times the
-    cumulants. `V`, `D`, `A` are products of deviations from the mean of the networks given, without bias."""
+    `K`, `Theta` (n, n): the metric and the NTK averaged over the last weights; their means over networks are K + K1/n and
+    Theta + Theta1/n. All others (n, n, n, n), index order as in `lg.corrections`: means over networks are n times the
+    cumulants. `V`, `D`, `A` are products of deviations from the mean of the networks of `lg.each`, without bias: None for one."""
 
     K: Array
     Theta: Any = None
@@ -68,7 +69,9 @@ class Tensors:
     @property
     def missing(self) -> dict[str, str]:
         """Why a field is None."""
-        return {part.name: "not asked for" for part in fields(self) if getattr(self, part.name) is None}
+        alone = self.K.ndim == 2 or len(self.K) < 2
+        why = {name: "a covariance over networks: lg.each(lg.measure.tensors, ...) of two or more" for name in COVARIANCES if alone}
+        return {part.name: why.get(part.name, "not asked for") for part in fields(self) if getattr(self, part.name) is None}
 
 
 def tensors(net: Serial, params: Params, X: Any, rates: Any, wanted: tuple[str, ...]) -> Tensors:

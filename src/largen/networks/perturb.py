@@ -14,19 +14,19 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen import door, exits
-from largen.architecture.nodes import Serial
+from largen import door
+from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
-from largen.networks.ensemble import over
 from largen.networks.outputs import in_order, layers
 from largen.networks.parameters import a_key
+from largen.networks.work import Work, measured
 from largen.types import Array, Params, hand_back, island
 
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class Perturbations:
-    """What `lg.measure.perturbations` returns, arrays (networks, L, n) for L levels and n points: `size` = mean_j z_j^2;
+    """What `lg.measure.perturbations` returns, arrays (L, n) for L levels and n points: `size` = mean_j z_j^2;
     `parallel` = 2 mean_j z_j t_j for the perturbation along the input; `perpendicular` = mean_j t_j^2 for the orthogonal one."""
 
     size: Array
@@ -57,29 +57,29 @@ def _needed(n: int, largest: int, total: int, o: int) -> tuple[float, float]:
     return 3.0 * n, 6.0 * n * total
 
 
-@exits.finite()
-def perturbations(net: Any, params: Params, X: Any, key: Any, chunk: int = 1) -> Perturbations:
-    """How infinitesimal perturbations of the inputs grow from level to level, in every network of an ensemble.
+@measured
+def perturbations(net: Any, params: Params, X: Any, key: Any) -> Work[Perturbations]:
+    """How infinitesimal perturbations of the inputs grow from level to level of a real network.
 
     At every level and point: the size of the preactivations, its rate of change along the input x -> (1 + e) x, and the squared
-    length per unit of dz/de for x -> x + e d, with d orthogonal to x, |d|^2 = n_0, drawn from `key`, the same for all networks.
+    length per unit of dz/de for x -> x + e d, with d orthogonal to x, |d|^2 = n_0, drawn from `key`, one for all networks of `lg.each`.
     At infinite width E parallel is multiplied by chi_par from level to level, E perpendicular by chi_perp (PDLT 5.46-5.51; `lg.signal`).
     Kinks: the derivative almost everywhere.
 
-    Parameters: `params` of an ensemble, `X` (n, features), `key` a JAX random key, `chunk` as in `lg.apply_ensemble`. Levels are those
+    Parameters: `params` as from `lg.init`, `X` (n, features), `key` a JAX random key. Levels are those
     of `lg.measure.preactivations`. Returns `Perturbations`, of order n^0, in the dtype of the parameters. Raises `InputError` as `lg.apply`
     does, for what is not one key, and for points with one feature, to which nothing is orthogonal.
 
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2, activation="linear")
     >>> params = lg.init(net, 3, jax.random.key(0), networks=5)
-    >>> found = lg.measure.perturbations(net, params, np.ones((4, 3)), jax.random.key(1))
+    >>> found = lg.each(lg.measure.perturbations, net, params, np.ones((4, 3)), jax.random.key(1))
     >>> found.perpendicular.shape, bool(np.allclose(found.parallel, 2 * found.size))  # a linear network without biases
     ((5, 2, 4), True)
     """
-    x, one = door.points(X), a_key(key)
+    whole, x, one = network(net), door.points(X), a_key(key)
     if x.shape[1] < 2:
         raise InputError("X", "1 column", "at least two columns: no direction is orthogonal to the only one")
     with island(x):
         across = orthogonal(one, jnp.asarray(x))
-    return over(perturbations_of, net, params, X, chunk, hand_back(across, x), needed=_needed)
+    return Work(perturbations_of, whole, params, x, (x, hand_back(across, x)), _needed)

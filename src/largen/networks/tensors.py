@@ -1,35 +1,31 @@
-"""The 1/n tensors over an ensemble of real networks: `lg.measure.tensors`. What is measured of one network: `patterns`."""
+"""The 1/n tensors of real networks: `lg.measure.tensors`. What is measured of one network: `patterns`."""
 
 from collections.abc import Iterable
 from dataclasses import replace
-from functools import cache, partial
 from typing import Any
 
-import jax.numpy as jnp
-import numpy as np
-
-from largen import door, exits
+from largen import door
 from largen.architecture.nodes import Act, Affine, Dense, Serial, network
 from largen.architecture.walk import everything
-from largen.errors import InputError, UnsupportedError
+from largen.errors import UnsupportedError
 from largen.networks import patterns
-from largen.networks.ensemble import over
 from largen.networks.higher import refuse_kinks, rough
-from largen.networks.patterns import MEANS, PATTERNS, Tensors
+from largen.networks.patterns import COVARIANCES, MEANS, PATTERNS, Tensors
+from largen.networks.work import Work, measured
 from largen.scaling.rates import resolve
-from largen.types import Params
+from largen.types import Params, hand_back, namespace
 
 NAME = "lg.measure.tensors"
-COVARIANCES = {"V": ("K", "K"), "D": ("K", "Theta"), "A": ("Theta", "Theta")}
 SMOOTH = ("R", "S", "T", "U")  # third derivatives along parameters
 
 
-def deviations(found: Tensors, wanted: Iterable[str]) -> dict[str, np.ndarray]:
+def deviations(found: Tensors, wanted: Iterable[str]) -> dict[str, Any]:
     """V, D, A of those wanted, network by network: products of deviations from the mean, without bias, without the factor n."""
     N = len(found.K)
     rest = {name: value - value.mean(0) for name in MEANS if (value := getattr(found, name)) is not None}
     ask = {name: pair for name, pair in COVARIANCES.items() if name in wanted}
-    return {name: np.einsum("kab,kcd->kabcd", rest[one], rest[two]) * (N / (N - 1)) for name, (one, two) in ask.items()}
+    xp = namespace(found.K)
+    return {name: xp.einsum("kab,kcd->kabcd", rest[one], rest[two]) * (N / (N - 1)) for name, (one, two) in ask.items()}
 
 
 def named(net: Serial, wanted: Iterable[str] | None) -> tuple[str, ...]:
@@ -54,19 +50,20 @@ def fan_in(net: Serial, shape: tuple[int, ...]) -> int:
     return last.fan_in(Serial(tuple(front)).shape(shape))
 
 
-@exits.finite()
-def tensors(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Iterable[str] | None = None, chunk: int = 1) -> Tensors:
-    """The 1/n tensors of every network of an ensemble, averaged over the weights of its last layer: means over networks are n times
-    the cumulants that `lg.corrections` predicts, up to a relative 1/n, with n the width of the layer before the output.
+@measured
+def tensors(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Iterable[str] | None = None) -> Work[Tensors]:
+    """The 1/n tensors of a real network, averaged over the weights of its last layer: means over networks are n times the cumulants
+    that `lg.corrections` predicts, up to a relative 1/n, with n the width of the layer before the output.
 
-    Parameters: `params` of an ensemble at initialisation (whose last weights serve as random signs), `X` (n, features), or points
-    of any shape that `lg.apply` takes; `rates` as in `lg.empirical_ntk`; `tensors`, names out of K, Theta, V, D, A, F, B, P, Q, R, S,
-    T, U, default all (without the last four for kinked activations); `chunk` as in `lg.apply_ensemble`: narrow networks are fastest
-    with thousands. Any network will do whose last node is affine.
+    Parameters: `params` at initialisation (whose last weights serve as random signs), of an ensemble with `lg.each`, narrow networks
+    fastest in chunks of thousands; `X` (n, features), or points of any shape that `lg.apply` takes; `rates` as in `lg.empirical_ntk`;
+    `tensors`, names out of K, Theta, V, D, A, F, B, P, Q, R, S, T, U, default all (without the last four for kinked activations). Any
+    network will do whose last node is affine.
 
-    Returns `Tensors`, in the dtype of the parameters. At kinks phi'' = 0 in P and Q, as in automatic differentiation. Cost: V, D, A one
-    backward pass for each of the n units; the others some hundred passes, whatever n. Raises `InputError` as `lg.apply` does,
-    for unknown names and fewer than two networks; `UnsupportedError` without an affine layer last, for R, S, T, U with a kink.
+    Returns `Tensors`, in the dtype of the parameters; V, D, A, which are covariances over networks, of an ensemble only. At kinks
+    phi'' = 0 in P and Q, as in automatic differentiation. Cost: V, D, A one backward pass for each of the n units; the others some
+    hundred passes, whatever n. Raises `InputError` as `lg.apply` does, and for unknown names; `UnsupportedError` without an affine
+    layer last, for R, S, T, U with a kink.
 
     Source: PDLT 8.67-8.97, 11.45, inf.11-12, inf.169-170, each average over the last weights taken before that over networks.
 
@@ -74,25 +71,21 @@ def tensors(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Itera
     >>> from largen.networks.tensors import tensors
     >>> net = lg.mlp(widths=[16, 16], out=1, activation="tanh", C_W=1.5)
     >>> params = lg.init(net, 3, jax.random.key(0), networks=7)
-    >>> out = tensors(net, params, np.eye(3)[:2], tensors=("V", "B"))
+    >>> out = lg.each(tensors, net, params, np.eye(3)[:2], tensors=("V", "B"))
     >>> out.V.shape, out.B.shape, out.F
     ((7, 2, 2, 2, 2), (7, 2, 2, 2, 2), None)
     """
     whole, x = network(net), door.inputs(X)
     names, n = named(whole, tensors), fan_in(whole, x.shape[1:])
-    found = over(core(names), whole, params, x, chunk, resolve(whole, rates), needed=_needed)
-    if len(found.K) < 2:
-        raise InputError("params", "one network", "the parameters of at least two: lg.init(net, n_in, key, networks=...)")
-    made = {name: n * value for name, value in deviations(found, names).items()}
-    return replace(found, **(made if isinstance(found.K, np.ndarray) else {k: jnp.asarray(v) for k, v in made.items()}))
+
+    def finish(found: Tensors) -> Tensors:
+        done = hand_back(found, x)
+        alone = done.K.ndim == 2 or len(done.K) < 2
+        return done if alone else replace(done, **{name: n * value for name, value in deviations(done, names).items()})
+
+    return Work(patterns.tensors, whole, params, x, (x, resolve(whole, rates)), _needed, {"wanted": names}, finish)
 
 
 def _needed(n: int, largest: int, total: int, o: int) -> tuple[float, float]:
     """Numbers of one network, every tensor and its deviation from the mean, and held besides."""
     return 20.0 * n**4, 20.0 * n**4 + 8.0 * n * n * total * largest
-
-
-@cache
-def core(names: tuple[str, ...]) -> Any:
-    """`patterns.tensors` with the names fixed: one function object a choice, so that it is compiled once."""
-    return partial(patterns.tensors, wanted=names)

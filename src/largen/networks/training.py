@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -14,9 +13,10 @@ from largen.architecture.nodes import Serial, network
 from largen.errors import InputError, shown
 from largen.networks import room
 from largen.networks.outputs import outputs
-from largen.networks.parameters import blanks, dtype_of, fitting, rate_tensor, size
+from largen.networks.parameters import blanks, dtype_of, rate_tensor, size
+from largen.networks.work import Work, measured
 from largen.scaling.rates import resolve
-from largen.types import Array, Params, hand_back, is_traced, island
+from largen.types import Array, Params, hand_back, is_traced
 
 
 @jax.tree_util.register_dataclass
@@ -88,11 +88,7 @@ def descend(
     return params, losses.at[steps].set(LOSSES[loss](outputs(net, params, X), y)), seen
 
 
-STATIC = ("steps", "loss", "optimizer")
-_descend = partial(jax.jit, static_argnames=STATIC)(descend)
-
-
-@exits.finite()
+@measured
 def train(
     net: Any,
     params: Params,
@@ -104,7 +100,7 @@ def train(
     loss: str = "mse",
     optimizer: Any = None,
     record: Any = None,
-) -> tuple[Params, History]:
+) -> Work[tuple[Params, History]]:
     """Full-batch gradient descent: biases move at eta lambda_b, weights at eta lambda_W/fan_in (PDLT 8.6).
 
     Parameters: `X` (n, features), `y` (n,) or (n, out); `eta`, the global step; `rates`, "ntk" or (lambda_b, lambda_W);
@@ -128,63 +124,38 @@ def train(
     (True, 50.0)
     """
     whole, x = network(net), door.inputs(X)
-    fit = fitting(whole, params, x)
-    with island(fit):
-        job = prepare(whole, fit, x, y, eta, steps, rates, loss, optimizer, record)
-        final, losses, seen = _descend(whole, fit, *job.operands, **job.static)
-        history = History(losses, job.time, seen)
-    finite(losses, eta, optimizer)
-    return final, hand_back(history, X)
-
-
-@dataclass(frozen=True)
-class Job:
-    """Checked arguments of a training run: the operands of `descend` after params, its static ones, and the times."""
-
-    operands: tuple[Any, Any, Any, Any]
-    static: dict[str, Any]
-    time: Any
-
-
-def prepare(
-    net: Serial,
-    params: Params,
-    X: Array,
-    y: Any,
-    eta: Any,
-    steps: int,
-    rates: Any,
-    loss: str,
-    optimizer: Any,
-    record: Any,
-    many: tuple[int, int] = (1, 1),
-) -> Job:
-    """Check the arguments of a training run (door of `train` and of ensembles); `params` fits one network, or one per row. `many`: how
-    many networks, and how many at once."""
-    kind, (out, _) = dtype_of(params), blanks(net, X.shape[1:])
-    steps = door.count(steps, "steps", low=0)
-    seen = _record(record, steps, X.shape[1:], kind)
+    shape = x.shape[1:]
+    out, steps = blanks(whole, shape)[0], door.count(steps, "steps", low=0)
+    aims = _aims(y, len(x), out, door.choice(loss, "loss", tuple(LOSSES)))
+    seen = _record(record, steps, shape)
     recorded = 0.0 if seen is None else float(len(seen[0])) * len(seen[1]) * out
-    room.working(net, params, X, room.training(size(net, X.shape[1:]), steps, recorded), *many)
-    aims = _aims(y, X.shape[0], out, door.choice(loss, "loss", tuple(LOSSES)))
-    pace = time = None
+    step = _step(eta, rates, optimizer)
+    pace = None if step is None else jax.tree_util.tree_map(lambda rate: step * rate, rate_tensor(whole, shape, resolve(whole, rates)))
+
+    def finish(found: tuple[Params, jax.Array, Any]) -> tuple[Params, History]:
+        final, losses, outputs = found
+        finite(losses, eta, optimizer)
+        time = None if step is None else jnp.asarray(step, losses.dtype) * jnp.arange(steps + 1, dtype=losses.dtype)
+        return final, hand_back(History(losses, time, outputs), x)
+
+    static = {"steps": steps, "loss": loss, "optimizer": optimizer}
+    needed = room.training(size(whole, shape), steps, recorded)
+    return Work(descend, whole, params, x, (x, aims, pace, seen), needed, static, finish)
+
+
+def _step(eta: Any, rates: Any, optimizer: Any) -> Any:
+    """The global step; None with an optimizer."""
     if optimizer is None:
-        need, fix = "a number > 0", "lg.max_learning_rate(theta) says the largest stable one."
         if eta is None:
-            raise InputError("eta", "None", need, fix)
-        eta = door.number(eta, "eta", low=0.0, strict=True)
-        tensor = rate_tensor(net, X.shape[1:], resolve(net, rates))
-        pace = jax.tree_util.tree_map(lambda rate: jnp.asarray(eta * rate, kind), tensor)
-        time = jnp.asarray(eta, kind) * jnp.arange(steps + 1, dtype=kind)
-    else:
-        if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-            raise InputError("optimizer", f"a {type(optimizer).__name__}", "an optax transformation, such as optax.adam(1e-3)")
-        if eta is not None:
-            raise InputError("eta", f"{shown(eta)} together with an optimizer", "None: the optimizer has a learning rate of its own")
-        if not (isinstance(rates, str) and rates == "ntk"):
-            raise InputError("rates", f"{shown(rates)} together with an optimizer", "the default: the optimizer gets plain gradients")
-    operands = (jnp.asarray(X, kind), jnp.asarray(aims, kind), pace, seen)
-    return Job(operands, {"steps": steps, "loss": loss, "optimizer": optimizer}, time)
+            raise InputError("eta", "None", "a number > 0", "lg.max_learning_rate(theta) says the largest stable one.")
+        return door.number(eta, "eta", low=0.0, strict=True)
+    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+        raise InputError("optimizer", f"a {type(optimizer).__name__}", "an optax transformation, such as optax.adam(1e-3)")
+    if eta is not None:
+        raise InputError("eta", f"{shown(eta)} together with an optimizer", "None: the optimizer has a learning rate of its own")
+    if not (isinstance(rates, str) and rates == "ntk"):
+        raise InputError("rates", f"{shown(rates)} together with an optimizer", "the default: the optimizer gets plain gradients")
+    return None
 
 
 def _aims(y: Any, n: int, out: int, loss: str) -> Array:
@@ -211,7 +182,7 @@ def _aims(y: Any, n: int, out: int, loss: str) -> Array:
     return aims
 
 
-def _record(record: Any, steps: int, shape: tuple[int, ...], kind: Any) -> Any:
+def _record(record: Any, steps: int, shape: tuple[int, ...]) -> Any:
     """(points, steps) to record at, as arrays."""
     if record is None:
         return None
@@ -223,7 +194,7 @@ def _record(record: Any, steps: int, shape: tuple[int, ...], kind: Any) -> Any:
     whole = at.ndim == 1 and at.size > 0 and np.issubdtype(at.dtype, np.integer)
     if not whole or at[0] < 0 or at[-1] > steps or (np.diff(at) <= 0).any():
         raise InputError("record[1]", shown(record[1]), f"increasing whole numbers of steps between 0 and {steps}")
-    return jnp.asarray(where, kind), jnp.asarray(at, jnp.int32)
+    return where, jnp.asarray(at, jnp.int32)
 
 
 def finite(losses: Any, eta: Any, optimizer: Any) -> None:

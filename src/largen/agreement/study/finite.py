@@ -9,6 +9,7 @@ from largen.agreement.study.measured import key
 from largen.agreement.study.plan import Plan
 from largen.data.task import Task
 from largen.errors import UnsupportedError
+from largen.networks.ensemble import each
 from largen.networks.parameters import init
 from largen.networks.tensors import tensors
 from largen.questions.generalization import generalization
@@ -67,7 +68,7 @@ def finite(plan: Plan, task: Task, tell: Callable[[float], None] = lambda share:
     seen = []
     for place, (net, n, count) in enumerate(zip(plan.nets, plan.widths, counts, strict=True)):
         params = init(net, points.shape[1], key(plan, STAGE, place), networks=count, dtype=np.float32)
-        here = tensors(net, params, np.asarray(points, np.float32), tensors=TENSORS, chunk=max(1, 512 // n))
+        here = each(tensors, net, params, np.asarray(points, np.float32), tensors=TENSORS, chunk=max(1, 512 // n))
         samples = _relative({name: np.asarray(getattr(here, name), float) for name in TENSORS}, found)
         seen.append({name: values * ratio / n for name, values in samples.items()})
         tell((place + 1) / len(plan.nets))

@@ -11,8 +11,8 @@ from largen.architecture.nodes import Serial
 from largen.data.task import Task
 from largen.errors import InputError
 from largen.networks.empirical import empirical_ntk
-from largen.networks.ensemble import empirical_ntk_ensemble, preactivations_ensemble
-from largen.networks.outputs import apply
+from largen.networks.ensemble import each
+from largen.networks.outputs import apply, preactivations
 from largen.networks.parameters import init
 from largen.networks.training import train as fit
 from largen.types import Array, Params
@@ -64,8 +64,8 @@ def start(plan: Plan, place: int, X: np.ndarray, tell: Callable[[float], None]) 
     total = squares = np.zeros((len(points), len(points)))
     for begin in range(0, many, group):
         params = init(net, points.shape[1], jax.random.fold_in(key(plan, 0, place), begin), networks=group, dtype=np.float32)
-        size, cosine = _moments(preactivations_ensemble(net, params, points))
-        theta = np.asarray(empirical_ntk_ensemble(net, params, points, full=False), np.float64)[: many - begin]
+        size, cosine = _moments(each(preactivations, net, params, points))
+        theta = np.asarray(each(empirical_ntk, net, params, points, full=False), np.float64)[: many - begin]
         total, squares = total + theta.sum(0), squares + (theta**2).sum(0)
         diagonal = np.einsum("raa->ra", theta).mean(1)
         rows.append((size[: many - begin], cosine[: many - begin], diagonal, _between(theta)))
