@@ -106,7 +106,10 @@ class _Builder:
         places |= {variable: self.place(np.asarray(value)) for variable, value in zip(jaxpr.constvars, consts, strict=True)}
 
         def read(atom: Any) -> int:
-            return self._literal(np.asarray(atom.val, atom.aval.dtype)) if isinstance(atom, Literal) else places[atom]
+            if not isinstance(atom, Literal):
+                return places[atom]
+            kind: Any = atom.aval
+            return self._literal(np.asarray(atom.val, kind.dtype))
 
         for equation in jaxpr.eqns:
             self.equations += 1

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from threadpoolctl import ThreadpoolController
 
 from largen.running.evaluate import Form, Meter, TooMuch, evaluated
@@ -80,7 +81,7 @@ class Jitted:
 
 def _known(leaf: Any) -> bool:
     """Whether NumPy can have the numbers of a leaf without waiting for a device."""
-    if isinstance(leaf, jax.core.Tracer):
+    if isinstance(leaf, Tracer):
         return False
     if isinstance(leaf, jax.Array):
         return len(leaf.devices()) == 1 and all(device.platform == "cpu" for device in leaf.devices())
