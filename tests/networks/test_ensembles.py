@@ -31,7 +31,7 @@ def spread(net: Any, params: Any, X: Any, power: float, kind: str = "mean", laye
     return {"of": jnp.abs(z) ** power, kind: getattr(jnp, kind)(z), "net": net.nodes[0].C_W * params["dense1"]["b"]}
 
 
-MEASURES = {name: f for name, f in vars(lg.measure).items() if inspect.isfunction(f)}
+MEASURES = {name: f for name in lg.measure.__all__ if inspect.isfunction(f := getattr(lg.measure, name))}
 FUNCTIONS = {"apply": lg.apply, "train": lg.train, "empirical_ntk": lg.empirical_ntk, **MEASURES, "one's own": spread}
 ARGUMENTS: dict[str, tuple[tuple[Any, ...], dict[str, Any]]] = {  # besides the points
     "train": ((Y, 0.05, 4), {"record": (X, [1, 4])}),
@@ -66,7 +66,7 @@ def test_parameters_equal_a_loop() -> None:
 
 def test_every_public_function_of_one_network_is_known() -> None:
     """Those that take a network and its parameters: so a new one is tested here, and shares its work with `lg.each`."""
-    found = {f for space in (lg, lg.measure) for f in vars(space).values() if inspect.isfunction(f)}
+    found = {f for space in (lg, lg.measure) for f in (getattr(space, name) for name in space.__all__) if inspect.isfunction(f)}
     own = {f for f in found if list(inspect.signature(f).parameters)[:2] == ["net", "params"]}
     assert own == set(FUNCTIONS.values()) - {spread} and own <= set(work.KNOWN)
     for f in own:  # what help() says is what comes back
@@ -119,8 +119,11 @@ def compiled(caplog: pytest.LogCaptureFixture, ask: Callable[[], Any]) -> list[s
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_a_second_call_compiles_nothing(name: str, caplog: pytest.LogCaptureFixture) -> None:
     call(name, MANY, chunk=2)
+    before = work._mapped.traced
     assert not compiled(caplog, lambda: call(name, jax.tree.map(lambda a: a, MANY), X.copy(), chunk=2))
-    assert [line for line in compiled(caplog, lambda: call(name, MANY, chunk=3)) if "mapped" in line]
+    assert work._mapped.traced == before
+    call(name, MANY, chunk=3)
+    assert work._mapped.traced == before + 1
 
 
 @pytest.mark.slow
@@ -181,7 +184,7 @@ def test_work_goes_on_in_chunks_that_fit(monkeypatch: pytest.MonkeyPatch) -> Non
     """One network at a time on a CPU; elsewhere as many as the memory of machine and device holds."""
     sizes: list[int] = []
     mapped = work._mapped
-    monkeypatch.setattr(work, "_mapped", lambda *args, chunk, static: sizes.append(chunk) or mapped(*args, chunk=chunk, static=static))
+    monkeypatch.setattr(work, "_mapped", lambda *args: sizes.append(args[-2]) or mapped(*args))
     lg.each(lg.apply, NET, MANY, X)
     monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
     lg.each(lg.apply, NET, MANY, X)

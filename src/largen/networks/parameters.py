@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import jax
@@ -30,6 +29,7 @@ from largen.architecture.spatial import (
 from largen.architecture.walk import Theory, everything, walk
 from largen.door import key as a_key
 from largen.errors import InputError
+from largen.running.jitted import jitted
 from largen.types import Array, Params, island, leaves
 
 # The carrier is (shape of one point, {path: blanks so far}); the extra of a node is its path. Drawing and checking both start from
@@ -125,10 +125,11 @@ def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any) -
     All layers are cut from one vector of standard normals whose length is a power of two: compiling a generator is what
     takes time in a first call, and networks of similar size then share one.
     """
-    return _cut(net, jax.random.normal(key, (1 << max(size(net, shape) - 1, 0).bit_length(),), dtype), shape)
+    drawn = jax.random.normal(key, (1 << max(size(net, shape) - 1, 0).bit_length(),), dtype)
+    return jax.tree_util.tree_map(jnp.asarray, _cut(net, drawn, shape))
 
 
-@partial(jax.jit, static_argnames=("shape",))
+@jitted(static=(2,))
 def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
     drawn: Params = {}
     at = 0

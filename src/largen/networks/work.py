@@ -18,6 +18,7 @@ from largen.border import bordered
 from largen.errors import InputError, shown
 from largen.networks import room
 from largen.networks.parameters import dtype_of, fitting, lead
+from largen.running.jitted import jitted
 from largen.types import Array, hand_back, island, leaves, namespace
 
 P = ParamSpec("P")
@@ -74,7 +75,8 @@ def _done(work: Work[T], ensemble: bool, chunk: int | None) -> T:
     with island(fit):
         operands = jax.tree_util.tree_map(partial(_like, dtype_of(fit)), work.operands)
         given, static = (work.core, work.net, fit, operands), tuple(work.static.items())
-        found = _mapped(*given, chunk=min(chunk or 1, networks), static=static) if ensemble else _once(*given, static=static)
+        found = _mapped(*given, min(chunk or 1, networks), static) if ensemble else _once(*given, static)
+        found = jax.tree_util.tree_map(jnp.asarray, found)
         return hand_back(found, work.X) if work.finish is None else work.finish(found)
 
 
@@ -94,13 +96,13 @@ def _like(kind: Any, operand: Any) -> Any:
     return namespace(operand).asarray(operand, kind) if real else operand
 
 
-@partial(jax.jit, static_argnames=("core", "static"))
-def _once(core: Callable[..., Any], net: Serial, params: Any, operands: Any, *, static: tuple[Any, ...]) -> Any:
+@jitted(static=(0, 4))
+def _once(core: Callable[..., Any], net: Serial, params: Any, operands: Any, static: tuple[Any, ...]) -> Any:
     return core(net, params, *operands, **dict(static))
 
 
-@partial(jax.jit, static_argnames=("core", "chunk", "static"))
-def _mapped(core: Callable[..., Any], net: Serial, params: Any, operands: Any, *, chunk: int, static: tuple[Any, ...]) -> Any:
+@jitted(static=(0, 4, 5))
+def _mapped(core: Callable[..., Any], net: Serial, params: Any, operands: Any, chunk: int, static: tuple[Any, ...]) -> Any:
     """The core of every network, `chunk` at a time by vmap, one chunk after the other, results stacked."""
 
     def one(p: Any) -> Any:

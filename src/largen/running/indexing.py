@@ -29,7 +29,7 @@ def _places(
         elif d in batching:
             axis = along[list(batching).index(d)]
             start = np.arange(shape[d]).reshape([-1 if i == axis else 1 for i in range(lead)])
-        starts.append(start.reshape(*start.shape, *(1,) * tail))
+        starts.append(start.reshape((*start.shape, *(1,) * tail)))
         offset = np.arange(sizes[d] if d in window else 1)
         offsets.append(offset.reshape([1] * lead + [-1 if d == w else 1 for w in window]))
     return starts, offsets

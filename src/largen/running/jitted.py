@@ -59,6 +59,11 @@ class Jitted:
             return self.compiled(*arguments)
         return jax.tree_util.tree_unflatten(small.tree, [np.asarray(value) for value in found])
 
+    @property
+    def traced(self) -> int:
+        """How many programs have been made so far: one for every new set of shapes, types and static arguments."""
+        return self._small.cache_info().misses
+
     def _made(self, fixed: tuple[Any, ...], tree: Any, shapes: Any, real: Any) -> _Small | None:
         """The program in NumPy; None where it has no such form, or is too much work to begin with. `real`, the type of Python's numbers,
         says whether the float64 flag is on."""
@@ -84,6 +89,8 @@ def _known(leaf: Any) -> bool:
     if isinstance(leaf, Tracer):
         return False
     if isinstance(leaf, jax.Array):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.extended):  # random keys
+            return False
         return len(leaf.devices()) == 1 and all(device.platform == "cpu" for device in leaf.devices())
     return isinstance(leaf, (np.ndarray, np.generic, bool, int, float))
 
