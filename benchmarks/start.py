@@ -1,6 +1,6 @@
 """What waiting costs: largen and the first name that is asked of it beyond importing JAX, and the first call at depth 50 against depth 3.
 
-Every measurement is a new process, opponents in turn, and the claims are about differences and ratios of the fastest:
+Every measurement is a new process, opponents in turn; the claims are about differences and ratios of the least CPU seconds:
 python benchmarks/start.py
 """
 
@@ -10,7 +10,7 @@ import sys
 ROUNDS = 3
 IMPORT_CLAIM, DEPTH_CLAIM = 0.15, 2.0  # seconds beyond JAX; times
 
-IMPORT = "import time; t = time.perf_counter(); import jax; {then}; print(time.perf_counter() - t)"
+IMPORT = "import time; t = time.process_time(); import jax; {then}; print(time.process_time() - t)"
 USES = {
     "import largen": "import largen",
     **{f"lg.{name}": f"import largen as lg; lg.{name}" for name in ("mlp", "kernel", "predict", "init")},
@@ -20,14 +20,14 @@ import time, numpy as np, largen as lg
 X = np.random.default_rng(0).normal(size=(8, 30)).astype(np.float32)
 net = lg.mlp(widths=[100] * {hidden}, out=1, activation={activation!r}, C_W=1.5, C_b=0.01)
 lg.standardize(X), lg.kernel
-t = time.perf_counter()
+t = time.process_time()
 np.asarray(lg.kernel(net, X).ntk)
-print(time.perf_counter() - t)
+print(time.process_time() - t)
 """
 
 
 def fastest(programs: dict[str, str]) -> dict[str, float]:
-    """Seconds that each program prints, the least of several processes, all taking turns."""
+    """CPU seconds that each program prints, the least of several processes, all taking turns."""
     times: dict[str, list[float]] = {name: [] for name in programs}
     for _ in range(ROUNDS):
         for name, program in programs.items():
