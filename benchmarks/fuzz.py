@@ -54,14 +54,14 @@ def smooth(z: Any) -> Any:
     return z / jnp.sqrt(1 + z * z)
 
 
-def norm(net: Any, params: Any) -> Any:
-    """A function of one network of one's own."""
-    return sum((part["W"] ** 2).sum() for part in params.values())
-
-
 def square(z: Any) -> Any:
     """An observable of one neuron."""
     return z * z
+
+
+def each(net: Any, params: Any, X: Any, chunk: Any = None) -> Any:
+    """`lg.each` of a function of the library: what one's own raises is its own."""
+    return lg.each(lg.apply, net, params, X, chunk=chunk)
 
 
 # A value for every argument, by its name: the vocabulary of the library. What one callable alone needs is in `OWN`.
@@ -106,7 +106,7 @@ OWN: dict[str, dict[str, Any]] = {
     "check_signal": {"widths": (1, 2, 4, 8), "networks": 20},
     "figure": {"record": lg.critical("erf")},
     "nearly_kernel": {"eta": None},
-    "each": {"fn": norm, "params": MANY},
+    "each": {"params": MANY},
     "predict": {"eta": None, "steps": None, "params": None},
     "running": {"coupling": np.array([1.0, 0.5, 0.3, 0.2, 0.1])},
 }
@@ -125,6 +125,7 @@ def callables() -> dict[str, Callable[..., Any]]:
     for space in SPACES:
         module = getattr(lg, space)
         found |= {f"{space}.{name}": getattr(module, name) for name in module.__all__}
+    found["each"] = each
     return found
 
 
@@ -163,7 +164,7 @@ def bases() -> dict[str, tuple[Callable[..., Any], dict[str, Any]]]:
         given = {**KINDS, **spaces.get(space, {}), **OWN.get(name, {})}
         arguments = {}
         for parameter in inspect.signature(function).parameters.values():
-            if parameter.kind in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL):
+            if parameter.kind is parameter.VAR_KEYWORD:
                 continue
             if parameter.name in given:
                 arguments[parameter.name] = given[parameter.name]

@@ -203,10 +203,15 @@ REFUSED: dict[str, tuple[Callable[[], Any], str]] = {
     "one network": (lambda: lg.each(lg.apply, NET, SINGLES[0], X), r"got shape \(3, 6\); needed shape \(3, 3, 6\)"),
     "no network": (lambda: lg.each(lg.apply, NET, {}, X), "networks="),
     "no network for one's own": (lambda: lg.each(spread, NET, {}, X, 1.0), "networks="),
-    "networks that do not fit": (lambda: lg.each(spread, NET, {**MANY, "dense2": SINGLES[0]["dense2"]}, X, 1.0), "5 networks"),
+    "networks that do not fit": (
+        lambda: lg.each(spread, NET, {**MANY, "dense2": SINGLES[0]["dense2"]}, X, 1.0),
+        r"first axis of each \(5,\)",
+    ),
     "whole parameters": (lambda: lg.each(spread, NET, jax.tree.map(lambda a: a.astype(int), MANY), X, 1.0), "real floats"),
     "NaN": (lambda: lg.each(lg.train, NET, MANY, X * np.nan, Y, 0.1, 2), "`X`"),
     "targets": (lambda: lg.each(lg.train, NET, MANY, X, Y[:2], 0.1, 2), "`y`"),
+    "NaN for one's own": (lambda: lg.each(spread, NET, jax.tree.map(lambda a: a * np.nan, SMALL), X, 1.0), "NaN"),
+    "words for one's own": (lambda: lg.each(spread, NET, MANY, np.array([["a"]]), 1.0), "`args`"),
     "no function": (lambda: lg.each("apply", NET, MANY, X), "`fn`"),  # type: ignore[arg-type]
     "what has no hash": (lambda: lg.each(spread, NET, MANY, X, 1.0, {1, 2}), "hashed"),
     "no network value": (lambda: lg.each(spread, 3, MANY, X, 1.0), "`net`"),

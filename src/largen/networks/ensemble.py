@@ -7,13 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen import exits
+from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.errors import InputError, shown
 from largen.networks.work import KNOWN, Work, doing
 from largen.types import Params, hand_back
-
-TRACED = (jax.Array, np.ndarray, np.inexact, float, complex)
 
 
 def each(fn: Callable[..., Any], net: Any, params: Params, *args: Any, chunk: int | None = None, **options: Any) -> Any:
@@ -52,13 +50,18 @@ def each(fn: Callable[..., Any], net: Any, params: Params, *args: Any, chunk: in
     if _hashed(fn) and fn in KNOWN:
         return exits.finite()(doing(KNOWN[fn], True, chunk))(net, params, *args, **options)
     given, tree = jax.tree_util.tree_flatten((args, options))
-    places = tuple(isinstance(value, TRACED) for value in given)
+    places = tuple(_numbers(value) for value in given)
     rest = tuple(value for value, traced in zip(given, places, strict=True) if not traced)
     for value in (fn, *rest):
         if not _hashed(value):
             raise InputError("fn", f"it or an argument that cannot be hashed, {shown(value)}", "functions, arrays, and what can be hashed")
-    arrays = tuple(value for value, traced in zip(given, places, strict=True) if traced)
+    arrays = tuple(value if _key(value) else door.plain(value, "args") for value, traced in zip(given, places, strict=True) if traced)
     return doing(_own, True, chunk)(net, params, arrays, {"fn": fn, "tree": tree, "places": places, "rest": rest})
+
+
+def _numbers(value: Any) -> bool:
+    """Whether an argument is traced: arrays of any library, and real numbers."""
+    return isinstance(value, float | np.inexact) or (hasattr(value, "__array__") and not isinstance(value, np.generic))
 
 
 def _hashed(value: Any) -> bool:
@@ -71,8 +74,12 @@ def _hashed(value: Any) -> bool:
 
 def _own(net: Any, params: Any, arrays: Any, static: Any) -> Work[Any]:
     """What is to be done for a function of the user's own."""
-    data = [value for value in arrays if not jnp.issubdtype(jnp.result_type(value), jax.dtypes.prng_key)]
-    return Work(_call, network(net), params, None, tuple(arrays), static=static, finish=lambda found: hand_back(found, data))
+    data = [value for value in arrays if not _key(value)]
+    return Work(_call, network(net), params, None, arrays, static=static, finish=lambda found: hand_back(found, data))
+
+
+def _key(value: Any) -> bool:
+    return isinstance(value, jax.Array) and jnp.issubdtype(value.dtype, jax.dtypes.prng_key)
 
 
 def _call(net: Serial, params: Any, *arrays: Any, fn: Any, tree: Any, places: Any, rest: Any) -> Any:

@@ -154,8 +154,8 @@ def init(net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None =
 
     Returns {path: {"W": (fan_in, fan_out), "b": (fan_out,)}}, one entry per affine layer, keyed by its path; W of a convolution
     is (*window, channels in, channels out), of a locally connected layer (*positions, *window, channels in, channels out). The same
-    key gives the same parameters. Those of an ensemble have a leading axis of networks. May be jitted and vmapped over `key`, and
-    differentiated in C_W and C_b.
+    key gives the same parameters. Those of an ensemble have a leading axis of networks, for `lg.each`. May be jitted and vmapped over
+    `key`, and differentiated in C_W and C_b.
 
     Raises `InputError` for anything but one JAX key (an integer seed too), n_in < 1, a dtype that is not a real float, networks < 1, and
     for more numbers than fit into memory.

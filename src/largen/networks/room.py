@@ -13,7 +13,7 @@ Needed = Callable[[int, int, int, int], tuple[float, float]]
 FIX = "Take fewer points or networks, or a narrower network."
 
 
-def working(net: Serial, params: Params, X: Array, needed: Needed, networks: int = 1, chunk: int | None = None) -> int:
+def working(net: Serial, params: Params, X: Array, needed: Needed, networks: int, chunk: int | None) -> int:
     """Refuse work on points that does not fit; returns how many networks to work on at once: `chunk`, or for None one on a CPU, all that
     fit elsewhere. `needed(n, largest, total, o)`, in numbers, one network: what is returned, and what is held besides, of n points which
     become `largest` numbers at most after a node, `total` after all together, `o` outputs."""

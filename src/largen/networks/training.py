@@ -22,7 +22,7 @@ from largen.types import Array, Params, hand_back, is_traced
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True)
 class History:
-    """What happened in training. A pytree; of an ensemble, `loss` and `outputs` have the networks as their first axis.
+    """What happened in training. A pytree; from `lg.each`, `loss` and `outputs` have the networks as their first axis.
 
     `loss` (steps + 1,): the loss before each step, last the final one. `time` (steps + 1,): eta x steps, the time of
     gradient flow; None with an optimizer. `outputs` (k, m, out): the outputs on the m recorded points after each of the

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 from largen import door, exits
 from largen.architecture.nodes import Serial
 from largen.border import bordered
-from largen.errors import InputError, shown
+from largen.errors import InputError
 from largen.networks import room
 from largen.networks.parameters import dtype_of, fitting, lead
 from largen.running.jitted import jitted
-from largen.types import Array, hand_back, island, leaves, namespace
+from largen.types import Array, hand_back, island, namespace
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -83,11 +83,18 @@ def _done(work: Work[T], ensemble: bool, chunk: int | None) -> T:
 def _fit(work: Work[Any], axes: tuple[int, ...]) -> Any:
     if work.X is not None:
         return fitting(work.net, work.params, work.X, axes)
-    for leaf in leaves(work.params):
-        if getattr(leaf, "shape", ())[: len(axes)] != axes or not jnp.issubdtype(leaf.dtype, jnp.floating):
-            raise InputError("params", shown(leaf), f"arrays of real floats with {axes[0]} networks along the first axis of each")
-    with island(work.params):
-        return jax.tree_util.tree_map(jnp.asarray, work.params)
+    need = f"arrays of finite real floats, the first axis of each {axes}"
+
+    def checked(leaf: Any) -> Array:
+        value = door.plain(leaf, "params", need)
+        if value.shape[: len(axes)] != axes or not jnp.issubdtype(value.dtype, jnp.floating):
+            raise InputError("params", f"{value.dtype} of shape {value.shape}", need)
+        door.finite(value, "params", need)
+        return value
+
+    plain = jax.tree_util.tree_map(checked, work.params)
+    with island(plain):
+        return jax.tree_util.tree_map(jnp.asarray, plain)
 
 
 def _like(kind: Any, operand: Any) -> Any:
