@@ -23,6 +23,7 @@ from largen.types import is_traced, island
 P = ParamSpec("P")
 T = TypeVar("T")
 Function = Callable[..., Sequence[Any]]
+Kinds = tuple[tuple[tuple[int, ...], np.dtype], ...] | None  # shapes and types of results, where they are known without tracing
 
 
 def bordered(*deciding: str, points: Sequence[str] = ()) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -80,7 +81,7 @@ class _Crossing:
 
     def result(self) -> Any:
         """The function's own, its arrays those of the operation."""
-        arrays = _island.bind(*(self.given[i] for i in self.traced), function=self.run, pull=None, linear=0)
+        arrays = _island.bind(*(self.given[i] for i in self.traced), function=self.run, pull=None, linear=0, known=None)
         leaves, tree, places = self.kept
         return _closed(jax.tree_util.tree_unflatten(tree, _put(leaves, places, arrays)))
 
@@ -138,29 +139,35 @@ _island = Primitive("float64_island")
 _island.multiple_results = True
 
 
-def linear(function: Callable[[Any, Any], Any], pull: Callable[[Any, Any], Any], known: Any, way: Any) -> Any:
-    """function(known, way), linear in the array `way`, its transpose in that pull(known, cotangent), to be summed over leading axes that
-    `way` has not; `known` is a pytree of arrays.
+def linear(function: Callable[..., Any], pull: Callable[..., Any], known: Any, *ways: Any, like: Sequence[Any] | None = None) -> list[Any]:
+    """The arrays function(known, *ways), of shapes and types as those `like` them (default: found by tracing), linear in the arrays `ways`, the transpose in those pull(known, *cotangents), each to be summed
+    over leading axes that its way has not; `known` is a pytree of arrays.
 
     For the tangents of a `jax.custom_jvp` function whose own derivatives are custom: where JAX keeps a linear operation for a backward
     pass it looks through `jax.custom_jvp`, and forgets the rule by which the operation depends on what is known.
     """
     leaves, tree = jax.tree_util.tree_flatten(known)
+    n, sizes = len(leaves), [np.ndim(way) for way in ways]
 
     def push(*values: Any) -> list[Any]:
-        return [function(jax.tree_util.tree_unflatten(tree, values[:-1]), values[-1])]
+        return list(function(jax.tree_util.tree_unflatten(tree, values[:n]), *values[n:]))
 
     def back(point: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        out = pull(jax.tree_util.tree_unflatten(tree, list(point)), cotangents[0])
-        return [out.sum(tuple(range(out.ndim - way.ndim)))]
+        out = pull(jax.tree_util.tree_unflatten(tree, list(point)), *cotangents)
+        return [v.sum(tuple(range(v.ndim - size))) for v, size in zip(out, sizes, strict=True)]
 
-    return _island.bind(*leaves, way, function=push, pull=back, linear=1)[0]
+    kinds = None if like is None else _kinds(like)
+    return _island.bind(*leaves, *ways, function=push, pull=back, linear=len(ways), known=kinds)
 
 
-def _run(*args: Any, function: Function, pull: Any, linear: int) -> list[Any]:
-    known = [_outer(a) for a in args]
+def _kinds(arrays: Sequence[Any]) -> Kinds:
+    return tuple((tuple(a.shape), np.dtype(a.dtype)) for a in arrays)
+
+
+def _run(*args: Any, function: Function, pull: Any, linear: int, known: Kinds) -> list[Any]:
+    values = [_outer(a) for a in args]
     with island():
-        return list(function(*known))
+        return list(function(*values))
 
 
 def _outer(value: Any) -> Any:
@@ -168,13 +175,15 @@ def _outer(value: Any) -> Any:
     return value if isinstance(value, (jax.Array, Tracer)) else jnp.asarray(value)
 
 
-def _shapes(*args: Any, function: Function, pull: Any, linear: int) -> list[Any]:
+def _shapes(*args: Any, function: Function, pull: Any, linear: int, known: Kinds) -> list[Any]:
+    if known is not None:
+        return [ShapedArray(shape, dtype) for shape, dtype in known]
     with island():
         out = jax.eval_shape(function, *(jax.ShapeDtypeStruct(a.shape, a.dtype) for a in args))
     return [ShapedArray(a.shape, a.dtype) for a in out]
 
 
-def _tangents(primals: Any, tangents: Any, *, function: Function, pull: Any, linear: int) -> Any:
+def _tangents(primals: Any, tangents: Any, *, function: Function, pull: Any, linear: int, known: Kinds) -> Any:
     n, live = len(primals), [i for i, t in enumerate(tangents) if not isinstance(t, ad.Zero)]
     outer = [jnp.result_type(tangents[i]) for i in live]
     primals = [_outer(p) for p in primals]
@@ -188,8 +197,8 @@ def _tangents(primals: Any, tangents: Any, *, function: Function, pull: Any, lin
         some = jax.vjp(lambda *values: function(*_put(list(point), live, values)), *(point[i] for i in live))[1](list(cotangents))
         return [s.astype(kind) for s, kind in zip(some, outer, strict=True)]
 
-    out = _island.bind(*primals, function=function, pull=pull, linear=linear)
-    return out, _island.bind(*primals, *(tangents[i] for i in live), function=push, pull=back, linear=len(live))
+    out = _island.bind(*primals, function=function, pull=pull, linear=linear, known=known)
+    return out, _island.bind(*primals, *(tangents[i] for i in live), function=push, pull=back, linear=len(live), known=_kinds(out))
 
 
 def _tangent(primal: Any, given: Any) -> Any:
@@ -198,20 +207,21 @@ def _tangent(primal: Any, given: Any) -> Any:
     return jnp.zeros(primal.shape, primal.dtype) if given is None else given.astype(primal.dtype)
 
 
-def _cotangents(cotangents: Any, *args: Any, function: Function, pull: Any, linear: int) -> list[Any]:
-    known, cotangents = args[: len(args) - linear], [ad.instantiate_zeros(c) for c in cotangents]
-    n = len(known)
+def _cotangents(cotangents: Any, *args: Any, function: Function, pull: Any, linear: int, known: Kinds) -> list[Any]:
+    point, cotangents = args[: len(args) - linear], [ad.instantiate_zeros(c) for c in cotangents]
+    n = len(point)
     out = _island.bind(
-        *known,
+        *point,
         *cotangents,
         function=lambda *values: pull(values[:n], values[n:]),
         pull=lambda point, ways: function(*point, *ways),
         linear=len(cotangents),
+        known=_kinds([way.aval for way in args[n:]]),
     )
     return [None] * n + list(out)
 
 
-def _batched(args: Any, axes: Any, *, function: Function, pull: Any, linear: int) -> Any:
+def _batched(args: Any, axes: Any, *, function: Function, pull: Any, linear: int, known: Kinds) -> Any:
     args = [_outer(a) for a in args]
     places, n = list(zip(args, axes, strict=True)), len(args) - linear
     size = next(a.shape[at] for a, at in places if at is not None)
@@ -221,7 +231,7 @@ def _batched(args: Any, axes: Any, *, function: Function, pull: Any, linear: int
     def batched_pull(point: Sequence[Any], given: Sequence[Any]) -> Sequence[Any]:
         return jax.vmap(pull, (list(axes[:n]), 0))(list(point), list(given))
 
-    out = _island.bind(*args[:n], *ways, function=jax.vmap(function, axes), pull=batched_pull, linear=linear)
+    out = _island.bind(*args[:n], *ways, function=jax.vmap(function, axes), pull=batched_pull, linear=linear, known=None)
     return out, [0] * len(out)
 
 

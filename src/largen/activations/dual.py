@@ -47,11 +47,13 @@ class Dual:
     error: Any
 
 
-def as_assumed(run: Callable[[bool], T], error: Callable[[T], Any], *values: Any) -> T:
-    """`run(True)`, a program that traces dual maps `assuming` what is mostly so, compiled sooner and faster; `run(False)`, for all cases,
-    where it says by an infinite error that it is not so, and under tracing of any of the values, where nobody can look."""
-    out = run(not is_traced(*values))
-    return run(False) if not is_traced(out) and np.isinf(np.asarray(error(out))).any() else out
+def as_assumed(run: Callable[[bool], T], error: Callable[[T], Any], *values: Any) -> tuple[T, bool]:
+    """(run(True), True), of a program that traces dual maps `assuming` what is mostly so, compiled sooner and faster; (run(False), False),
+    for all cases, where it says by an infinite error that it is not so, and under tracing of any of the values, where nobody can look."""
+    out = run(usual := not is_traced(*values))
+    if not is_traced(out) and np.isinf(np.asarray(error(out))).any():
+        return run(False), False
+    return out, usual
 
 
 @contextmanager

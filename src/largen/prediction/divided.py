@@ -67,7 +67,9 @@ def _along(function: Any, how: How, tangents: Any) -> Any:
 
 
 def _linear(function: Any, pull: Any, known: Any, way: Any) -> Any:
-    return None if isinstance(way, SymbolicZero) else linear(function, pull, known, way)
+    if isinstance(way, SymbolicZero):
+        return None
+    return linear(lambda at, v: [function(at, v)], lambda at, v: [pull(at, v)], known, way)[0]
 
 
 def _total(like: Any, *parts: Any) -> Any:

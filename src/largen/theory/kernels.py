@@ -21,7 +21,7 @@ of independent f_i: K = prod K_i, Theta = sum_i Theta_i prod_(j != i) K_j.
 """
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
 from numbers import Integral
@@ -30,6 +30,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_derivatives import SymbolicZero
 
 from largen import door, exits
 from largen.activations.activation import Activation
@@ -53,7 +54,7 @@ from largen.architecture.spatial import (
     outputs_of,
 )
 from largen.architecture.walk import Theory, everything, needed, walk
-from largen.border import bordered
+from largen.border import bordered, linear
 from largen.data import warn_if_unscaled
 from largen.errors import AccuracyWarning, InputError, shown, warn
 from largen.gaussian import pair as pairs
@@ -263,7 +264,7 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     with island(np.zeros((), work)):
         whole, extras = numbers((settled(whole, X1.shape[1:]), extras), work)
         first = positions.begin(X1, X2, layout, work)
-        out = as_assumed(lambda usual: _kernel(whole, first, extras, chosen, usual), lambda out: out.error, first, whole, extras)
+        out = _kernel(whole, first, extras, chosen)
         out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
     warn_if_inaccurate(out.error, work, activations(whole))
     return hand_back(out, X1, X2)
@@ -284,15 +285,49 @@ def precision(dtype: Any, X1: Any, X2: Any, net: Serial, rates: Any) -> np.dtype
     return np.dtype(np.float64) if ((sizes < SMALL) | (sizes > 1 / SMALL)).any() else work
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(3, 4))
-def _kernel(net: Serial, first: Carrier, extras: Any, layer: int | str, usual: bool) -> Kernel:
-    return _walk_kernel(net, first, extras, layer, True, usual)
+@partial(jax.custom_jvp, nondiff_argnums=(3,))
+def _kernel(net: Serial, first: Carrier, extras: Any, layer: int | str) -> Kernel:
+    return _looked_at(net, first, extras, layer)[0]
 
 
-@_kernel.defjvp
-def _kernel_jvp(layer: int | str, usual: bool, primals: Any, tangents: Any) -> Any:
-    # unrolled: reverse mode through `scan` drops the custom derivatives inside it, so that second derivatives would be wrong
-    return jax.jvp(lambda net, first, extras: _walk_kernel(net, first, extras, layer, False, usual), primals, tangents)
+def _looked_at(net: Serial, first: Carrier, extras: Any, layer: int | str) -> tuple[Kernel, bool]:
+    """The kernel, and whether all was as is mostly so."""
+    return as_assumed(lambda usual: _walk_kernel(net, first, extras, layer, True, usual), lambda out: out.error, net, first, extras)
+
+
+@partial(_kernel.defjvp, symbolic_zeros=True)
+def _kernel_jvp(layer: int | str, primals: Any, tangents: Any) -> Any:
+    out, usual = _looked_at(*primals, layer)
+    leaves, tree = jax.tree_util.tree_flatten(primals)
+    ways = jax.tree_util.tree_leaves(tangents)
+    live = tuple(i for i, way in enumerate(ways) if not isinstance(way, SymbolicZero))
+    static = tree, layer, usual, live
+    dK, dTheta = linear(partial(_push, *static), partial(_pull, *static), leaves, *(ways[i] for i in live), like=(out.nngp, out.ntk))
+    return out, Kernel(dK, dTheta, jnp.zeros_like(out.error))
+
+
+def _moved(tree: Any, layer: int | str, usual: bool, live: tuple[int, ...], leaves: Sequence[Any]) -> Any:
+    """K and Theta as a function of those leaves that move."""
+
+    def at(*some: Any) -> list[Any]:
+        values = list(leaves)
+        for i, value in zip(live, some, strict=True):
+            values[i] = value
+        # unrolled: reverse mode through `scan` drops the custom derivatives inside it, so that second derivatives would be wrong
+        out = _walk_kernel.function(*jax.tree_util.tree_unflatten(tree, values), layer, False, usual)
+        return [out.nngp, out.ntk]
+
+    return at
+
+
+@jitted(static=(0, 1, 2, 3))
+def _push(tree: Any, layer: int | str, usual: bool, live: tuple[int, ...], leaves: Sequence[Any], *ways: Any) -> Any:
+    return jax.jvp(_moved(tree, layer, usual, live, leaves), tuple(leaves[i] for i in live), ways)[1]
+
+
+@jitted(static=(0, 1, 2, 3))
+def _pull(tree: Any, layer: int | str, usual: bool, live: tuple[int, ...], leaves: Sequence[Any], *ways: Any) -> Any:
+    return jax.vjp(_moved(tree, layer, usual, live, leaves), *(leaves[i] for i in live))[1](list(ways))
 
 
 @jitted(static=(3, 4, 5))

@@ -43,7 +43,7 @@ def moments(
             some = slice(at, at + BATCH)
             for i, one in enumerate(rates):
                 asked = net, one, np.float64(q1), np.float64(q2), near[some], far[some]
-                out = as_assumed(lambda ordinary, asked=asked: _walk(*asked, ordinary), lambda out: out[2])
+                out, _ = as_assumed(lambda ordinary, asked=asked: _walk(*asked, ordinary), lambda out: out[2])
                 K[some], Theta[i, some], error = (np.asarray(part) for part in out)
                 worst = max(worst, float(error))
     return K[:points], Theta[:, :points], worst

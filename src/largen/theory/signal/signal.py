@@ -93,7 +93,7 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
 def at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool = True) -> Carrier:
     """The kernel's carrier at every level, stacked first."""
     first = positions.begin(X1, X2, None, X1.dtype)
-    return as_assumed(lambda usual: _at_levels(net, first, extras, scan, usual), lambda found: found.error, net, first, extras)
+    return as_assumed(lambda usual: _at_levels(net, first, extras, scan, usual), lambda found: found.error, net, first, extras)[0]
 
 
 @jitted(static=(3, 4))
