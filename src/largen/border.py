@@ -150,10 +150,12 @@ def linear(function: Callable[..., Any], pull: Callable[..., Any], known: Any, *
     n, sizes = len(leaves), [np.ndim(way) for way in ways]
 
     def push(*values: Any) -> list[Any]:
-        return list(function(jax.tree_util.tree_unflatten(tree, values[:n]), *values[n:]))
+        with island(*values):
+            return list(function(jax.tree_util.tree_unflatten(tree, values[:n]), *values[n:]))
 
     def back(point: Sequence[Any], cotangents: Sequence[Any]) -> list[Any]:
-        out = pull(jax.tree_util.tree_unflatten(tree, list(point)), *cotangents)
+        with island(point, cotangents):
+            out = pull(jax.tree_util.tree_unflatten(tree, list(point)), *cotangents)
         return [v.sum(tuple(range(v.ndim - size))) for v, size in zip(out, sizes, strict=True)]
 
     kinds = None if like is None else _kinds(like)

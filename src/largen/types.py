@@ -6,7 +6,7 @@ back as numpy, because arithmetic on a float64 JAX array outside the island woul
 """
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -50,8 +50,9 @@ def wants_float64(*values: Any) -> bool:
 
 
 def island(*values: Any) -> AbstractContextManager[Any]:
-    """A context in which JAX computes in float64 if any of the values is float64 (or when called without values)."""
-    return jax.enable_x64(True) if not values or wants_float64(*values) else nullcontext()
+    """A context in which JAX computes in float64 if any of the values is float64 (or when called without values), and in float32 if none
+    is, whatever the flag: so Python's numbers, of no type of their own, never decide."""
+    return jax.enable_x64(not values or wants_float64(*values))
 
 
 def hand_back(result: T, *inputs: Any) -> T:
