@@ -75,6 +75,6 @@ if TYPE_CHECKING:
 else:
     from largen import lazy
 
-    __getattr__, __dir__, __all__ = lazy.names(__spec__)
+    __getattr__, __dir__, __all__ = lazy.names(__name__)
 
 __version__ = "0.1.0"

@@ -15,4 +15,4 @@ if TYPE_CHECKING:
 else:
     from largen import lazy
 
-    __getattr__, __dir__, __all__ = lazy.names(__spec__)
+    __getattr__, __dir__, __all__ = lazy.names(__name__)
