@@ -1,12 +1,15 @@
 """The posterior at order 1/n: printed numbers, the book's formula, exact reweighting, and what hidden layers learn."""
 
+import time
+import warnings
+
 import jax
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 import largen as lg
-from largen.errors import InputError, UnsupportedError
+from largen.errors import AccuracyWarning, InputError, UnsupportedError
 from largen.prediction.posterior.bayes import bayes, evidence_shift
 from largen.prediction.posterior.evidence import evidence
 from largen.prediction.posterior.observed import tensors
@@ -241,6 +244,36 @@ def test_representation_update_of_set_b():
     inverse = np.linalg.inv(K[:2, :2])
     pull = np.einsum("abcd,ce,df,ef->ab", V[:, :, :2, :2], inverse, inverse, Y @ Y.T - 2 * K[:2, :2])
     assert np.allclose(out.change, pull / (2 * 200 * 1.5), atol=1e-12)
+
+
+def test_any_number_of_points_goes_by_the_same_programs():
+    X = np.random.default_rng(0).normal(size=(7, 3))
+    net, y = set_b(200), np.array([[1.0, 0.2], [-1.0, 0.4], [0.5, -0.3]])
+    compiled = []
+
+    def listen(event: str, seconds: float, **_: object) -> None:
+        compiled.append(event)
+
+    representation_update(net, X[:3], y, X_other=X[3:5])
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    try:
+        for many in (4, 6, 7):
+            representation_update(net, X[:3], y, X_other=X[3:many])
+        assert not compiled
+        jax.jit(lambda x: x + 1)(1.0)
+        assert compiled
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listen)
+
+
+@pytest.mark.slow
+def test_sizes_that_no_lattice_resolves_end_soon_and_say_so():
+    X = np.random.default_rng(0).normal(size=(3, 2))
+    began = time.process_time()
+    with pytest.warns(AccuracyWarning, match="are large on the scale"), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\|x\|")
+        representation_update(lg.mlp(widths=[3], activation="erf"), X, np.array([1.0, -1.0, 0.5]), ridge=0.1, X_other=1e3 * (X + 0.5))
+    assert time.process_time() - began < 10
 
 
 def test_hebbian_variance():

@@ -26,8 +26,10 @@ Features = Callable[[Any], tuple[Any, Any]]
 TOLERANCE = 1e-9  # aimed at, relative to the moments of every function by itself
 WIDEST, SHRINK, STEPS = 0.9, 0.9, 40  # candidate steps WIDEST SHRINK^k; the widest integrates exp(-u^2/2) itself to 5e-11
 REACH, TAIL = 14.0, 1e-2  # calibration interval; share of the tolerance left to what lies outside the ball
+EVEN = np.linspace(-REACH, REACH, 1401)
 NULL = 1e-14  # axes of less than this share of the variance have one node
 MOST = 8_000_000  # nodes for one set of points; beyond, steps are widened and the error estimate says so
+LOST, FEW = 1e-3, 1_000_000  # where the finest step leaves as much along an axis, more than so many nodes say no more
 CHUNK = 1 << 14  # nodes at a time
 
 
@@ -45,13 +47,13 @@ def gram(
     step along every axis, which turns the sign of the leading error: half the change is an estimate of it.
     """
     z, weights = _nodes(functions, factors, np.asarray(K, np.float64), 0.5 if shifted else 0.0, tolerance)
-    total: Any = 0.0
+    total = 0.0
     for start in range(0, z.shape[1], CHUNK):
         part, w = z[:, start : start + CHUNK], weights[start : start + CHUNK]
         short = CHUNK - part.shape[1]
         if short:  # nodes of weight 0, so that one shape is compiled
             part, w = np.pad(part, ((0, 0), (0, short))), np.pad(w, (0, short))
-        total = total + _product(features, part, w)
+        total = total + np.asarray(_product(features, part, w))
     return np.asarray(total)
 
 
@@ -70,10 +72,10 @@ def _nodes(
     axes = axes[:, live] * np.sqrt(values[live])  # (d, rank)
     spread, size = np.abs(axes).max(0, initial=0.0), np.sqrt(max(K.diagonal().max(), 0.0))
     rules = [_rule(functions, factors, _bucket(s), _bucket(size), tolerance) for s in spread]
-    radius, rank = max((r for _, r in rules), default=0.0), len(rules)
-    steps = np.array([h for h, _ in rules])
+    radius, rank = max((r for _, r, _ in rules), default=0.0), len(rules)
+    steps, most = np.array([h for h, _, _ in rules]), FEW if any(left > LOST for _, _, left in rules) else MOST
     ball = np.pi ** (rank / 2) * radius**rank / gamma(rank / 2 + 1)
-    steps = steps * max(1.0, ball / np.prod(steps) / MOST) ** (1 / max(rank, 1))
+    steps = steps * max(1.0, ball / np.prod(steps) / most) ** (1 / max(rank, 1))
     u = _ball(steps, radius, shift)
     weights = np.prod(steps) / (2 * np.pi) ** (rank / 2) * np.exp(-(u**2).sum(1) / 2)
     return axes @ u.T, weights
@@ -101,21 +103,20 @@ def _bucket(scale: float) -> float:
 
 @cache
 @float64
-def _rule(functions: tuple[Elementwise, ...], factors: int, spread: float, size: float, tolerance: float) -> tuple[float, float]:
-    """(step, radius) in u for products of so many functions of c + spread u, over c ~ N(0, size^2): the widest step at
-    which the rule and the one shifted by half a step agree, and the radius beyond which little is left."""
+def _rule(functions: tuple[Elementwise, ...], factors: int, spread: float, size: float, tolerance: float) -> tuple[float, float, float]:
+    """(step, radius, left) in u for products of so many functions of c + spread u, over c ~ N(0, size^2): the widest step at
+    which the rule and the one shifted by half a step agree, the radius beyond which little is left, and by how much the rules differ."""
     steps = WIDEST * SHRINK ** np.arange(STEPS)
 
-    def agrees(k: int) -> bool:
+    def left(k: int) -> float:
         plain, shifted = (np.asarray(v) for v in _trapezoids(functions, factors, spread, size, steps[k]))
-        return bool((np.abs(plain - shifted).max(1) <= 2 * tolerance * np.abs(plain).max(1)).all())
+        return float((np.abs(plain - shifted).max(1) / np.maximum(2 * np.abs(plain).max(1), 1e-300)).max())
 
-    step = steps[min(bisect_left(range(STEPS), True, key=agrees), STEPS - 1)]
-    u = np.linspace(-REACH, REACH, 1401)
-    mass = np.asarray(_powers(functions, factors, spread, size, u)).max(2) * np.exp(-(u**2) / 2)
+    widest = min(bisect_left(range(STEPS), True, key=lambda k: left(k) <= tolerance), STEPS - 1)
+    u, mass = EVEN, np.asarray(_powers(functions, factors, spread, size, EVEN)).max(2) * np.exp(-(EVEN**2) / 2)
     inside = np.cumsum((mass + mass[:, ::-1])[:, u >= 0][:, ::-1], 1)[:, ::-1] / np.maximum(2 * mass.sum(1)[:, None], 1e-300)
     radius = float(u[u >= 0][np.flatnonzero((inside > TAIL * tolerance).any(0))[-1]])
-    return float(step), radius
+    return float(steps[widest]), radius, left(widest)
 
 
 @jitted(static=(0, 1))

@@ -13,7 +13,6 @@ from itertools import combinations, combinations_with_replacement, permutations
 from math import comb, sqrt
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -104,7 +103,7 @@ def _four_features(phi: Activation, d: int) -> Any:
 
 def _smooth(phi: Activation, K: np.ndarray, four: bool, orders: int) -> Moments:
     n, functions = len(K), derivatives(phi, orders)
-    errors = [float(_mismatch(phi, K.diagonal()))]
+    errors = [max(float(_mismatch(phi, q)) for q in K.diagonal())]
     m = np.zeros((n, n, orders, orders))
     for a, b in _pairs(n):
         at = np.ix_((a,), (a,)) if a == b else np.ix_((a, b), (a, b))
@@ -147,9 +146,7 @@ def mismatch(phi: Activation, q: Any) -> Any:
     return jnp.stack(gaps).max()
 
 
-@jitted(static=(0,))
-def _mismatch(phi: Activation, q: Any) -> Any:
-    return jax.vmap(lambda v: mismatch(phi, v))(q).max()
+_mismatch = jitted(static=(0,))(mismatch)  # one input at a time: one program for any number of them
 
 
 def on_a_line(phi: Activation, q: Any, every: int, orders: int = ORDERS) -> tuple[list[Any], Any]:
