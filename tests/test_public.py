@@ -82,7 +82,7 @@ def test_importing_the_face_imports_nothing_else() -> None:
 
 def test_slow_libraries_wait_until_a_function_needs_them() -> None:
     slow = {"scipy", "plotly", "sklearn", "optax", "rich", "pydantic", "zarr", "dask", "torch", "flax", "equinox"}
-    asked = ("mlp", "init", "train", "predict", "sample", "loads", "bayes.fit", "measure.metric")
+    asked = NAMES
     code = f"import sys, largen; {'; '.join(f'largen.{name}' for name in asked)}; print({slow} & set(sys.modules) or 'none')"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "none\n"
 

@@ -140,11 +140,14 @@ _island.multiple_results = True
 
 
 def linear(function: Callable[..., Any], pull: Callable[..., Any], known: Any, *ways: Any, like: Sequence[Any] | None = None) -> list[Any]:
-    """The arrays function(known, *ways), of shapes and types as those `like` them (default: found by tracing), linear in the arrays `ways`, the transpose in those pull(known, *cotangents), each to be summed
-    over leading axes that its way has not; `known` is a pytree of arrays.
+    """The arrays function(known, *ways), of shapes and types as those `like` them (default: found by tracing).
+
+    The function is linear in the arrays `ways`, with the transpose in those pull(known, *cotangents), each to be summed over leading axes
+    that its way has not; `known` is a pytree of arrays.
 
     For the tangents of a `jax.custom_jvp` function whose own derivatives are custom: where JAX keeps a linear operation for a backward
-    pass it looks through `jax.custom_jvp`, and forgets the rule by which the operation depends on what is known.
+    pass it looks through `jax.custom_jvp`, and forgets the rule by which the operation depends on what is known. And for tangents that
+    are computed where numbers are known, not in a program of JAX.
     """
     leaves, tree = jax.tree_util.tree_flatten(known)
     n, sizes = len(leaves), [np.ndim(way) for way in ways]

@@ -16,7 +16,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.optimize import brentq
 
 from largen.activations.activation import Activation
 from largen.errors import InputError
@@ -121,6 +120,8 @@ def statistics(phi: Activation) -> Statistics:
 
 def root(f: Callable[[float], Any], low: float, high: float) -> float:
     """The root of f between two points of opposite sign, to rounding (Brent)."""
+    from scipy.optimize import brentq  # slow to import
+
     found: Any = brentq(lambda x: float(f(x)), low, high, xtol=1e-300, rtol=1e-14)  # type: ignore[arg-type]
     return float(found)
 

@@ -18,7 +18,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from largen.gaussian.pair import safe_divide
 
@@ -54,7 +53,11 @@ def padded(order: int, nodes: int = FINE, grade: float = GRADE) -> tuple[np.ndar
 
 def reach(degree: float) -> float:
     """In units of r: where |z|^degree squared, times the density of z, has all its mass but TAIL."""
-    return max(REACH, float(np.sqrt(stats.chi2.isf(TAIL, 2 * degree + 1))))
+    if degree <= 0:
+        return REACH
+    from scipy.special import chdtri  # slow to import
+
+    return max(REACH, float(np.sqrt(chdtri(2 * degree + 1, TAIL))))
 
 
 def split(breaks: Any, order: Any, reach: Any = REACH) -> tuple[Any, Any]:

@@ -9,13 +9,23 @@ from functools import reduce
 from typing import Any
 
 import numpy as np
-from scipy import special
 
 Operation = Callable[..., Any]
 
 
 class Unknown(Exception):
     """A primitive, or a use of it, that only a compiler knows."""
+
+
+def _special(name: str) -> Operation:
+    """A function of `scipy.special`, which takes a while to import."""
+
+    def run(x: Any) -> Any:
+        from scipy import special
+
+        return getattr(special, name)(x)
+
+    return run
 
 
 def _divide(x: Any, y: Any) -> Any:
@@ -48,12 +58,12 @@ PLAIN: dict[str, Operation] = {
     "copy": np.asarray,
     "cos": np.cos,
     "cosh": np.cosh,
-    "digamma": special.digamma,
+    "digamma": _special("digamma"),
     "div": _divide,
     "eq": np.equal,
-    "erf": special.erf,
-    "erf_inv": special.erfinv,
-    "erfc": special.erfc,
+    "erf": _special("erf"),
+    "erf_inv": _special("erfinv"),
+    "erfc": _special("erfc"),
     "exp": np.exp,
     "exp2": np.exp2,
     "expm1": np.expm1,
@@ -62,10 +72,10 @@ PLAIN: dict[str, Operation] = {
     "gt": np.greater,
     "is_finite": np.isfinite,
     "le": np.less_equal,
-    "lgamma": special.gammaln,
+    "lgamma": _special("gammaln"),
     "log": np.log,
     "log1p": np.log1p,
-    "logistic": special.expit,
+    "logistic": _special("expit"),
     "lt": np.less,
     "max": np.maximum,
     "min": np.minimum,

@@ -18,8 +18,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
-from scipy.stats import qmc
 
 from largen.activations.activation import Activation
 from largen.activations.dual import far
@@ -153,6 +151,9 @@ def on_lines(phi: Activation, K: np.ndarray, seed: int) -> Iterator[tuple[Any, A
     v = _across(K)
     values, axes = np.linalg.eigh(K - np.outer(v, v))
     root = (axes * np.sqrt(np.maximum(values, 0)))[:, :0:-1]  # the widest axes take the first, most even dimensions
+    from scipy import special
+    from scipy.stats import qmc  # slow to import
+
     u = qmc.Sobol(root.shape[1], rng=np.random.default_rng(seed)).random(CENTERS)
     centers = special.ndtri(np.clip(u, 1e-12, 1 - 1e-12)) @ root.T
     many = 2 ** int(np.log2(max(CHUNK / (ACROSS * (len(K) * len(phi.kinks) + 1)), 1)))

@@ -17,8 +17,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-from scipy import special
-from scipy.stats import qmc
 
 from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous
@@ -163,6 +161,9 @@ def _points(K: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
     values, axes = np.linalg.eigh(K)
     live = values > lattice.NULL * values.sum()
     root = (axes[:, live] * np.sqrt(values[live]))[:, ::-1]  # the widest axes take the first, most even dimensions
+    from scipy import special
+    from scipy.stats import qmc  # slow to import
+
     u = qmc.Sobol(root.shape[1], rng=np.random.default_rng(seed)).random(POINTS)
     return root @ special.ndtri(np.clip(u, 1e-12, 1 - 1e-12)).T, 1 / POINTS
 

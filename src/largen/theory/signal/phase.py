@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.interpolate import BPoly, CubicHermiteSpline, RectBivariateSpline
 
 from largen import door, exits, memory
 from largen.activations.activation import Activation, activation as as_activation
@@ -104,6 +103,8 @@ class _Table:
     """Moments as functions of any variance: splines in log K through exact values and derivatives; below the grid, the series."""
 
     def __init__(self, known: Statistics):
+        from scipy.interpolate import BPoly, CubicHermiteSpline  # slow to import
+
         self.known, self.K = known, np.geomspace(K_MIN, known.K_max, GRID)
         self.m = m = known.moments(self.K)
         x, K = np.log(self.K), self.K
@@ -162,6 +163,8 @@ def _correlations(known: Statistics, C_W: np.ndarray, K: np.ndarray) -> tuple[np
     diagonal = known.moments(rows).slope[:, None]
     psi = np.concatenate([1 / diagonal, rows[:, None] * s[None, 1:] ** 2 / lost], 1)
     by_K = (np.log(rows), s)
+    from scipy.interpolate import RectBivariateSpline
+
     psi_of, slope_of = RectBivariateSpline(*by_K, psi), RectBivariateSpline(*by_K, np.concatenate([diagonal, slope], 1))
     x, low, high = np.log(K), np.zeros_like(K), np.ones_like(K)
     for _ in range(BISECTIONS):
