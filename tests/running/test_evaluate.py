@@ -170,6 +170,7 @@ def test_loops_and_branches() -> None:
     with island():
         both(loops, A)
         both(jax.vmap(loops), T)
+        both(jax.vmap(lambda n: lax.while_loop(lambda s: s[0] < n, lambda s: (s[0] + 1, s[1] * 1.5), (0, n * jnp.ones(2)))[1]), J[0])
         both(jax.grad(lambda x: lax.scan(lambda c, r: (jnp.tanh(c + r), c), x[0], x)[1].sum()), A)
         both(jax.hessian(lambda x: (jnp.tanh(x) ** 3).sum()), A)
     assert set(LOOPS) | set(CALLS) >= {"scan", "while", "cond", "jit", "custom_jvp_call"}

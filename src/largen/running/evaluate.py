@@ -193,13 +193,15 @@ def _scan(params: Any) -> Form:
 def _while(params: Any) -> Form:
     condition, body = evaluated(params["cond_jaxpr"]), evaluated(params["body_jaxpr"])
     asked, used = params["cond_nconsts"], params["body_nconsts"]
-    if params["cond_jaxpr"].jaxpr.outvars[0].aval.shape:
-        raise Unknown("while with a condition for every one of a batch")
 
     def run(meter: Meter, values: Sequence[Any]) -> Sequence[Any]:
         before, fixed, state = values[:asked], values[asked : asked + used], values[asked + used :]
-        while condition.run(meter, [*before, *state])[0]:
-            state = body.run(meter, [*fixed, *state])
+        while np.any(go := condition.run(meter, [*before, *state])[0]):
+            after = body.run(meter, [*fixed, *state])
+            if np.ndim(go):  # one for every loop of a batch
+                shapes = [(*go.shape, *(1,) * (np.ndim(new) - go.ndim)) for new in after]
+                after = [np.where(go.reshape(shape), new, old) for shape, new, old in zip(shapes, after, state, strict=True)]
+            state = after
         return state
 
     return Form(run, TURNS * (condition.costs + body.costs), condition.equations + body.equations)
