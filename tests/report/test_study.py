@@ -1,6 +1,5 @@
 """The study behind the report: honest theory agrees, corrupted theory is found out, and its parts are right."""
 
-import jax
 import numpy as np
 import pytest
 from scipy import stats
@@ -8,7 +7,6 @@ from scipy import stats
 import largen as lg
 from largen.agreement.study import believed, plan, study
 from largen.agreement.study.limit import compare, fall_off, normal_score
-from largen.agreement.study.measured import linearised
 from largen.agreement.study.records import Study
 from largen.data.files import load
 from largen.data.task import make
@@ -45,17 +43,6 @@ def test_corrupted_theory_disagrees(monkeypatch: pytest.MonkeyPatch) -> None:
     assert {word for word, _ in words.verdicts(found).values()} == {"disagrees"}
     assert all(sentence.startswith("Theory and real networks disagree") for _, sentence in words.verdicts(found).values())
     assert words.headline(found).startswith("Theory and real networks disagree on")
-
-
-def test_the_linearised_control_is_the_prediction_for_one_network() -> None:
-    rng = np.random.default_rng(0)
-    X, y = rng.normal(size=(6, 3)).astype(np.float32), rng.normal(size=(6, 2)).astype(np.float32)
-    where = np.concatenate([X, rng.normal(size=(4, 3)).astype(np.float32)])
-    net = lg.mlp(widths=[32], out=2, activation="tanh")
-    params = lg.init(net, 3, jax.random.key(0), dtype=np.float32)
-    mine = linearised(net, params, X, y, where, 0.1, (0, 3, 20))
-    theirs = lg.predict(net, X, y, where, how="descent", eta=0.1, steps=np.array([0, 3, 20]), params=params).mean
-    np.testing.assert_allclose(mine, theirs, atol=1e-5)
 
 
 def test_theory_of_losses_is_that_of_gaussian_outputs() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from largen.agreement.contrasts import Contrast, contrast
-from largen.architecture.branches import Sum
-from largen.architecture.nodes import Dense, Node, Serial
+from largen.architecture.mapping import heavier, with_outputs
+from largen.architecture.nodes import Serial
 from largen.errors import SingularKernelError
 from largen.prediction.predict import Prediction, predict
 from largen.scaling.rates import resolve
@@ -42,25 +42,6 @@ class Forecast:
 
     contrasts: Mapping[tuple[str, int | None], Contrast]
     response: np.ndarray
-
-
-def with_outputs(net: Serial, outputs: int) -> Serial:
-    """The network with so many outputs: at infinite width one stands for any number of them."""
-    last = net.nodes[-1]
-    assert isinstance(last, Dense)
-    return Serial((*net.nodes[:-1], Dense(outputs, last.C_W, last.C_b)))
-
-
-def heavier(net: Serial, factor: float) -> Serial:
-    """The network with C_W multiplied in every layer, those of branches too."""
-    nodes: list[Node] = []
-    for part in net.nodes:
-        if isinstance(part, Dense):
-            part = Dense(part.width, factor * part.C_W, part.C_b)
-        elif isinstance(part, Sum):
-            part = Sum(*(heavier(branch, factor) for branch in part.branches), weights=part.weights)
-        nodes.append(part)
-    return Serial(tuple(nodes))
 
 
 def swapped(net: Serial, rates: Any) -> tuple[list[float], list[float]]:

@@ -26,6 +26,8 @@ from largen.networks.empirical import tangent_kernel
 from largen.networks.ensemble import each, train_ensemble
 from largen.networks.outputs import layers
 from largen.networks.parameters import init
+from largen.prediction import flow
+from largen.prediction.spectrum import Factorization
 from largen.scaling.rates import resolve
 from largen.types import Params
 
@@ -84,10 +86,9 @@ def linearised(at: Look, q: Question) -> np.ndarray:
     """The outputs on the test points of every network after training, linearised about its start with its own NTK."""
     n = len(q.X)
     values, vectors = np.linalg.eigh(at.ntk[:, :n, :n])
-    values = np.maximum(values, 1e-12)
-    weights = (1 - (1 - q.eta * values) ** q.steps) / values
-    pull = weights[:, :, None] * (vectors.swapaxes(1, 2) @ (at.outputs[:, :n] - q.y))
-    return at.outputs[:, n:] - at.ntk[:, n:, :n] @ vectors @ pull
+    f = Factorization(vectors, np.maximum(values, 0), values.min(), values.max())
+    w = flow.decayed(f.values, flow.schedule("descent", eta=q.eta, steps=q.steps))
+    return at.outputs[:, n:] + flow.mean(f, w, at.ntk[:, n:, :n], q.y - at.outputs[:, :n])
 
 
 def squares(e: np.ndarray) -> np.ndarray:

@@ -16,11 +16,12 @@ import numpy as np
 from largen import door, exits
 from largen.agreement.claims import Claim, Series, claim
 from largen.agreement.contrasts import Contrast, contrast
-from largen.agreement.forecast import HEAVIER, heavier, with_outputs
+from largen.agreement.forecast import HEAVIER
 from largen.agreement.statistics import jackknife
 from largen.agreement.table import Judged, verdict_of
 from largen.agreement.widths import require_room, widened
 from largen.architecture.levels import last_affine, levels
+from largen.architecture.mapping import heavier, with_outputs
 from largen.architecture.nodes import Dense, Serial, network
 from largen.errors import InputError
 from largen.networks.ensemble import each

@@ -12,9 +12,9 @@ from largen.data.task import Task
 from largen.errors import InputError
 from largen.networks.empirical import empirical_ntk
 from largen.networks.ensemble import empirical_ntk_ensemble, preactivations_ensemble
-from largen.networks.outputs import apply
 from largen.networks.parameters import init
 from largen.networks.training import train as fit
+from largen.prediction.predict import predict
 from largen.types import Array, Params
 
 Tell = Callable[[str, float], None]  # what is being done, and its share of the whole work that is now done
@@ -110,7 +110,7 @@ def run(
         rows.append((*_losses(outputs, task, n), overlap, outputs[-1, n:], movement))
         if k < controls:
             seen = outputs[:, : n + m]
-            lines = linearised(net, params, X, y, both[: n + m], eta, at)
+            lines = predict(net, X, y, both[: n + m], how="descent", eta=eta, steps=np.array(at), params=params).mean
             distances.append(np.linalg.norm(seen[-1, n:] - lines[-1, n:]) / np.linalg.norm(seen[-1, n:] - seen[0, n:]))
             control.append((*_losses(seen, task, n), *_losses(lines, task, n)))
         tell((k + 1) / many)
@@ -138,26 +138,6 @@ def _losses(outputs: np.ndarray, task: Task, n: int) -> tuple[np.ndarray, np.nda
     m = outputs.shape[1] - n
     squares = 0.5 * np.sum((outputs - np.concatenate([task.y, task.y_test[:m]])) ** 2, 2)
     return squares[:, :n].mean(1), squares[:, n:].mean(1)
-
-
-def linearised(net: Serial, params: Params, X: np.ndarray, y: np.ndarray, where: np.ndarray, eta: float, at: tuple[int, ...]) -> np.ndarray:
-    """Outputs (k, m, o) on the points `where`, X first, of the network linearised about its parameters, after the steps `at`.
-
-    The same as `lg.predict(..., how="descent", params=params)`, by steps instead of an eigendecomposition: there are few steps
-    and many rows, (samples x outputs). Each step moves one coefficient per train sample and output: da = -eta (z - y).
-    """
-    z0 = np.asarray(apply(net, params, where), np.float32)
-    (n, o), m = y.shape, len(where)
-    theta = np.asarray(empirical_ntk(net, params, where, X)).transpose(0, 2, 1, 3).reshape(m * o, n * o)
-    inside, start_ = np.ascontiguousarray(theta[: n * o]), (z0[:n] - y).reshape(-1)
-    a, residual, kept = np.zeros_like(start_), start_, []
-    for step in range(at[-1] + 1):
-        if step in at:
-            kept.append(a.copy())
-        a = a - np.float32(eta) * residual
-        residual = start_ + inside @ a
-    moved = theta @ np.stack(kept, 1)
-    return np.asarray(z0 + moved.T.reshape(len(at), m, o), np.float64)
 
 
 def control_fits(task: Task) -> bool:
