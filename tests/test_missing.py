@@ -17,6 +17,8 @@ X, Y = np.array([[1.0, -0.5], [0.3, 0.9], [-0.7, 0.4]]), np.array([1.0, -1.0, 0.
 KEY = jax.random.key(0)
 MEANT = {  # None is a value there, and the docstring says which
     "Claim.layer": "the output",
+    "Claim.step": "not of training",
+    "Claim.modes": "not of modes",
     "Explanation.shape": "not said by the caller",
     "Explanation.n": "not said by the caller",
     "Activation.closed": "expectations by quadrature",
@@ -59,6 +61,8 @@ def calls() -> Iterator[Any]:
     yield lg.train(tanh, lg.init(tanh, 2, KEY), X, np.tile(Y[:, None], 3), eta=None, steps=1, optimizer=optax.sgd(0.1))[1]
     yield lg.measure.tensors(tanh, lg.init(tanh, 2, KEY, networks=2), X[:1], tensors=("V",))
     yield lg.explain(relu)
+    for what in ("training", "kernels", "signal", "tensors"):
+        yield lg.check(lg.mlp([4], 1, "erf", C_b=0.1), X, Y, what=what, networks=20)
 
 
 @pytest.mark.slow

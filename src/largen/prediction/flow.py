@@ -12,6 +12,7 @@ noise: z_i + s_i is fitted to y_i, z is reported. At infinite time both are kern
 Descent with step eta replaces exp(-lambda t) by (1 - eta lambda)^steps. Every method is a weight per eigenvalue, w(lambda).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,6 +139,19 @@ def mean(f: Factorization, w: Array, theta_BA: Array, residual: Array) -> Array:
     """Theta_BA w(Theta~ + R) residual, (m, o) or (T, m, o), for residual (n, o): y for the ensemble, y - z_A(0) for one network."""
     along = _vectors(f).mT @ residual
     return (theta_BA @ _vectors(f)) @ (w[..., None] * along if f.matrix is None else w @ along)
+
+
+def stepped(theta: np.ndarray, residual: np.ndarray, eta: float, at: Sequence[int]) -> np.ndarray:
+    """Theta w(Theta_AA) residual, (k, m), of one network after the steps `at`, in increasing order: as `mean`, by steps of one
+    coefficient per train row, da = -eta (z - y), which for few steps of many rows takes a fifth of an eigendecomposition. `theta`
+    (m, n), the train rows first; residual (n,) = y - z_A(0)."""
+    inside, kept = np.ascontiguousarray(theta[: len(residual)]), []
+    a = np.zeros_like(residual)
+    for step in range(at[-1] + 1):
+        if step in at:
+            kept.append(a)
+        a = a + np.asarray(eta, a.dtype) * (residual - inside @ a)
+    return np.stack(kept) @ theta.T
 
 
 def covariance(f: Factorization, w: Array, theta_BA: Array, K_AA: Array, K_BA: Array, K_BB: Array, error: Any = 0.0) -> Array:
