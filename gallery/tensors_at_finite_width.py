@@ -83,7 +83,8 @@ def measured(activation: str, names: tuple[str, ...], widths: tuple[int, ...], n
             continue
         claim = claims[name]
         gap, error = np.sqrt(((t.value - t.theory) ** 2).mean()) / size, t.error.max() / size
-        power = (np.nan,) * 3 if claim.exponent is None else (claim.exponent, *claim.interval)
+        low, high = claim.interval or (np.nan, np.nan)
+        power = (np.nan if claim.exponent is None else claim.exponent, low, high)
         control = min(abs(k.z) for k in claim.controls if k.z is not None)
         rows.append(Row(activation, name, last, np.array(claim.means), worst, float(gap), float(error), power, control))
         print(

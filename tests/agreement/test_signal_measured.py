@@ -111,6 +111,8 @@ def test_pseudo_values_have_the_mean_and_error_of_a_ratio() -> None:
         ({"net": lg.Dense(3)}, "hidden layer"),
         ({"net": lg.Dense(3) >> lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(3))}, "hidden layer"),
         ({"networks": 5}, "networks"),
+        ({"theory": lg.mlp(widths=[8, 8], out=1)}, "as many as the network has, 2"),
+        ({"theory": lambda net, points: 1.0}, "returns a Signal"),
         ({"key": 3}, "key"),
     ],
 )

@@ -2,17 +2,16 @@
 
 import sys
 import time as clock
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
 import numpy as np
 
 from largen import door, exits
-from largen.agreement.claims import verdict_of
 from largen.agreement.kernels import check_kernels
 from largen.agreement.records import Check
-from largen.agreement.setting import Found, Setting
+from largen.agreement.setting import Setting
 from largen.agreement.signals import check_signal
 from largen.agreement.tensors import check_tensors
 from largen.agreement.training import check_training
@@ -25,8 +24,13 @@ from largen.scaling.rates import resolve
 
 NETWORKS = {"training": 1000, "kernels": 10_000, "signal": 10_000, "tensors": 10_000}  # per width
 ONLY = {"time": ("training",), "X_test": ("training",), "tensors": ("tensors",), "rates": ("training", "kernels", "tensors")}
-UNTRAINED = 'only networks of what="training" are trained'
-NONE = {"training": "the theory of trained networks is no one record", "kernels": 'lg.kernel(net, X, layer="all") gives it'}
+UNTRAINED = dict.fromkeys(("time", "eta", "steps", "test"), 'only networks of what="training" are trained')
+NONE = {
+    "training": {"theory": "lg.kernel and lg.predict give it"},
+    "kernels": {"theory": 'lg.kernel(net, X, layer="all") gives it'},
+    "signal": {},
+    "tensors": {},
+}
 
 
 @exits.finite()
@@ -87,9 +91,10 @@ def check(
     train points. Theory is evaluated for the same steps (how="descent"), so that nothing is left to discretisation. For "tensors":
     `tensors`, names out of K1, Theta1, V, D, A, F, B, P, Q, R, S, T, U, default K1 and V.
 
-    Returns a `Check`, with a `Claim` per quantity in `.claims`. "training" takes about 20 s on two cores for ten points and the default
-    widths. Raises `InputError` for fewer than four widths or less than a factor of 8 between them, for widths that are not in proportion,
-    for no hidden layer, for options of another `what`, and for what does not fit; `UnsupportedError` as the theory that is asked.
+    Returns a `Check`, with a `Claim` per quantity in `.claims` (and `Entries` per tensor in `.entries`). "training" takes about 20 s on
+    two cores for ten points and the default widths. Raises `InputError` for fewer than four widths or less than a factor of 8 between
+    them, for widths that are not in proportion, for no hidden layer, for options of another `what`, and for what does not fit;
+    `UnsupportedError` as the theory that is asked.
 
     Source: PDLT 4.118, 8.63 (kernels), 10.40, 10.41 (trained outputs), 4.76 (fluctuations of order 1/n), 5.46-5.51, 5.54 (signals),
     4.70-4.77, 4.104, 8.67-8.90, 11.45, inf.11-12 (tensors).
@@ -129,40 +134,16 @@ def check(
         if progress:
             print(f"lg.check: width {width} measured after {clock.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
-    setting = Setting(whole, asked, told, real, many, keys, x, _rates(whole, rates), tell)
-    found = _found(what, setting, y, time, X_test, tensors)
-    code, missing = repr(next(iter(real.values()))), {}
-    if found.time is None:
-        missing |= dict.fromkeys(("time", "eta", "steps", "test"), UNTRAINED)
-    if found.theory is None:
-        missing["theory"] = NONE[what]
-    return Check(
-        what=what,
-        claims=found.claims,
-        verdict=verdict_of(found.claims),
-        widths=tuple(real),
-        networks=found.claims[-1].networks if found.claims else many,
-        points=len(x) - (found.test or 0) if what == "training" and X_test is None and len(x) > 3 else len(x),
-        net=code,
-        seconds=clock.perf_counter() - began,
-        unjudged=found.unjudged,
-        time=found.time,
-        eta=found.eta,
-        steps=found.steps,
-        test=found.test,
-        theory=found.theory,
-        entries=found.entries,
-        missing=missing,
-    )
-
-
-def _found(what: str, s: Setting, y: Any, time: Any, X_test: Any, tensors: Any) -> Found:
+    s = Setting(whole, asked, told, real, many, keys, x, _rates(whole, rates), tell)
     if what == "training":
-        return check_training(s, y, time, X_test)
-    if what == "tensors":
-        return check_tensors(s, ("K1", "V") if tensors is None else tensors)
-    simple: dict[str, Callable[[Setting], Found]] = {"kernels": check_kernels, "signal": check_signal}
-    return simple[what](s)
+        found = check_training(s, y, time, X_test)
+    elif what == "tensors":
+        found = check_tensors(s, ("K1", "V") if tensors is None else tensors)
+    else:
+        found = (check_kernels if what == "kernels" else check_signal)(s)
+    missing = NONE[what] | ({} if what == "training" else UNTRAINED)
+    code, common = repr(next(iter(real.values()))), {"networks": many, "points": len(x)}
+    return Check(what=what, widths=tuple(real), net=code, seconds=clock.perf_counter() - began, missing=missing, **(common | found))
 
 
 def _refuse(options: dict[str, Any], what: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -240,19 +241,19 @@ def falls(kind: str, quantity: str, widths: Sequence[int], samples: Sequence[np.
     )
 
 
-def verdict_of(claims: Sequence[Claim], decided: float = 1.0) -> str:
-    """The verdict of many claims: "disagrees" if one does, "agrees" if at least the part `decided` of them does, else "undecided"."""
+def verdict_of(claims: Sequence[Any], decided: float = 1.0) -> str:
+    """The verdict of many claims, or sections: "disagrees" if one does, "agrees" if at least the part `decided` does, else "undecided"."""
     verdicts = [c.verdict for c in claims]
     if "disagrees" in verdicts:
         return "disagrees"
     return "agrees" if verdicts.count("agrees") >= decided * len(verdicts) else "undecided"
 
 
-def _concluded(widths: Sequence[int], counts: tuple[int, ...], law: Power, reasons: list[Reason], factor: float) -> dict:
+def _concluded(widths: Sequence[int], counts: tuple[int, ...], law: Power, reasons: list[Reason], factor: float) -> dict[str, Any]:
     """The fields that follow from the power and the reasons."""
     verdict = "agrees" if not reasons else "disagrees" if any(r.kind in WRONG for r in reasons) else "undecided"
     needed = int(np.ceil(max(counts) * factor)) if verdict == "undecided" and np.isfinite(factor) else None
-    missing = dict.fromkeys(("exponent", "interval"), law.missing) if law.missing else {}
+    missing: dict[str, str] = {"exponent": law.missing, "interval": law.missing} if law.missing else {}
     if needed is None:
         missing["needed"] = "no number of networks would decide it" if verdict == "undecided" else "it is decided"
     interval = None if law.low is None or law.high is None else (law.low, law.high)

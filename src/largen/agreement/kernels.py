@@ -14,7 +14,7 @@ from largen.agreement.batches import measured
 from largen.agreement.claims import Series, claim
 from largen.agreement.contrasts import Contrast, contrast
 from largen.agreement.controls import EXCHANGED, HEAVIER, exchanged, heavier
-from largen.agreement.setting import Found, Setting
+from largen.agreement.setting import Setting
 from largen.agreement.widths import require_room
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
@@ -63,15 +63,16 @@ def contrasts(net: Serial, X: np.ndarray, rates: Any) -> dict[Key, Contrast]:
 
 def series(at: Look, by: Mapping[Key, Contrast]) -> dict[Key, Series]:
     """The scalars of the kernels and the NTK, and the squared distances of single networks."""
-    found: dict[Key, Any] = {("kernel", l): M for l, M in enumerate(at.kernels, 1)} | {("NTK", None): at.ntk}
+    found: dict[Key, Any] = {("kernel", l): M for l, M in enumerate(at.kernels, 1)}
+    found["NTK", None] = at.ntk
     return {name: Series((by[name].values(M),), by[name].distances(M)) for name, M in found.items()}
 
 
-def check_kernels(s: Setting) -> Found:
+def check_kernels(s: Setting) -> dict[str, Any]:
     """Untrained networks only."""
     require_room(s.real.values(), s.X.shape[1:], sum(s.networks), 8.0 * (len(chain(s.net)) + 2))
     by, found = contrasts(s.asked, s.X, s.rates), []
     for (n, net), many, key in zip(s.real.items(), s.networks, s.keys, strict=True):
         found.append(series(measured(before, net, s.X, key, many, resolve(net, s.rates)), by))
         s.tell(n)
-    return Found(tuple(claim("kernels", *name, s.widths, [at[name] for at in found], by[name]) for name in by))
+    return {"claims": tuple(claim("kernels", *name, s.widths, [at[name] for at in found], by[name]) for name in by)}

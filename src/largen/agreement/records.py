@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from largen.agreement import words
-from largen.agreement.claims import Claim
+from largen.agreement.claims import Claim, verdict_of
 
 BELOW = 0.05  # entries of less than this share of the largest are judged absolutely
 
@@ -47,7 +47,6 @@ class Check:
 
     what: str
     claims: tuple[Claim, ...]
-    verdict: str
     widths: tuple[int, ...]
     networks: tuple[int, ...]
     points: int
@@ -61,6 +60,11 @@ class Check:
     theory: Any = None
     entries: Mapping[str, Entries] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of all claims together."""
+        return verdict_of(self.claims)
 
     @property
     def needed(self) -> int | None:

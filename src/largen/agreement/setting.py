@@ -1,14 +1,13 @@
-"""What every check is given, checked; and what it hands back."""
+"""What every check is given, checked. It hands back the fields of a `Check` that depend on what was checked."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from largen.agreement.claims import Claim
-from largen.agreement.records import Entries
 from largen.architecture.nodes import Serial
+from largen.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -31,20 +30,9 @@ class Setting:
         """Of the first layer, in increasing order."""
         return tuple(self.real)
 
-    def answer(self, theory: Callable[[Serial], Any]) -> Any:
-        """`theory(asked)`, or what was told in its place."""
-        return theory(self.asked) if self.told is None else self.told(self.asked, self.X)
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a check found: the fields of a `Check` that depend on what was checked."""
-
-    claims: tuple[Claim, ...]
-    unjudged: Mapping[str, str] = field(default_factory=dict)
-    time: float | None = None
-    eta: float | None = None
-    steps: int | None = None
-    test: int | None = None
-    theory: Any = None
-    entries: Mapping[str, Entries] = field(default_factory=dict)
+    def answer(self, theory: Callable[[Serial], Any], kind: type) -> Any:
+        """`theory(asked)`, or the record of that kind that was told in its place."""
+        found = theory(self.asked) if self.told is None else self.told(self.net, self.X)
+        if not isinstance(found, kind):
+            raise InputError("theory", f"a function that returns a {type(found).__name__}", f"one that returns a {kind.__name__}")
+        return found

@@ -20,7 +20,7 @@ from largen.agreement.batches import measured
 from largen.agreement.claims import Series, claim
 from largen.agreement.contrasts import Contrast, contrast
 from largen.agreement.controls import HEAVIER, SHIFTED, SWAPPED, heavier
-from largen.agreement.setting import Found, Setting
+from largen.agreement.setting import Setting
 from largen.agreement.statistics import jackknife
 from largen.agreement.widths import require_room
 from largen.architecture.levels import last_affine, levels
@@ -37,7 +37,7 @@ OUTPUTS = 16  # as many as are measured: more outputs are more draws of the same
 FAINT = 0.05  # share of the size below which a change of size is lost in the noise
 
 
-def check_signal(s: Setting) -> Found:
+def check_signal(s: Setting) -> dict[str, Any]:
     """Every quantity of every level, as a vector over points (c: over pairs); chi of level l leads to level l + 1."""
     if s.X.shape[1] < 2 or not (s.X**2).sum(1).all():
         raise InputError(
@@ -45,13 +45,16 @@ def check_signal(s: Setting) -> Found:
         )
     L = len(levels(s.net))
     require_room(s.real.values(), s.X.shape[1:], sum(s.networks), 3.0 * L * len(s.X) ** 2)
-    theory = s.answer(lambda net: signal(net, s.X))
+    theory = s.answer(lambda net: signal(net, s.X), Signal)
+    if theory.q.shape != (L, len(s.X)):
+        raise InputError("theory", f"{len(theory.q)} levels", f"as many as the network has, {L}, at the same points")
     by, unjudged = forecast(s.net, theory, signal(heavier(s.asked), s.X))
     found = []
     for (n, net), many, key in zip(s.real.items(), s.networks, s.keys, strict=True):
         found.append(series(seen(net, s.X, key, many), by))
         s.tell(n)
-    return Found(tuple(claim("signal", *name, s.widths, [at[name] for at in found], by[name]) for name in by), unjudged, theory=theory)
+    claims = tuple(claim("signal", *name, s.widths, [at[name] for at in found], by[name]) for name in by)
+    return {"claims": claims, "unjudged": unjudged, "theory": theory}
 
 
 def forecast(net: Serial, right: Signal, wrong: Signal) -> tuple[dict[tuple[str, int], Contrast], dict[str, str]]:

@@ -18,7 +18,7 @@ from largen.agreement.claims import ROUNDING, Series, claim
 from largen.agreement.contrasts import Contrast, contrast
 from largen.agreement.controls import EXCHANGED, HEAVIER, exchanged, heavier
 from largen.agreement.records import Entries
-from largen.agreement.setting import Found, Setting
+from largen.agreement.setting import Setting
 from largen.agreement.statistics import extrapolate, mean_and_error
 from largen.agreement.widths import require_room
 from largen.architecture.chain import chain
@@ -32,14 +32,14 @@ from largen.theory.corrections.corrections import Corrections, corrections
 MEASURED = ("K1", "Theta1", *COVARIANCES, *PATTERNS)
 
 
-def check_tensors(s: Setting, tensors: Iterable[str]) -> Found:
+def check_tensors(s: Setting, tensors: Iterable[str]) -> dict[str, Any]:
     """The tensors named, each a claim, with its entries."""
     names = named(s.net, tensors)
     for name in names:
         door.choice(name, "tensors", MEASURED)
     wanted = ("K", *(("Theta",) if "Theta1" in names else ()), *names)
     require_room(s.real.values(), s.X.shape[1:], max(s.networks), 3.0 * len(names) * len(s.X) ** (4 if set(names) - {"K1"} else 2))
-    theory = s.answer(lambda net: corrections(net, s.X, s.rates, tensors=wanted))
+    theory = s.answer(lambda net: corrections(net, s.X, s.rates, tensors=wanted), Corrections)
     wrong = {
         HEAVIER: corrections(heavier(s.asked), s.X, s.rates, tensors=wanted),
         EXCHANGED: corrections(s.asked, s.X, exchanged(s.asked, s.rates), tensors=wanted),
@@ -65,7 +65,7 @@ def check_tensors(s: Setting, tensors: Iterable[str]) -> Found:
     judged = [name for name in names if by[name] is not None]
     claims = tuple(claim("tensors", name, None, s.widths, found[name], by[name], falling="cumulant") for name in judged)
     apart = {name: entry_by_entry(np.asarray(getattr(theory, name), float), s.widths, *zip(*entries[name], strict=True)) for name in names}
-    return Found(claims, unjudged, theory=theory, entries=apart)
+    return {"claims": claims, "unjudged": unjudged, "theory": theory, "entries": apart}
 
 
 def series(of: Contrast, values: np.ndarray, n: int, rounding: float) -> Series:

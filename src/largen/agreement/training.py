@@ -22,7 +22,7 @@ from largen.agreement.claims import KINKED, SMOOTH, Series, claim
 from largen.agreement.contrasts import Contrast, contrast
 from largen.agreement.controls import BAYES, EXCHANGED, HEAVIER, exchanged, heavier
 from largen.agreement.kernels import Key, Look, contrasts, look, series
-from largen.agreement.setting import Found, Setting
+from largen.agreement.setting import Setting
 from largen.agreement.widths import require_room
 from largen.architecture.chain import chain
 from largen.architecture.mapping import with_outputs
@@ -59,7 +59,7 @@ class Question:
         return np.concatenate([self.X, self.X_test])
 
 
-def check_training(s: Setting, y: Any, time: Any, X_test: Any) -> Found:
+def check_training(s: Setting, y: Any, time: Any, X_test: Any) -> dict[str, Any]:
     """Kernels of untrained networks, mean and covariance of trained ones, at the same finite time."""
     q, time = question(s.net, s.asked, s.X, y, X_test, s.rates), a_time(time, s.X, X_test)
     require_room(s.real.values(), q.X.shape[1:], INITIAL * sum(s.networks), 8.0 * (len(chain(s.net)) + 2))
@@ -73,7 +73,8 @@ def check_training(s: Setting, y: Any, time: Any, X_test: Any) -> Found:
     bent = any(layer.activation is not None and layer.activation.kinks for layer in chain(s.net))
     powers = {name: KINKED if bent and name in (MEAN, COVARIANCE) else SMOOTH for name in by}
     claims = tuple(claim("training", *name, s.widths, [at[name] for at in found], by[name], powers[name]) for name in by)
-    return Found(claims, time=q.eta * q.steps, eta=q.eta, steps=q.steps, test=len(q.X_test))
+    trained = {"time": q.eta * q.steps, "eta": q.eta, "steps": q.steps, "points": len(q.X), "test": len(q.X_test)}
+    return {"claims": claims, "networks": claims[-1].networks, **trained}
 
 
 def question(net: Serial, asked: Serial, X: np.ndarray, y: Any, X_test: Any, rates: Any) -> Question:

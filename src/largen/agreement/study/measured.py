@@ -89,7 +89,7 @@ def run(
         rows.append((*_losses(outputs, task, n), overlap, outputs[-1, n:], movement))
         if k < controls:
             seen = outputs[:, : n + m]
-            theta = flatten(np.asarray(empirical_ntk(net, params, both[: n + m], X)))
+            theta = np.asarray(flatten(empirical_ntk(net, params, both[: n + m], X)))
             moved = flow.stepped(theta, (y - seen[0, :n]).astype(np.float32).ravel(), eta, at)
             lines = seen[0] + moved.reshape(seen.shape)
             distances.append(np.linalg.norm(seen[-1, n:] - lines[-1, n:]) / np.linalg.norm(seen[-1, n:] - seen[0, n:]))
