@@ -131,7 +131,7 @@ def synthetic(offset: float, spread: float, networks: int = 400, control: float 
         ({"offset": 0.0, "spread": 4.0}, "undecided", ["coarse", "control"], "along theory known to"),
         ({"offset": 0.0, "spread": 0.9, "control": 1.06}, "undecided", ["control"], "the control wrong"),
         ({"offset": 0.0, "spread": 0.05, "control": 1.01}, "undecided", ["no control"], "no control"),
-        ({"offset": 0.0, "spread": 0.05, "slope": 15.0, "bend": 30.0, "control": 1.9}, "undecided", ["cut"], "wider networks"),
+        ({"offset": 0.0, "spread": 0.05, "slope": 20.0, "bend": 40.0, "control": 1.9}, "undecided", ["cut"], "wider networks"),
     ],
 )
 def test_the_rule_of_the_verdict(arguments: dict[str, Any], verdict: str, reasons: list[str], says: str) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import largen as lg
+from largen.agreement.statistics import LEVEL
 from largen.agreement.study import plan
 from largen.agreement.study.finite import finite, trained
 from largen.cli import main
@@ -80,7 +81,7 @@ def test_what_a_report_says_of_width() -> None:
     found = finite(plan(net, seed=1), task())
     assert found.points == 6 and found.widths == (4, 8, 16, 32)
     for one in found.claims:
-        assert one.networks == (512, 256, 128, 64) and one.verdict != "disagrees" and abs(one.z) < 4
+        assert one.networks == (512, 256, 128, 64) and abs(one.z) < LEVEL
         for n, m, se in zip(one.widths, one.means, one.errors, strict=True):
             assert abs(m - one.theory) < 5 * se + abs(one.theory) * 8 / n
     assert found.bias is not None and found.variance is not None and not found.missing

@@ -65,6 +65,18 @@ def test_the_page_loads_nothing_and_holds_its_figures(made: Path) -> None:
         assert word in html and sentence.split(":")[0].split(".")[0] in html
 
 
+@pytest.mark.slow
+def test_the_command_check_prints_claims_and_a_verdict(table: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--config", str(config), "--points", "3", "--networks", "20"]
+    with pytest.raises(SystemExit) as stop:
+        main(["check", "--what", "kernels", "--data", str(table), *options])
+    said = capsys.readouterr().out
+    assert stop.value.code == 0 and "kernels: 20 networks per width, 3 points" in said and "Verdict: undecided." in said
+    with pytest.raises(SystemExit) as stop:
+        main(["check", "--what", "nothing", "--data", str(table), *options])
+    assert stop.value.code == 2 and '"nothing"' in capsys.readouterr().err.replace("'", '"')
+
+
 def test_images_of_bytes_from_npz(tmp_path: Path) -> None:
     """What the report is told of them."""
     rng = np.random.default_rng(1)

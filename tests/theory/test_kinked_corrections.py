@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import largen as lg
+from largen.agreement.statistics import LEVEL, REJECT
 from largen.errors import UnsupportedError
 
 NAMES = ("K", "V", "K1", "Theta", "Theta1", "D", "F", "A", "B", "P", "Q")
@@ -99,6 +100,6 @@ def test_real_networks() -> None:
 
     names, many = ("V", "D", "A", "F", "B", "P", "Q"), (6000, 3000, 1500, 800)
     out = lg.check(net(1.8), X2, what="tensors", widths=(6, 12, 24, 48), networks=many, key=jax.random.key(2), rates=RATES, tensors=names)
-    assert max(np.abs(entry.z()).max() for entry in out.entries.values()) < 4 and "P" in out.unjudged and not out.theory.P.any()
+    assert max(np.abs(entry.z()).max() for entry in out.entries.values()) < LEVEL and "P" in out.unjudged and not out.theory.P.any()
     controls = {c.quantity: next(k.z for k in c.controls if k.name == "C_W + 10 %") for c in out.claims}
-    assert min(abs(z or 0) for z in controls.values()) > 6 and len(controls) == 6, controls
+    assert min(abs(z or 0) for z in controls.values()) > REJECT and len(controls) == 6, controls

@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import jax
-import numpy as np
 
 from largen import door, exits
 from largen.agreement.kernels import check_kernels
@@ -124,7 +123,8 @@ def check(
     x, real = door.host(door.points(X), "X"), widened(whole, widths)
     need = "a whole number >= 20, or one per width"
     given = NETWORKS[what] if networks is None else networks
-    many = door.counts(given, "networks", need, 20) if np.ndim(given) else (door.count(given, "networks", low=20),) * len(real)
+    each = isinstance(given, (list, tuple)) or getattr(given, "ndim", 0)
+    many = door.counts(given, "networks", need, 20) if each else (door.count(given, "networks", low=20),) * len(real)
     if len(many) != len(real):
         raise InputError("networks", f"{len(many)} of them", need)
     root = a_key(jax.random.key(0) if key is None else key)
