@@ -15,7 +15,6 @@ from largen.networks.parameters import init, size
 from largen.types import Params
 
 BYTES = 2.0**28  # of one batch of networks, with what is made of each
-MOST = 1024  # networks in a batch: more are no faster
 TOGETHER = 4096  # units of the widest layers of networks that are worked on at once
 
 
@@ -31,8 +30,9 @@ def batches(net: Serial, X: Any, key: Any, networks: int, wanted: int | None = N
     compiled once for each width."""
     points, shape = len(X), np.shape(X)[1:]
     made = 4 * size(net, shape) + 6 * points * units(net, shape)[1] + 2 * points**2 * len(net.nodes)  # numbers of one network
-    chunk = chunk_of(net, networks)
-    most = max(1, int(min(MOST, BYTES / (4.0 * made))) // chunk) * chunk
+    fit = max(1, int(BYTES / (4.0 * made)))
+    chunk = min(fit, chunk_of(net, networks))
+    most = fit // chunk * chunk
     many = chunk * -(-networks // (chunk * -(-networks // most)))
     for k in jax.random.split(key, -(-(wanted or networks) // many)):
         yield init(net, shape, k, networks=many, dtype=np.float32), chunk
