@@ -63,7 +63,7 @@ def check(
     Each quantity is projected onto theory and on a few more directions fixed by theory alone, averaged over networks, and
     extrapolated by m(n) = a + b/n + c/n^2. What the next order, which is not fitted, can do counts as an error: s^3, with s the
     relative deviation at the smallest width, or what a fit of one order less, without that width, would have changed beyond
-    noise, whichever is more.
+    noise, whichever is more. Tensors are fitted by a + b/n too, with s^2 for the next order, where that knows a better.
 
     Where the activation has kinks, trained quantities are extrapolated by a + b/sqrt(n) + c/n: training carries neurons over the
     kink, but not equally often both ways (a neuron that is off at a point is not pulled by it), and that changes the NTK by order

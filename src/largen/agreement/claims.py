@@ -8,11 +8,13 @@ import numpy as np
 
 from largen.agreement import words
 from largen.agreement.contrasts import Contrast
-from largen.agreement.statistics import LEVEL, PRECISION, REJECT, Power, extrapolate, mean_and_error, power, smoothed, z_score
+from largen.agreement.statistics import LEVEL, PRECISION, REJECT, Power, extrapolate, limit, mean_and_error, power, smoothed, z_score
 
 ROUNDING = 1e-6  # float32 networks: no mean is known better than this
 
-SMOOTH, KINKED = (1.0, 2.0), (0.5, 1.0)  # powers of 1/n in which quantities approach the limit; KINKED: trained with a kink
+# Powers of 1/n in which quantities approach the limit, and are fitted. KINKED: trained with a kink. EITHER: of two orders that which knows
+# the limit better, for tensors, whose noise is large beside what their second order is.
+SMOOTH, KINKED, EITHER = ((1.0, 2.0),), ((0.5, 1.0),), ((1.0,), (1.0, 2.0))
 WRONG = ("off", "power")  # reasons to disagree; all others leave a claim undecided
 MIXED = "with a kink it falls by a mixture of n^-1/2 and 1/n; judged at infinite width only"
 
@@ -150,7 +152,7 @@ def claim(
     widths: Sequence[int],
     found: Sequence[Series],
     by: Contrast,
-    powers: tuple[float, float] = SMOOTH,
+    orders: Sequence[tuple[float, ...]] = SMOOTH,
     rule: Rule = CHECKED,
     falling: str = "square",
     step: int | None = None,
@@ -158,7 +160,7 @@ def claim(
     theory_error: float = 0.0,
 ) -> Claim:
     """Judge one quantity measured at several widths, in increasing order. The first direction is that along theory;
-    `powers` of 1/n are fitted; `falling`: what it is that vanishes, where something does.
+    the `orders` of powers of 1/n are fitted; `falling`: what it is that vanishes, where something does.
 
     "disagrees": a scalar at infinite width is 4 or more standard errors from theory, or the deviation falls with a power whose
     interval misses 1. "undecided": a standard error above the precision, a power that cannot be told from 0 or 2 where there must be one,
@@ -170,21 +172,25 @@ def claim(
     if rule.smooth:
         errors = smoothed(widths, [series.levels[-1][:, 0] for series in found])[:, None]
     errors = np.hypot(errors, np.array([series.rounding for series in found])[:, None])
-    fits = [extrapolate(widths, m, e, powers, c) for m, e, c in zip(means.T, errors.T, _neglected(means, by, powers), strict=True)]
+    # The largest deviation at the smallest width, relative to the norm of theory's array, and that norm in the unit of every scalar: narrow
+    # networks far from theory cannot be extrapolated as well as their standard errors pretend.
+    norms = np.linalg.norm(by.rows, axis=1) / np.linalg.norm(by.rows[0])
+    s = float((np.abs(means[0]) / norms).max())
+    fits = [limit(widths, m, e, orders, s, unit) for m, e, unit in zip(means.T, errors.T, norms, strict=True)]
     tests = [
         Reading(n, f.intercept, f.error, f.truncation, z_score(f.intercept, float(np.hypot(f.error, own)), dof=dof), n in by.controls)
         for n, f in zip(by.names, fits, strict=True)
     ]
-    law = Power(None, None, None, None, "not asked for: judged at infinite width only" if powers == SMOOTH else MIXED)
+    law = Power(None, None, None, None, MIXED if orders == KINKED else "not asked for: judged at infinite width only")
     vanishes = found[0].vanishing is not None
     if vanishes:
         spread, noise = (np.stack(a) for a in zip(*(mean_and_error(s.vanishing) for s in found), strict=True))
         noise = np.hypot(noise, ROUNDING)
-        bend = powers[1] - powers[0]  # between the terms of the expansion; the first is 1/n, with a kink or without
+        bend = 0.5 if orders == KINKED else 1.0  # between the terms of the expansion; the first is 1/n, with a kink or without
         law = power(widths, spread, noise, bend=bend)
         fit = extrapolate(widths, spread, noise, (1.0, 1.0 + bend), neglected=float(abs(spread[0]) ** (1 + 2 * bend)))
         tests.append(Reading("falling", fit.intercept, fit.error, fit.truncation, z_score(fit.intercept, fit.error, dof=dof)))
-    elif rule.power and powers == SMOOTH:
+    elif rule.power and orders == SMOOTH:
         law = power(widths, means[:, 0], errors[:, 0])
     controls = [Control(n, z_score(fits[i].intercept, fits[i].error, 1.0, dof)) for n, i in by.controls.items()]
     controls += [Control(n, None, reason) for n, reason in by.missing.items()]
@@ -267,14 +273,6 @@ def _concluded(widths: Sequence[int], counts: tuple[int, ...], law: Power, reaso
         "needed": needed,
         "missing": missing,
     }
-
-
-def _neglected(means: np.ndarray, by: Contrast, powers: tuple[float, float]) -> np.ndarray:
-    """The size of the next term, 1/n^p, to expect in every scalar at the smallest width, (k,): s^p, where s is the largest deviation
-    there relative to the norm of theory's array, turned into the scalar's own unit. Narrow networks far from theory cannot be
-    extrapolated as well as their standard errors pretend."""
-    norms = np.linalg.norm(by.rows, axis=1) / np.linalg.norm(by.rows[0])
-    return (np.abs(means[0]) / norms).max() ** (2 * powers[1] - powers[0]) * norms
 
 
 def _judge(

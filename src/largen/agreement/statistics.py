@@ -156,6 +156,14 @@ def extrapolate(widths: Any, means: Any, errors: Any, powers: tuple[float, ...] 
     return Extrapolation(float(found[0]), error, truncation, tuple(map(float, found * unit**steps)), chi2, dof)
 
 
+def limit(widths: Any, means: Any, errors: Any, orders: Sequence[tuple[float, ...]], s: float, unit: float = 1.0) -> Extrapolation:
+    """Of the fits of several orders that which knows the intercept best. Of the next power n^-p of each, s^p is expected, in `unit`s: s is
+    the relative deviation from the limit at the smallest width."""
+    after = [2 * powers[-1] - (0.0, *powers)[-2] for powers in orders]
+    fits = [extrapolate(widths, means, errors, powers, unit * s**p) for powers, p in zip(orders, after, strict=True)]
+    return min(fits, key=lambda fit: fit.error)
+
+
 def power(widths: Any, deviations: Any, errors: Any, bend: float = 1.0) -> Power:
     """The power p with which deviations from theory fall, d(n) = A n^-p exp(B/n^bend), and its interval at 4 standard errors.
 

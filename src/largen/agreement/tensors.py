@@ -14,12 +14,12 @@ import numpy as np
 
 from largen import door
 from largen.agreement.batches import measured
-from largen.agreement.claims import ROUNDING, Series, claim
+from largen.agreement.claims import EITHER, ROUNDING, Series, claim
 from largen.agreement.contrasts import Contrast, contrast
 from largen.agreement.controls import EXCHANGED, HEAVIER, exchanged, heavier
 from largen.agreement.records import Entries
 from largen.agreement.setting import Setting
-from largen.agreement.statistics import extrapolate, mean_and_error
+from largen.agreement.statistics import limit, mean_and_error
 from largen.agreement.widths import require_room
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
@@ -63,7 +63,7 @@ def check_tensors(s: Setting, tensors: Iterable[str]) -> dict[str, Any]:
                 found[name].append(series(of, values, n, rounding))
         s.tell(width)
     judged = [name for name in names if by[name] is not None]
-    claims = tuple(claim("tensors", name, None, s.widths, found[name], by[name], falling="cumulant") for name in judged)
+    claims = tuple(claim("tensors", name, None, s.widths, found[name], by[name], EITHER, falling="cumulant") for name in judged)
     apart = {name: entry_by_entry(np.asarray(getattr(theory, name), float), s.widths, *zip(*entries[name], strict=True)) for name in names}
     return {"claims": claims, "unjudged": unjudged, "theory": theory, "entries": apart}
 
@@ -106,10 +106,9 @@ def steadied(values: np.ndarray, controls: np.ndarray) -> np.ndarray:
 
 
 def entry_by_entry(theory: np.ndarray, widths: tuple[int, ...], means: Any, errors: Any) -> Entries:
-    """Every entry extrapolated; of the next power of 1/n s^3 is expected, s the largest gap at the narrowest over the largest entry."""
+    """Every entry extrapolated, as claims are; deviations are relative to the largest entry."""
     m, e, size = np.stack(means), np.stack(errors), max(np.abs(theory).max(), np.abs(means[-1]).max())
-    neglected = size * float((np.abs(m[0] - theory).max() / size) ** 3)
-    columns = zip(m.reshape(len(widths), -1).T, e.reshape(len(widths), -1).T, strict=True)
-    fits = [extrapolate(widths, *column, neglected=neglected) for column in columns]
+    columns, s = zip(m.reshape(len(widths), -1).T, e.reshape(len(widths), -1).T, strict=True), float(np.abs(m[0] - theory).max() / size)
+    fits = [limit(widths, *column, EITHER, s, size) for column in columns]
     value, error = (np.array([getattr(fit, name) for fit in fits]).reshape(theory.shape) for name in ("intercept", "error"))
     return Entries(theory, value, error, m, e)
