@@ -42,7 +42,7 @@ class Control:
 
     name: str
     z: float | None
-    missing: str = ""
+    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def claim(
     elif rule.power and orders == SMOOTH:
         law = power(widths, means[:, 0], errors[:, 0])
     controls = [Control(n, z_score(fits[i].intercept, fits[i].error, 1.0, dof)) for n, i in by.controls.items()]
-    controls += [Control(n, None, reason) for n, reason in by.missing.items()]
+    controls += [Control(n, None, {"z": reason}) for n, reason in by.missing.items()]
     reasons, factor = _judge(tests, law, (1.0, 1.0), controls, vanishes, rule)
     return Claim(
         kind=kind,

@@ -106,9 +106,9 @@ def steadied(values: np.ndarray, controls: np.ndarray) -> np.ndarray:
 
 
 def entry_by_entry(theory: np.ndarray, widths: tuple[int, ...], means: Any, errors: Any) -> Entries:
-    """Every entry extrapolated, as claims are; deviations are relative to the largest entry."""
+    """Every entry extrapolated, as claims are; its deviation is relative to the largest entry."""
     m, e, size = np.stack(means), np.stack(errors), max(np.abs(theory).max(), np.abs(means[-1]).max())
-    columns, s = zip(m.reshape(len(widths), -1).T, e.reshape(len(widths), -1).T, strict=True), float(np.abs(m[0] - theory).max() / size)
-    fits = [limit(widths, *column, EITHER, s, size) for column in columns]
+    columns = zip(theory.ravel(), m.reshape(len(widths), -1).T, e.reshape(len(widths), -1).T, strict=True)
+    fits = [limit(widths, mean, error, EITHER, abs(float(mean[0] - told)) / size, size) for told, mean, error in columns]
     value, error = (np.array([getattr(fit, name) for fit in fits]).reshape(theory.shape) for name in ("intercept", "error"))
     return Entries(theory, value, error, m, e)
