@@ -102,8 +102,7 @@ OWN: dict[str, dict[str, Any]] = {
     **{name: {"channels": 2} for name in ("Attention", "Conv", "ConvLocal", "ConvTranspose", "myrtle")},
     "angles": {"activation": "relu", "psi": np.array([0.3, 0.5])},
     **{name: {"K": 1.0, "activation": "relu"} for name in ("asymptotics", "scale_invariant_tensors")},
-    "check": {"widths": (1, 2, 4, 8), "networks": 20, "time": None},
-    "check_signal": {"widths": (1, 2, 4, 8), "networks": 20},
+    "check": {"what": "training", "widths": (1, 2, 4, 8), "networks": 20, "time": None, "tensors": None},
     "figure": {"record": lg.critical("erf")},
     "nearly_kernel": {"eta": None},
     "each": {"params": MANY},
@@ -503,7 +502,7 @@ class Call:
 
 
 SHARES = {"mild": 0.45, "bent": 0.2, "alien": 0.35}
-COSTLY = ("check", "check_corrections", "check_signal", "width", "metric_chain")  # compile for seconds: short runs give them aliens only
+COSTLY = ("check", "width", "metric_chain")  # compile for seconds: short runs give them aliens only
 
 
 def pile(base: Mapping[str, tuple[Any, dict[str, Any]]], name: str, argument: str, rng: random.Random, short: bool) -> Iterator[Call]:

@@ -12,7 +12,7 @@ from scipy.optimize import least_squares, root
 import largen as lg
 
 CHUNK = 500
-TWO = np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.1]])
+TWO, WIDTHS = np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.1]]), (12, 24, 48, 96)
 
 
 def drawn(net: Any, seed: int, n_in: int, networks: int, dtype: Any = np.float32) -> Any:
@@ -205,7 +205,7 @@ def between_two_points(networks: int = 2000, widths: tuple[int, ...] = (16, 32, 
 def primes_of_1149(networks: tuple[int, ...] = (8000, 4000, 2000, 1000)) -> Erratum:
     """(11.49): the recursion of P with primes on the wrong factors. tanh, two inputs, third layer, every entry."""
     net, rates = lg.mlp(widths=[12, 12], out=1, activation="tanh", C_W=1.5, C_b=0.3), (0.5, 0.8)
-    out = lg.check_corrections(net, TWO, jax.random.key(2), networks, rates=rates, tensors=("P",))
+    out = lg.check(net, TWO, what="tensors", widths=WIDTHS, networks=networks, key=jax.random.key(2), rates=rates, tensors=("P",))
     level = lg.corrections(net, TWO, rates, layer=2, tensors=("K", "Theta", "P", "B"))
     u = np.linspace(-8, 8, 161)
     points = np.linalg.cholesky(level.K) @ np.array(list(product(u, u))).T
@@ -225,7 +225,7 @@ def primes_of_1149(networks: tuple[int, ...] = (8000, 4000, 2000, 1000)) -> Erra
         alone = np.einsum("abcd,ab,ac->abcd", four, level.Theta, level.Theta)
         return 1.5**2 * (alone + np.einsum("bc,abcd->abcd", two(slope, slope), around))
 
-    P, right, printed = out.tensors["P"], recursion(s, s, s).ravel(), recursion(slope, slope, bend).ravel()
+    P, right, printed = out.entries["P"], recursion(s, s, s).ravel(), recursion(slope, slope, bend).ravel()
     found = P.value.ravel(), P.error.ravel()
     curves = {"networks, n → ∞": found, "printed": (printed, None), "(11.49) with the right primes": (right, None)}
     return weighed(
@@ -237,12 +237,12 @@ def kink_in_q(networks: tuple[int, ...] = (16_000, 8000, 4000, 2000)) -> Erratum
     """(11.49), (11.52) for ReLU: the term <s''_0 s'_0 s'_0 s_1>, a delta function at the kink of z_0, which gradients of networks
     lack. Second layer, where it is the only unknown; entries Q_0001 and Q_1110."""
     net, rates = lg.mlp(widths=[12], out=1, activation="relu", C_W=1.8, C_b=0.1), (0.5, 0.8)
-    out = lg.check_corrections(net, TWO, jax.random.key(3), networks, rates=rates, tensors=("Q",))
+    out = lg.check(net, TWO, what="tensors", widths=WIDTHS, networks=networks, key=jax.random.key(3), rates=rates, tensors=("Q",))
     level = lg.corrections(net, TWO, rates, layer=1, tensors=("K", "Theta"))
     K, own = np.asarray(level.K), np.diag(level.K)
     rest = own[::-1] - K[0, 1] ** 2 / own  # of the other input, given that this one is at the kink
     delta = 1.8**2 * np.diag(level.Theta) ** 2 * np.sqrt(rest) / (2 * np.pi * np.sqrt(own)) / 3  # <delta s' s'> = 1/3 for s' = 0 to 1
-    Q, chosen = out.tensors["Q"], ((0, 1), (0, 1), (0, 1), (1, 0))
+    Q, chosen = out.entries["Q"], ((0, 1), (0, 1), (0, 1), (1, 0))
     found, right = (Q.value[chosen], Q.error[chosen]), Q.theory[chosen]
     curves = {"networks, n → ∞": found, "printed, with ⟨σ''σ'σ'σ⟩": (right + delta, None), "σ'' = 0": (right, None)}
     return weighed("eq-11-52", "PDLT (11.52) with a kink", ("entry 0001, 1110", "Q of ReLU"), [0, 1], curves, found, right, right + delta)

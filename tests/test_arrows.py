@@ -144,3 +144,29 @@ def test_what_users_copy_uses_public_names_only() -> None:
 def test_a_deep_import_is_found() -> None:
     assert deep_imports("import largen as lg\nfrom largen.errors import InputError\n") == []
     assert deep_imports("from largen.theory.kernels import kernel\n") == ["from largen.theory.kernels import kernel"]
+
+
+def dispatched_by_words(code: str) -> list[int]:
+    """Lines that choose by how a text begins or ends, or take a text apart: facts travel as fields."""
+    texts = {"startswith", "endswith", "removeprefix", "removesuffix", "split", "partition"}
+    calls = [
+        node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.args
+    ]
+    return [node.lineno for node in calls if ast.unparse(node.func).split(".")[-1] in texts and "random" not in ast.unparse(node.func)]
+
+
+PARSES = {"report/config.py", "report/critical_page.py"}  # what people write: options, module:function
+
+
+def test_no_fact_is_read_from_words() -> None:
+    found = {}
+    for room in ("agreement", "report"):
+        for path in sorted((SOURCE / room).rglob("*.py")):
+            if (name := str(path.relative_to(SOURCE))) not in PARSES and (lines := dispatched_by_words(path.read_text("utf-8"))):
+                found[name] = lines
+    assert found == {}
+
+
+def test_a_fact_read_from_words_is_found() -> None:
+    planted = 'if name.startswith("trained"):\n    step = int(name.split(" after ")[1])\n'
+    assert dispatched_by_words(planted) == [1, 2] and dispatched_by_words("words = ' '.join(code.split())\n") == []

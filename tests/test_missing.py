@@ -17,6 +17,8 @@ X, Y = np.array([[1.0, -0.5], [0.3, 0.9], [-0.7, 0.4]]), np.array([1.0, -1.0, 0.
 KEY = jax.random.key(0)
 MEANT = {  # None is a value there, and the docstring says which
     "Claim.layer": "the output",
+    "Claim.step": "not of training",
+    "Claim.modes": "not of modes",
     "Explanation.shape": "not said by the caller",
     "Explanation.n": "not said by the caller",
     "Activation.closed": "expectations by quadrature",
@@ -60,6 +62,8 @@ def calls() -> Iterator[Any]:
     yield lg.each(lg.measure.tensors, tanh, lg.init(tanh, 2, KEY, networks=2), X[:1], tensors=("V",))
     yield lg.measure.tensors(tanh, lg.init(tanh, 2, KEY), X[:1])
     yield lg.explain(relu)
+    for what in ("training", "kernels", "signal", "tensors"):
+        yield lg.check(lg.mlp([4], 1, "erf", C_b=0.1), X, Y, what=what, networks=20)
 
 
 @pytest.mark.slow

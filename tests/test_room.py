@@ -97,10 +97,11 @@ CALLS: dict[str, Callable[[], Any]] = {
     "cnn": lambda: lg.cnn([1] * 1_000_000),
     "check": lambda: lg.check(CHAIN, X, Y, widths=(10**6, 2 * 10**6, 4 * 10**6, 8 * 10**6)),
     "check of many": lambda: lg.check(CHAIN, X, Y, networks=10**12),
-    "check_signal": lambda: lg.check_signal(CHAIN, X, widths=(10**6, 2 * 10**6, 4 * 10**6, 8 * 10**6)),
-    "check_signal of many": lambda: lg.check_signal(CHAIN, X, networks=10**12),
-    "check_corrections": lambda: lg.check_corrections(CHAIN, X, KEY, factors=(10**6, 2 * 10**6, 4 * 10**6)),
-    "check_corrections of many": lambda: lg.check_corrections(CHAIN, X, KEY, networks=10**12),
+    "check of signals": lambda: lg.check(CHAIN, X, what="signal", widths=(10**6, 2 * 10**6, 4 * 10**6, 8 * 10**6)),
+    "check of many signals": lambda: lg.check(CHAIN, X, what="signal", networks=10**12),
+    "check of kernels": lambda: lg.check(CHAIN, X, what="kernels", networks=10**12),
+    "check of tensors": lambda: lg.check(CHAIN, X, what="tensors", widths=(10**6, 2 * 10**6, 4 * 10**6, 8 * 10**6)),
+    "check of many tensors": lambda: lg.check(CHAIN, X, what="tensors", networks=10**12),
 }  # fmt: skip
 
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from largen.activations.critical import critical as critical
     from largen.activations.gain import gain as gain
     from largen.agreement.check import check as check
-    from largen.agreement.corrections import check_corrections as check_corrections
-    from largen.agreement.signals import check_signal as check_signal
     from largen.architecture.attention import Attention as Attention, PositionalEmbedding as PositionalEmbedding
     from largen.architecture.branches import (
         Concat as Concat,

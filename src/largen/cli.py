@@ -1,4 +1,4 @@
-"""The command line: `largen report`, `largen width`, `largen critical`. Heavy imports wait until a command runs."""
+"""The command line: `largen report`, `largen check`, `largen width`, `largen critical`. Heavy imports wait until a command runs."""
 
 import os
 import sys
@@ -75,6 +75,28 @@ def report(
         notes.print(f"largen: note: {message}", highlight=False, soft_wrap=True)
     summary(record, console)
     console.print(f"\n{job.folder / 'report.html'}  {job.folder / 'report.json'}  ({record.setup.seconds:.0f} s)", soft_wrap=True)
+
+
+@app.command()
+def check(
+    what: Annotated[str, typer.Option(help='"training", "kernels", "signal" or "tensors".')] = "training",
+    config: Annotated[str | None, typer.Option(help="TOML file with the network, as for `largen report`.", metavar="FILE")] = None,
+    data: Annotated[str | None, typer.Option(help='"digits", or an .npz or .csv file.  [digits]')] = None,
+    target: Annotated[str | None, typer.Option(help="Target column of a CSV file.  [the last]")] = None,
+    points: Annotated[int, typer.Option(help="Train points looked at.", min=1)] = 8,
+    widths: Annotated[str, typer.Option(help="Four or more widths of the first hidden layer, over a factor of 8.")] = "8,16,32,64",
+    networks: Annotated[int | None, typer.Option(help="Networks of each width.  [1000 trained, or 10000]")] = None,
+) -> None:
+    """Theory held against real networks of several widths on your data: claims, controls, verdicts."""
+    from largen.agreement.check import check as hold
+    from largen.data.files import load
+    from largen.data.task import make
+    from largen.report.config import settings
+
+    asked = settings(config, data=data, target=target)
+    task = make(load(asked.data, asked.target), asked.train, asked.test, asked.seed)
+    net, X, y = asked.network(task.y.shape[1]), task.X[:points], task.y[:points]
+    print(hold(net, X, y, what=what, widths=_widths(widths) or (), networks=networks, progress=sys.stderr.isatty()))
 
 
 @app.command()

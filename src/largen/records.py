@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from largen.activations.critical import Critical as Critical, CriticalPoint as CriticalPoint, Growth as Growth
     from largen.adapters.initialisation import Initialisation as Initialisation, InitialisedLayer as InitialisedLayer
-    from largen.agreement.check import Check as Check
     from largen.agreement.claims import Claim as Claim
-    from largen.agreement.corrections import CorrectionsCheck as CorrectionsCheck, Extrapolated as Extrapolated
-    from largen.agreement.signals import SignalCheck as SignalCheck
+    from largen.agreement.records import Check as Check, Entries as Entries
     from largen.networks.higher import SecondTangents as SecondTangents
     from largen.networks.metric import Metric as Metric
     from largen.networks.patterns import Tensors as Tensors

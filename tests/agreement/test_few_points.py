@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import largen as lg
-from largen.agreement.check import Check, check
+from largen.records import Check
 
 
 def circle(*angles: float) -> np.ndarray:
@@ -32,7 +32,7 @@ PRINTED: list[tuple[int, dict[str, Any], list[float], list[float], list[float] |
 
 
 def called(result: Check, name: str) -> Any:
-    return next(c for c in result.claims if c.name == name)
+    return next(c for c in result.claims if c.quantity == name)
 
 
 @pytest.mark.slow
@@ -80,7 +80,7 @@ def test_the_expected_loss_is_the_printed_one() -> None:
 @pytest.mark.slow
 def test_real_networks_trained_for_ever_agree_and_the_posterior_is_refused() -> None:
     net = lg.mlp(widths=[32], out=4, **TANH)
-    result = check(net, X, np.repeat(Y[:, None], 4, 1), widths=(32, 64, 128, 256), networks=640, rates=RATES, time=np.inf, X_test=T)
+    result = lg.check(net, X, np.repeat(Y[:, None], 4, 1), widths=(32, 64, 128, 256), networks=640, rates=RATES, time=np.inf, X_test=T)
     assert result.verdict == "agrees", result
     for name in ("trained mean", "trained covariance"):
         refused = {k.name: k.z for k in called(result, name).controls}["the Bayesian posterior"]
@@ -96,7 +96,7 @@ def test_training_the_last_layer_only_is_the_posterior() -> None:
     )
     assert np.allclose(trained.mean, posterior.mean, atol=1e-9) and np.allclose(trained.cov, posterior.cov, atol=1e-9)
     assert np.allclose(trained.cov.diagonal(), [0.05996366, 0.07532107, 0.69329054], atol=1e-6)
-    result = check(net, X, np.repeat(Y[:, None], 4, 1), widths=(32, 64, 128, 256), networks=512, rates=rates, time=np.inf, X_test=T)
+    result = lg.check(net, X, np.repeat(Y[:, None], 4, 1), widths=(32, 64, 128, 256), networks=512, rates=rates, time=np.inf, X_test=T)
     assert result.verdict == "agrees", result
     every = lg.predict(net, X, np.repeat(Y[:, None], 4, 1), T, RATES)  # training all layers is something else
     gap = np.linalg.norm(np.asarray(every.mean) - np.asarray(posterior.mean)) / np.linalg.norm(np.asarray(posterior.mean))

@@ -11,7 +11,7 @@ from scipy.integrate import solve_ivp
 
 from largen.errors import InputError, SingularKernelError
 from largen.prediction import Schedule, factor, schedule, weights
-from largen.prediction.flow import covariance, mean, posterior_covariance
+from largen.prediction.flow import covariance, mean, posterior_covariance, stepped
 
 N, M = 6, 4
 
@@ -81,6 +81,14 @@ def test_descent_is_the_explicit_loop(fraction):
     centre, cov = trained(theta, K, y, schedule("descent", eta=eta, steps=[0, 1, 7, 40]), ridge)
     assert np.allclose(centre, np.stack(seen), atol=1e-12)
     assert cov.shape == (4, M, M) and np.allclose(cov[0], K[N:, N:], atol=1e-15)
+
+
+def test_few_steps_are_the_weights_of_descent():
+    theta, _, y = blocks(3)
+    eta, steps = 1 / np.linalg.eigvalsh(theta[:N, :N])[-1], (0, 1, 7, 40)
+    w = weights(factor(theta[:N, :N]), schedule("descent", eta=eta, steps=list(steps)))
+    wanted = mean(factor(theta[:N, :N]), w, theta[:, :N], y[:, :1])[..., 0]
+    assert np.allclose(stepped(theta[:, :N], y[:, 0], eta, steps), wanted, atol=1e-12)
 
 
 def test_the_end_is_the_direct_solve_for_flow_and_newton():

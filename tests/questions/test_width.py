@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 import largen as lg
+from largen.agreement.statistics import LEVEL
 from largen.agreement.study import plan
-from largen.agreement.study.finite import _trained, finite
+from largen.agreement.study.finite import finite, trained
 from largen.cli import main
 from largen.data.task import Task
 from largen.errors import InputError, UnsupportedError
@@ -78,14 +79,15 @@ def test_what_a_report_says_of_width() -> None:
     """Real networks lie within 5 standard errors and second orders of the prediction; training is predicted for smooth activations."""
     net = lg.mlp(widths=[32], out=1, activation="tanh", C_W=1.3)
     found = finite(plan(net, seed=1), task())
-    assert found.points == 6 and found.widths == (4, 8, 16, 32) and found.networks == (512, 256, 128, 64)
-    for one in found.departures:
-        for n, p, m, se in zip(found.widths, one.predicted, one.measured, one.se, strict=True):
-            assert abs(m - p) < 5 * se + abs(p) * 8 / n
+    assert found.points == 6 and found.widths == (4, 8, 16, 32)
+    for one in found.claims:
+        assert one.networks == (512, 256, 128, 64) and abs(one.z) < LEVEL
+        for n, m, se in zip(one.widths, one.means, one.errors, strict=True):
+            assert abs(m - one.theory) < 5 * se + abs(one.theory) * 8 / n
     assert found.bias is not None and found.variance is not None and not found.missing
     assert found.variance[0] > 0 and found.bias[0] != found.bias[1] and "by bias" in found.sentences[-1]
     kinked = finite(plan(lg.mlp(widths=[32], out=1, activation="elu")), task())
-    assert kinked.width is not None and kinked.departures and kinked.variance is None
+    assert kinked.width is not None and kinked.claims and kinked.variance is None
     assert any("third derivative of elu" in sentence for sentence in kinked.sentences)
     few = Task("made up", "regression", task().X[:3], task().y[:3], task().X_test, task().y_test, (), (1.0,), ())
-    assert "only 3 points" in _trained(plan(net), few, few.X)[2]
+    assert "only 3 points" in trained(plan(net), few, few.X)[2]

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from largen.agreement.statistics import LEVEL
 from largen.cli import main
 from largen.data.files import load
 from largen.data.task import make
@@ -27,17 +28,17 @@ def test_a_report_is_two_files_and_nothing_else(made: Path) -> None:
 def test_the_record_follows_its_schema_and_survives_a_round_trip(made: Path) -> None:
     text = (made / "report.json").read_text("utf-8")
     record = schema.loads(text)
-    assert (record.schema, record.schema_version) == ("largen-report", 3)
+    assert (record.schema, record.schema_version) == ("largen-report", 4)
     assert schema.dumps(record) == text
     assert "NaN" not in text and "Infinity" not in text
     assert set(record.verdicts) == {"signals", "tangent", "curves", "modes", "errors"}
     assert record.data.kind == "classification" and record.data.classes == ("high", "low")
     assert record.setup.widths == (16, 32, 64, 128) and record.setup.networks == (64, 64, 32, 16)
     for part in (record.study.signals, record.study.tangent, record.study.curves, record.study.modes, record.study.errors):
-        for entry in part.comparisons:
-            assert len(entry.means) == len(entry.ses) == len(entry.widths) == len(entry.networks) == 4
-            assert entry.se > 0
-            assert entry.verdict == "disagrees" if abs(entry.z) >= 4 else entry.verdict in ("agrees", "undecided")
+        for c in part.claims:
+            assert len(c.means) == len(c.errors) == len(c.widths) == len(c.networks) == 4
+            assert c.verdict == "disagrees" if abs(c.z) >= LEVEL else c.verdict in ("agrees", "undecided")
+            assert (c.error is None) == (c.quantity in ("movement", "distance")) and (c.error is None or c.error > 0)
 
 
 def test_every_field_of_the_schema_is_documented(made: Path) -> None:
@@ -62,6 +63,18 @@ def test_the_page_loads_nothing_and_holds_its_figures(made: Path) -> None:
     record = schema.loads((made / "report.json").read_text("utf-8"))
     for word, sentence in record.verdicts.values():
         assert word in html and sentence.split(":")[0].split(".")[0] in html
+
+
+@pytest.mark.slow
+def test_the_command_check_prints_claims_and_a_verdict(table: Path, config: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    options = ["--config", str(config), "--points", "3", "--networks", "20"]
+    with pytest.raises(SystemExit) as stop:
+        main(["check", "--what", "kernels", "--data", str(table), *options])
+    said = capsys.readouterr().out
+    assert stop.value.code == 0 and "kernels: 20 networks per width, 3 points" in said and "Verdict: undecided." in said
+    with pytest.raises(SystemExit) as stop:
+        main(["check", "--what", "nothing", "--data", str(table), *options])
+    assert stop.value.code == 2 and '"nothing"' in capsys.readouterr().err.replace("'", '"')
 
 
 def test_images_of_bytes_from_npz(tmp_path: Path) -> None:
@@ -96,4 +109,5 @@ def test_real_targets_are_regression_and_a_config_may_say_everything(tmp_path: P
 def test_digits(tmp_path: Path, config: Path, small: list[str]) -> None:
     assert run("--config", str(config), "--out", str(tmp_path / "out"), *small) == 0
     record = schema.loads((tmp_path / "out" / "report.json").read_text("utf-8"))
-    assert record.data.name == "digits" and record.verdict != "disagrees"
+    assert record.data.name == "digits"
+    assert max(abs(c.z) for c in record.study.claims) < LEVEL and record.verdict in ("agrees", "undecided")

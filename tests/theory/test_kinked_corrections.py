@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import largen as lg
+from largen.agreement.statistics import LEVEL, REJECT
 from largen.errors import UnsupportedError
 
 NAMES = ("K", "V", "K1", "Theta", "Theta1", "D", "F", "A", "B", "P", "Q")
@@ -97,9 +98,8 @@ def test_real_networks() -> None:
     def net(C_W: float) -> lg.Serial:
         return lg.mlp(widths=[6, 6], out=1, activation="hardtanh", C_W=C_W, C_b=0.1)
 
-    names = ("V", "D", "A", "F", "B", "P", "Q")
-    out = lg.check_corrections(net(1.8), X2, jax.random.key(2), (6000, 3000, 1500, 800), rates=RATES, tensors=names)
-    assert max(out.worst().values()) < 4, out.worst()
-    louder = out.worst(lg.corrections(net(1.98), X2, RATES, tensors=names))
-    assert min(louder[name] for name in names if name != "P") > 6, louder
-    assert not out.tensors["P"].theory.any()
+    names, many = ("V", "D", "A", "F", "B", "P", "Q"), (6000, 3000, 1500, 800)
+    out = lg.check(net(1.8), X2, what="tensors", widths=(6, 12, 24, 48), networks=many, key=jax.random.key(2), rates=RATES, tensors=names)
+    assert max(np.abs(entry.z()).max() for entry in out.entries.values()) < LEVEL and "P" in out.unjudged and not out.theory.P.any()
+    controls = {c.quantity: next(k.z for k in c.controls if k.name == "C_W + 10 %") for c in out.claims}
+    assert min(abs(z or 0) for z in controls.values()) > REJECT and len(controls) == 6, controls

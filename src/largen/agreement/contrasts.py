@@ -7,7 +7,7 @@ control 1. This is the direction with the most power against that control, so no
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,17 +16,19 @@ NEAR = 0.05  # a control closer than this to theory, relative to its norm, tells
 
 @dataclass(frozen=True)
 class Contrast:
-    """Directions for one array. `names` (k,); `rows` (k, size), so that `rows @ (M - theory).ravel()` are the k scalars, each 0
-    for theory; `controls`: which row has the value 1 for that control; `missing`: controls that tell nothing here, and why; `value`:
-    what the first row is of theory itself.
+    """Directions for one array. `names` (k,), "theory", "mean", "diagonal", "off-diagonal" or that of a control; `rows` (k, size), so
+    that `rows @ (M - theory).ravel()` are the k scalars, each 0 for theory; `controls`: which row has the value 1 for that control;
+    `missing`: controls that tell nothing here, and why; `value`: what the first row is of theory itself; `scale`: of which natural
+    size the scalars are in units.
     """
 
     theory: np.ndarray
     names: tuple[str, ...]
     rows: np.ndarray
-    controls: Mapping[str, int]
-    missing: Mapping[str, str]
+    controls: Mapping[str, int] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
     value: float = 1.0
+    scale: float = 1.0
 
     def linear(self, gap: np.ndarray) -> np.ndarray:
         """The scalars of differences from theory, or of parts of them, (networks, *shape): (networks, k)."""
@@ -48,7 +50,7 @@ def contrast(theory: np.ndarray, controls: Mapping[str, np.ndarray | str], matri
     size = float(np.sqrt((T**2).mean()))
     unit = size if unit is None else unit
     along = T / size if size > NEAR * unit else np.ones_like(T)
-    names, rows = ["along theory" if size > NEAR * unit else "mean"], [along / (T.size * unit)]
+    names, rows = ["theory" if size > NEAR * unit else "mean"], [along / (T.size * unit)]
     if matrix and len(T) > 1:
         diagonal, off = np.eye(len(T)), T * (1 - np.eye(len(T)))
         mean = T.diagonal().mean()
@@ -68,6 +70,12 @@ def contrast(theory: np.ndarray, controls: Mapping[str, np.ndarray | str], matri
             missing[name] = f"within {NEAR:.0%} of theory for this quantity"
             continue
         where[name] = len(names)
-        names, rows = [*names, f"towards {name}"], [*rows, gap / (gap**2).sum()]
+        names, rows = [*names, name], [*rows, gap / (gap**2).sum()]
     value = 1.0 if unit == size else float((rows[0] * T).sum())
     return Contrast(T, tuple(names), np.stack([row.ravel() for row in rows]), where, missing, value)
+
+
+def number(theory: float, scale: float | None = None) -> Contrast:
+    """The direction of one number, in units of `scale`, default |theory|."""
+    unit = (abs(theory) if scale is None else scale) or 1.0
+    return Contrast(np.array([theory]), ("theory",), np.array([[1 / unit]]), value=theory / unit, scale=unit)

@@ -6,11 +6,12 @@ theory alone, never of the largest of many entries, so that a z-score needs no c
 judged together at |z| < 4: by chance a true one fails with probability 6e-5, fifty of them with 0.3 %.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 from largen.errors import InputError, shown
 
@@ -26,11 +27,13 @@ class Extrapolation:
     """a + b/n + c/n^2 (or other powers) fitted to means at several widths. `intercept` is a, the value at n = infinity, with its `error`.
 
     `coefficients` (a, b[, c]); `chi2` and `dof` of the fit. `error` is already multiplied by max(1, sqrt(chi2/dof)): at the
-    usual widths (factors of 2) a neglected 1/n^3 term alone then moves a by at most 2.4 of these standard errors.
+    usual widths (factors of 2) a neglected 1/n^3 term alone then moves a by at most 2.4 of these standard errors. `truncation` is the
+    part of it that stands for the powers of 1/n left out, which no number of networks makes smaller.
     """
 
     intercept: float
     error: float
+    truncation: float
     coefficients: tuple[float, ...]
     chi2: float
     dof: int
@@ -82,16 +85,29 @@ def jackknife(function: Callable[..., np.ndarray], *samples: Any) -> np.ndarray:
     return many * function(*(s.mean(0) for s in rows)) - (many - 1) * without
 
 
-def z_score(value: float, error: float, theory: float = 0.0) -> float:
-    """(value - theory)/error; 0 if both vanish, infinite if only the error does.
+def z_score(value: float, error: float, theory: float = 0.0, dof: float = np.inf) -> float:
+    """(value - theory)/error; 0 if both vanish, infinite if only the error does. Of errors estimated with `dof` degrees of freedom it is
+    Student's t, and what is returned the z of a normal variable with the same tail probability.
 
-    >>> z_score(1.2, 0.1, 1.0)
-    2.0
+    >>> [round(z_score(1.2, 0.1, 1.0, dof), 3) for dof in (np.inf, 5)]
+    [2.0, 1.636]
     """
     gap = value - theory
     if error == 0:
         return 0.0 if gap == 0 else float(np.copysign(np.inf, gap))
-    return float(gap / error)
+    t = float(abs(gap) / error)
+    z = t if np.isinf(dof) else min(float(stats.norm.isf(stats.t.sf(t, dof))), t)
+    return float(np.copysign(z if np.isfinite(z) else t, gap))
+
+
+def smoothed(widths: Sequence[int], samples: Sequence[np.ndarray]) -> np.ndarray:
+    """Standard errors of the means of samples, (networks,) at each width, from variances smoothed over the widths (a power of n): those
+    of few networks are unsure."""
+    n, many = np.log(np.asarray(widths, dtype=float)), np.array([len(s) for s in samples], dtype=float)
+    variances = np.array([np.var(s, ddof=1) for s in samples])
+    floor = max(1e-6 * variances.max(), 1e-24 * max(np.mean(np.square(s)) for s in samples), 1e-300)
+    slope, level = np.polyfit(n, np.log(np.maximum(variances, floor)), 1, w=np.sqrt(many - 1))
+    return np.sqrt(np.exp(level + slope * n) / many)
 
 
 def _series(widths: Any, values: Any, errors: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -108,8 +124,10 @@ def extrapolate(widths: Any, means: Any, errors: Any, powers: tuple[float, ...] 
     """The weighted least-squares fit m(n) = a + b/n (+ c/n^2) and its value at infinite width.
 
     `widths`, `means`, `errors` (k,): independent means with standard errors. `powers` of 1/n that are fitted: default (1, 2) from
-    four widths on, else (1,). `neglected`: the size to expect, at the smallest width, of the next power, which is not fitted (its
-    step is that of the last two); it enters as a normal error of that size, common to all widths, and so the error of the intercept.
+    four widths on, else (1,). What the next power of 1/n, which is not fitted, can do is guessed in two ways, and the larger is
+    part of the error: `neglected`, the size to expect of it at the smallest width (its step is that of the last two powers), enters as a
+    normal error of that size, common to all widths; and what the fit of one order less, without the narrowest width, would
+    have changed, beyond noise. The second is for whole powers: where a + b/sqrt(n) + c/n is fitted, c is known to be there.
     Raises `InputError` for shapes that do not go together and for errors <= 0.
 
     >>> fit = extrapolate([8, 16, 32, 64], [1.5, 1.25, 1.125, 1.0625], [0.01] * 4)
@@ -123,11 +141,27 @@ def extrapolate(widths: Any, means: Any, errors: Any, powers: tuple[float, ...] 
     unit, steps = n.min(), np.array([0.0, *powers])
     design, after = (unit / n[:, None]) ** steps, (unit / n) ** (2 * steps[-1] - steps[-2:][0])
     white = np.linalg.inv(np.linalg.cholesky(np.diag(e**2) + neglected**2 * np.outer(after, after)))
-    solve = np.linalg.pinv(white @ design)
-    found = solve @ white @ m
+    solve = np.linalg.pinv(white @ design) @ white
+    found = solve @ m
     chi2, dof = float(((white @ (m - design @ found)) ** 2).sum()), len(n) - len(steps)
     stretch = max(1.0, np.sqrt(chi2 / dof)) if dof else 1.0
-    return Extrapolation(float(found[0]), float(stretch * np.linalg.norm(solve[0])), tuple(map(float, found * unit**steps)), chi2, dof)
+    cut = 0.0
+    if len(powers) > 1 and not (steps % 1).any():
+        wider = np.arange(len(n)) != n.argmin()
+        change = solve[0].copy()
+        change[wider] -= np.linalg.pinv(design[wider, :-1] / e[wider, None])[0] / e[wider]
+        cut = np.sqrt(max((change @ m) ** 2 - ((change * e) ** 2).sum(), 0.0))
+    truncation = float(max(stretch * abs(neglected * (solve[0] @ after)), cut))
+    error = float(np.hypot(stretch * np.linalg.norm(solve[0] * e), truncation))
+    return Extrapolation(float(found[0]), error, truncation, tuple(map(float, found * unit**steps)), chi2, dof)
+
+
+def limit(widths: Any, means: Any, errors: Any, orders: Sequence[tuple[float, ...]], s: float, unit: float = 1.0) -> Extrapolation:
+    """Of the fits of several orders that which knows the intercept best. Of the next power n^-p of each, s^p is expected, in `unit`s: s is
+    the relative deviation from the limit at the smallest width."""
+    after = [2 * powers[-1] - (0.0, *powers)[-2] for powers in orders]
+    fits = [extrapolate(widths, means, errors, powers, unit * s**p) for powers, p in zip(orders, after, strict=True)]
+    return min(fits, key=lambda fit: fit.error)
 
 
 def power(widths: Any, deviations: Any, errors: Any, bend: float = 1.0) -> Power:

@@ -1,6 +1,6 @@
 """The widths at which real networks are measured."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
 
@@ -26,19 +26,21 @@ def widened(net: Serial, widths: Any) -> dict[int, Serial]:
     sizes = tuple(sorted(set(door.counts(widths, "widths", need))))
     if len(sizes) < 4 or sizes[-1] < 8 * sizes[0]:
         raise InputError("widths", shown(widths), need)
-    found = {}
-    for n in sizes:
-        try:
-            found[n] = widen(net, Fraction(n, _first(net)))
-        except InputError as error:
-            hidden = [layer.fan_out for layer in layers[:-1]]
-            raise InputError("widths", f"{n}", f"whole numbers for all hidden widths, which are as {hidden}") from error
-    return found
+    return {n: at_width(net, n) for n in sizes}
 
 
-def require_room(nets: Mapping[int, Serial], shape: tuple[int, ...], networks: int, kept: float) -> None:
+def at_width(net: Serial, n: int) -> Serial:
+    """The network with that width of its first layer, the other hidden widths in proportion. Raises `InputError` for what is not whole."""
+    try:
+        return widen(net, Fraction(n, _first(net)))
+    except InputError as error:
+        hidden = [layer.fan_out for _, layer, _ in affine(net) if isinstance(layer, Affine)][:-1]
+        raise InputError("widths", f"{n}", f"whole numbers for all hidden widths, which are as {hidden}") from error
+
+
+def require_room(nets: Iterable[Serial], shape: tuple[int, ...], networks: int, kept: float) -> None:
     """Refuse widths of which not even one network fits, and more networks than there is room for what is `kept` of each, in numbers."""
-    for net in nets.values():
+    for net in nets:
         parameters.require_room(net, shape, np.float32)
     memory.require(8.0 * networks * kept, "networks", f"{networks:,} networks", "Ask for fewer networks.")
 

@@ -32,6 +32,7 @@ class PositionalEmbedding(Parametric):
     C_b: Any = 1.0
     C_W: ClassVar[Any] = 0.0  # no weights
     leaves: ClassVar[tuple[str, ...]] = ("C_b",)
+    variances: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "C_b", variance(self.C_b, "C_b"))
@@ -82,6 +83,7 @@ class Attention(Branching):
     width: int = 64
     channels: int | None = None
     leaves: ClassVar[tuple[str, ...]] = ("positions", "C_key", "C_query", "C_value", "C_out", "C_b")
+    variances: ClassVar[tuple[str, ...]] = ("C_key", "C_query", "C_value", "C_out")
 
     def __post_init__(self) -> None:
         door.choice(self.mechanism, "mechanism", tuple(MECHANISMS))
@@ -124,9 +126,9 @@ class Attention(Branching):
     def settled(self, before: tuple[int, ...]) -> Self:
         return replace(self, channels=self.channels or before[-1])
 
-    def wider(self, factor: Any, stays: bool) -> Self:
-        """With heads, their width and (unless the outputs stay) the channels times `factor`."""
-        names = ["heads", "width", *(["channels"] if self.channels and not stays else [])]
+    def wider(self, factor: Any, last: bool) -> Self:
+        """With heads, their width and (unless its outputs are those of the network) the channels times `factor`."""
+        names = ["heads", "width", *(["channels"] if self.channels and not last else [])]
         sizes = {name: getattr(self, name) * factor for name in names}
         if any(size != int(size) or size < 1 for size in sizes.values()):
             raise InputError("factor", str(factor), f"a factor that makes {' and '.join(names)} of {self!r} whole numbers >= 1")

@@ -7,7 +7,8 @@ Values are checked when they are concrete. `>>` composes and is associative.
 import dataclasses
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar, dataclass_transform
+from fractions import Fraction
+from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 import jax
 from jax.core import Tracer
@@ -79,10 +80,15 @@ class Parametric(Node):
     C_W: Any
     C_b: Any
     leaves: ClassVar[tuple[str, ...]] = ("C_W", "C_b")
+    variances: ClassVar[tuple[str, ...]] = ("C_W",)  # the fields that are variances of weights
 
     def fan_in(self, before: tuple[int, ...]) -> int:
         """The number of inputs that one unit sums over."""
         raise NotImplementedError
+
+    def wider(self, factor: Fraction, last: bool) -> Self:
+        """With `factor` times as many units; `last`: its outputs are those of the network, and stay as many. Raises `InputError`."""
+        return self
 
 
 class Affine(Parametric):
@@ -94,6 +100,12 @@ class Affine(Parametric):
     def fan_out(self) -> int:
         """The number of outputs (at every position)."""
         return getattr(self, self.size)
+
+    def wider(self, factor: Fraction, last: bool) -> Self:
+        width = self.fan_out if last else self.fan_out * factor
+        if width != int(width) or width < 1:
+            raise InputError("factor", str(factor), f"a factor that makes the width {self.fan_out} a whole number >= 1")
+        return dataclasses.replace(self, **{self.size: int(width)})
 
 
 @node

@@ -2,15 +2,15 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
 from largen import door, memory
 from largen.activations.activation import activation as as_activation
 from largen.architecture.attention import Attention, PositionalEmbedding
-from largen.architecture.branches import Branching, Identity, LayerNorm, Repeat, Sum
-from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
+from largen.architecture.branches import Identity, LayerNorm, Repeat, Sum
+from largen.architecture.mapping import map_affine
+from largen.architecture.nodes import Act, Dense, Node, Serial, network
 from largen.architecture.spatial import GlobalAvgPool
 from largen.errors import InputError, UnsupportedError, shown
 from largen.types import is_traced
@@ -152,26 +152,4 @@ def widen(net: Any, factor: float | Fraction) -> Serial:
     """
     door.concrete(net, "net")
     exact = Fraction(factor) if isinstance(factor, Fraction) else Fraction(door.real(factor, "factor"))
-    return _widened(network(net), exact, True)[0]
-
-
-def _widened(net: Serial, factor: Fraction, stays: bool) -> tuple[Serial, bool]:
-    """The network wider; `stays`: whether the number of its outputs stays, returned for its inputs."""
-    nodes: list[Node] = []
-    for part in reversed(net.nodes):
-        if isinstance(part, Attention):
-            part, stays = part.wider(factor, stays), stays and part.channels is None
-        elif isinstance(part, Branching):
-            pairs = [_widened(branch, factor, stays) for branch in part.branches]
-            part, stays = part.with_branches(branch for branch, _ in pairs), any(stay for _, stay in pairs)
-        elif isinstance(part, Affine):
-            part, stays = part if stays else _wider(part, factor), False
-        nodes.append(part)
-    return Serial(tuple(reversed(nodes))), stays
-
-
-def _wider(layer: Affine, factor: Fraction) -> Affine:
-    width = layer.fan_out * factor
-    if width.denominator != 1 or width < 1:
-        raise InputError("factor", str(factor), f"a factor that makes the width {layer.fan_out} a whole number >= 1")
-    return replace(layer, **{layer.size: int(width)})
+    return map_affine(network(net), lambda layer, last: layer.wider(exact, last))

@@ -12,6 +12,7 @@ noise: z_i + s_i is fitted to y_i, z is reported. At infinite time both are kern
 Descent with step eta replaces exp(-lambda t) by (1 - eta lambda)^steps. Every method is a weight per eigenvalue, w(lambda).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,9 +94,17 @@ def weights(f: Factorization, plan: Schedule, outputs: int = 1) -> Array:
         raise InputError("eta", f"{plan.eta:g}, with which descent diverges", f"at most 2/lambda_max = {2 / f.largest:.6g}", fix)
     if f.matrix is not None:
         return _differentiable(f, plan)
-    xp = namespace(f.values, plan.time, plan.eta)
-    with island(f.values):
-        values, dtype = xp.asarray(f.values), f.values.dtype
+    w = decayed(f.values, plan)
+    if not is_traced(w, plan.time):
+        refuse_singular(f, float(np.max(plan.time)), w, outputs)
+    return w
+
+
+def decayed(eigenvalues: Array, plan: Schedule) -> Array:
+    """w(lambda) of eigenvalues >= 0 (..., n), with the times before the last axis, unchecked; t at 0."""
+    xp = namespace(eigenvalues, plan.time, plan.eta)
+    with island(eigenvalues):
+        values, dtype = xp.asarray(eigenvalues), eigenvalues.dtype
         time = xp.asarray(plan.time, dtype=dtype)[..., None]
         positive = values > 0
         safe = xp.where(positive, values, 1)
@@ -105,10 +114,7 @@ def weights(f: Factorization, plan: Schedule, outputs: int = 1) -> Array:
             rate, steps = safe * plan.eta, xp.asarray(plan.steps, dtype=dtype)[..., None]
             small = rate < 0.5
             done = xp.where(small, -xp.expm1(steps * xp.log1p(-xp.where(small, rate, 0.5))), 1 - (1 - rate) ** steps)
-        w = xp.where(positive, done / safe, time)
-        if not is_traced(w, plan.time):
-            refuse_singular(f, float(np.max(plan.time)), w, outputs)
-        return w
+        return xp.where(positive, done / safe, time)
 
 
 def _differentiable(f: Factorization, plan: Schedule) -> Array:
@@ -131,8 +137,21 @@ def _weighed(f: Factorization, rows: Array, w: Array) -> Array:
 
 def mean(f: Factorization, w: Array, theta_BA: Array, residual: Array) -> Array:
     """Theta_BA w(Theta~ + R) residual, (m, o) or (T, m, o), for residual (n, o): y for the ensemble, y - z_A(0) for one network."""
-    along = _vectors(f).T @ residual
+    along = _vectors(f).mT @ residual
     return (theta_BA @ _vectors(f)) @ (w[..., None] * along if f.matrix is None else w @ along)
+
+
+def stepped(theta: np.ndarray, residual: np.ndarray, eta: float, at: Sequence[int]) -> np.ndarray:
+    """Theta w(Theta_AA) residual, (k, m), of one network after the steps `at`, in increasing order: as `mean`, by steps of one
+    coefficient per train row, da = -eta (z - y), which for few steps of many rows takes a fifth of an eigendecomposition. `theta`
+    (m, n), the train rows first; residual (n,) = y - z_A(0)."""
+    inside, kept = np.ascontiguousarray(theta[: len(residual)]), []
+    a = np.zeros_like(residual)
+    for step in range(at[-1] + 1):
+        if step in at:
+            kept.append(a)
+        a = a + np.asarray(eta, a.dtype) * (residual - inside @ a)
+    return np.stack(kept) @ theta.T
 
 
 def covariance(f: Factorization, w: Array, theta_BA: Array, K_AA: Array, K_BA: Array, K_BB: Array, error: Any = 0.0) -> Array:

@@ -6,9 +6,11 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from largen.agreement.claims import Claim
 from largen.agreement.study.finite import Finite
-from largen.agreement.study.records import Control, Curves, Errors, FallOff, Modes, Signals, Tangent
+from largen.agreement.study.records import Control, Curves, Errors, Modes, Signals, Tangent
 from largen.questions.reach import Reach
+from largen.report import words
 
 THEORY, BAND = "#1a1a1a", "rgba(26,26,26,0.13)"
 WIDTHS = ["#56B4E9", "#009E73", "#E69F00", "#D55E00", "#CC79A7", "#0072B2"]
@@ -74,10 +76,12 @@ def depth(found: Reach) -> go.Figure:
 def finite(found: Finite) -> go.Figure:
     """Relative sizes of order 1/n, by width."""
     fig = go.Figure()
-    for tint, one in zip((WIDTHS[5], WIDTHS[3], WIDTHS[1]), found.departures, strict=True):
-        line = {"color": tint, "width": 2}
-        fig.add_scatter(x=found.widths, y=one.predicted, mode="lines", name=one.quantity, line=line, legendgroup=one.quantity)
-        fig.add_trace(_dots(found.widths, one.measured, one.se, "real networks", tint, legendgroup=one.quantity, showlegend=False))
+    n = np.array(found.widths)
+    for tint, one in zip((WIDTHS[5], WIDTHS[3], WIDTHS[1]), found.claims, strict=True):
+        line, name = {"color": tint, "width": 2}, words.quantity(one)
+        fig.add_scatter(x=n, y=one.theory / n, mode="lines", name=name, line=line, legendgroup=name)
+        seen = np.array(one.means) / n, np.array(one.errors) / n
+        fig.add_trace(_dots(n, *seen, "real networks", tint, legendgroup=name, showlegend=False))
     fig.add_hline(found.tolerance, line={"color": THEORY, "dash": "dash", "width": 1})  # type: ignore[arg-type]
     fig.update_xaxes(**_widths_axis(found.widths))
     fig.update_yaxes(title_text="relative to infinite width (no unit)", rangemode="tozero")
@@ -116,20 +120,17 @@ def entries(t: Tangent, width: int) -> go.Figure:
     return style(fig)
 
 
-def falls(fits: list[FallOff], title: str) -> go.Figure:
+def falls(claims: tuple[Claim, ...], title: str) -> go.Figure:
     """Quantities that vanish with width, and the fitted powers."""
     fig = go.Figure()
-    for i, fall in enumerate(fits):
-        tint = WIDTHS[(3, 5)[i % 2]]
-        n = np.array(fall.widths, dtype=float)
-        fig.add_trace(_dots(fall.widths, fall.means, fall.ses, fall.quantity, tint))
-        if fall.power is not None:
-            fitted = fall.means[-1] * (n / n[-1]) ** -fall.power
-            fig.add_scatter(
-                x=fall.widths, y=fitted, mode="lines", name=f"n^-{fall.power:.2f}", line={"color": tint, "width": 1.5, "dash": "dash"}
-            )
-    means = [m for fall in fits for m in fall.means]
-    fig.update_xaxes(**_widths_axis(fits[0].widths))
+    for i, one in enumerate(claims):
+        tint, n = WIDTHS[(3, 5)[i % 2]], np.array(one.widths, dtype=float)
+        fig.add_trace(_dots(one.widths, one.means, one.errors, words.quantity(one), tint))
+        if one.exponent is not None:
+            line, fitted = {"color": tint, "width": 1.5, "dash": "dash"}, one.means[-1] * (n / n[-1]) ** -one.exponent
+            fig.add_scatter(x=one.widths, y=fitted, mode="lines", name=f"n^-{one.exponent:.2f}", line=line)
+    means = [m for one in claims for m in one.means]
+    fig.update_xaxes(**_widths_axis(claims[0].widths))
     fig.update_yaxes(title_text=title, **_log_ticks(min(means) / 2, max(means) * 2))
     return style(fig)
 
@@ -143,8 +144,8 @@ def curves(c: Curves) -> go.Figure:
         ("test", c.theory_test, c.theory_test_sd, c.test, c.test_networks),
     )
     for col, (kind, mean, sd, by_width, single) in enumerate(parts, 1):
-        ends = [e for e in c.comparisons if e.quantity.startswith(kind)]
-        at = [c.eta * int(e.quantity.split(" after ")[1].split()[0]) for e in ends]
+        ends = c.of(f"{kind} loss")
+        at = [c.eta * e.step for e in ends if e.step is not None]
         label = "networks, extrapolated to n → ∞ (± 2 s.e.)"
         traces = [_band(time, mean[1:], sd[1:])]
         traces += [
@@ -153,7 +154,7 @@ def curves(c: Curves) -> go.Figure:
         ]
         traces += [_line(time, one[1:], f"width {c.widths[-1]}, one by one", colour(3, 4), width=1) for one in single]
         traces += [_line(time, mean[1:], "theory, mean", THEORY, width=2.5)]
-        traces += [_dots(at, [e.limit for e in ends], [float(np.hypot(e.se, e.truncation)) for e in ends], label, "#0072B2")]
+        traces += [_dots(at, [e.intercept for e in ends], [e.error for e in ends], label, "#0072B2")]
         names = [str(trace.name) for trace in traces]
         for k, (name, trace) in enumerate(zip(names, traces, strict=True)):
             trace.update(legendgroup=name, showlegend=col == 1 and name not in names[:k])

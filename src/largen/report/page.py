@@ -5,7 +5,7 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from largen.agreement.study.records import Comparison, FallOff
+from largen.agreement.claims import Claim
 from largen.report import figures, words
 from largen.report.captions import captions
 from largen.report.schema import Report
@@ -51,28 +51,22 @@ def figure(fig: go.Figure, name: str, caption: str) -> str:
     return f'<figure role="group" aria-label="{escape(caption, quote=True)}">{div}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
-def table(entries: tuple[Comparison, ...], falls: tuple[FallOff, ...] = ()) -> str:
+def table(claims: tuple[Claim, ...]) -> str:
     """The numbers behind a verdict."""
-    rows = [
-        f"<tr><td>{escape(c.quantity)}</td><td>{words.number(c.theory, 4)}</td><td>{words.limit(c)}</td><td>{c.z:+.1f}</td>"
-        f"<td>{words.percent(c.notices)}</td><td>{badge(c.verdict)}</td></tr>"
-        for c in entries
-    ]
-    rows += [
-        f"<tr><td>{escape(f.quantity)}: power of 1/n</td><td>{f.predicted[0]:g} to {f.predicted[1]:g}</td><td>"
-        + (f"{f.power:.2f} ({f.low:.2f} to {f.high:.2f})" if f.power is not None else "not determined")
-        + f"</td><td>{f.z:+.1f}</td><td></td><td>{badge(f.verdict)}</td></tr>"
-        for f in falls
-    ]
+    rows = [f"<tr><td>{escape(words.quantity(c))}{''.join(map(_cell, words.row(c)))}</td><td>{badge(c.verdict)}</td></tr>" for c in claims]
     head = "<tr><th>quantity</th><th>theory</th><th>networks, n → ∞ (± s.e.)</th><th>z</th><th>would notice</th><th>verdict</th></tr>"
     summary = f"<summary>The numbers ({len(rows)} comparisons)</summary>"
     return f'<details>{summary}<div class="wide"><table>{head}{"".join(rows)}</table></div></details>'
 
 
+def _cell(text: str) -> str:
+    return f"</td><td>{text}"
+
+
 def cards(report: Report) -> str:
     """The key numbers."""
-    e, c, moved = report.study.errors, report.study.curves, report.study.tangent.movement
-    test = next(entry for entry in reversed(c.comparisons) if entry.quantity.startswith("test"))
+    e, c, (moved,) = report.study.errors, report.study.curves, report.study.tangent.of("movement")
+    test = c.of("test loss")[-1]
     nngp, single = words.score(e.nngp, e.measure), words.score(e.single, e.measure)
     values = [
         (
@@ -98,21 +92,20 @@ def sections(report: Report) -> list[tuple[str, str, str]]:
         return figure(fig, name, text[name])
 
     control = s.curves.control
-    fits = [s.tangent.movement] + ([control.distance] if control else [])
+    fits = s.tangent.of("movement") + s.curves.of("distance")
     ntk = shown("ntk", figures.entries(s.tangent, report.setup.widths[-1]))
     ntk += shown("movement", figures.falls(fits, "relative to its size (no unit)"))
     curves = shown("curves", figures.curves(s.curves))
     if control is not None:
         curves += shown("control", figures.control(control, s.curves))
-    distance = (control.distance,) if control else ()
     signals, modes = shown("signals", figures.signals(s.signals)), shown("modes", figures.modes(s.modes))
     errors = shown("errors", figures.errors(s.errors))
     return [
-        ("signals", "Signals before training", signals + table(s.signals.comparisons)),
-        ("tangent", "The neural tangent kernel", ntk + table(s.tangent.comparisons, (s.tangent.movement,))),
-        ("curves", "Learning curves", curves + table(s.curves.comparisons, distance)),
-        ("modes", "Learning speed, mode by mode", modes + table(s.modes.comparisons)),
-        ("errors", "Test error", errors + table(s.errors.comparisons)),
+        ("signals", "Signals before training", signals + table(s.signals.claims)),
+        ("tangent", "The neural tangent kernel", ntk + table(s.tangent.claims)),
+        ("curves", "Learning curves", curves + table(s.curves.claims)),
+        ("modes", "Learning speed, mode by mode", modes + table(s.modes.claims)),
+        ("errors", "Test error", errors + table(s.errors.claims)),
     ]
 
 
@@ -149,7 +142,7 @@ def far(report: Report) -> str:
     """What is of first order in 1/n: how large, how wide would do, what it changes after training."""
     found = report.finite
     text = "".join(f"<p>{escape(sentence)}</p>" for sentence in found.sentences)
-    shown = "" if not found.departures else figure(figures.finite(found), "finite", captions(report)["finite"])
+    shown = "" if not found.claims else figure(figures.finite(found), "finite", captions(report)["finite"]) + table(found.claims)
     return f'<section id="finite"><h2>How far from infinite is it?</h2>{text}{shown}</section>'
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from largen.agreement.statistics import LEVEL
 from largen.agreement.study import Plan, Study, study
+from largen.agreement.study.compared import NOTICE
 from largen.agreement.study.finite import Finite, finite
-from largen.agreement.study.limit import NOTICE
-from largen.agreement.study.plan import require_room
+from largen.agreement.study.plan import room_for
 from largen.data.files import load
 from largen.data.task import Task, make
 from largen.questions.reach import reach
@@ -38,7 +38,7 @@ def prepare(settings: Settings) -> Job:
     settings.network()
     task = make(load(settings.data, settings.target), settings.train, settings.test, settings.seed)
     plan = settings.plan(task.y.shape[1], len(task.X))
-    require_room(plan, task)
+    room_for(plan, task)
     return Job(settings, folder, task, plan)
 
 
@@ -73,5 +73,5 @@ def assemble(job: Job, found: Study, far: Finite, version: str, seconds: float) 
         notice=NOTICE,
         seconds=seconds,
     )
-    verdict, headline = found.judgement.verdict, words.headline(found)
+    verdict, headline = found.verdict, words.headline(found)
     return Report(SCHEMA, SCHEMA_VERSION, version, headline, verdict, words.verdicts(found), net, deep, far, data, setup, found)

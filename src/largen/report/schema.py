@@ -9,7 +9,7 @@ from largen.agreement.study import Study
 from largen.agreement.study.finite import Finite
 from largen.questions.reach import Reach
 
-SCHEMA, SCHEMA_VERSION = "largen-report", 3
+SCHEMA, SCHEMA_VERSION = "largen-report", 4
 
 
 @dataclass(frozen=True)

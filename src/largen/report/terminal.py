@@ -18,11 +18,11 @@ def summary(report: Report, console: Console) -> None:
     for column in ("section", "verdict", "worst |z|", "would notice"):
         table.add_column(column, no_wrap=True)
     for name, title in words.TITLES.items():
-        judgement = getattr(report.study, name).judgement
-        word = Text(judgement.verdict, COLOURS[judgement.verdict])
-        table.add_row(title, word, f"{abs(judgement.worst_z):.1f}", words.percent(judgement.notices))
+        part = getattr(report.study, name)
+        word, far = Text(part.verdict, COLOURS[part.verdict]), abs(words.worst(part.claims).z)
+        table.add_row(title, word, f"{far:.1f}", words.percent(words.notices(part.claims)))
     console.print(table)
-    e, moved = report.study.errors, report.study.tangent.movement
+    e, (moved,) = report.study.errors, report.study.tangent.of("movement")
     console.print(
         f"Test error: one network {words.score(e.measured[-1], e.measure)} (theory {words.score(e.single, e.measure)}), "
         f"NTK {words.score(e.ntk_end, e.measure)}, NNGP {words.score(e.nngp, e.measure)}. "

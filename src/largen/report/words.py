@@ -2,8 +2,10 @@
 
 import numpy as np
 
+from largen.agreement.claims import Claim
+from largen.agreement.statistics import LEVEL
 from largen.agreement.study import Study
-from largen.agreement.study.records import AGREES, DISAGREES, Comparison, Errors, FallOff, Judgement
+from largen.agreement.study.records import Errors, Section
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
 from largen.architecture.text import as_code, dumps
@@ -26,9 +28,52 @@ def with_error(value: float, se: float) -> str:
     return f"{value:.{min(decimals, 8)}f} ± {se:.{min(decimals, 8)}f}"
 
 
-def limit(c: Comparison) -> str:
+def quantity(c: Claim) -> str:
+    """What a claim is about."""
+    which = "" if c.modes is None else f"mode {c.modes[0]}" if c.modes[0] == c.modes[1] else f"modes {c.modes[0]} to {c.modes[1]}"
+    return {
+        "size": f"size of {c.layer}",
+        "correlation": f"correlation in {c.layer}",
+        "diagonal": "NTK, a point with itself",
+        "off-diagonal": "NTK, different points",
+        "movement": "movement of the NTK in training",
+        "train loss": f"train loss after {c.step} steps",
+        "test loss": f"test loss after {c.step} steps",
+        "distance": "distance to its own linearisation",
+        "residual": f"residual left of {which}",
+        "test error": "test error of one network",
+        "spread": "squared distance of one network from theory's mean",
+        "variance of the kernel": "variance of the kernel / K², times n",
+        "variance of the NTK": "variance of the NTK / Θ², times n",
+        "dNTK with the output": "dNTK with the output / Θ², times n",
+    }[c.quantity]
+
+
+def row(c: Claim) -> tuple[str, str, str, str]:
+    """Theory, networks, z and what would have been noticed."""
+    if c.precision is not None:
+        return number(c.theory, 4), limit(c), f"{c.z:+.1f}", percent(LEVEL * c.precision)
+    power = (
+        "not determined"
+        if c.exponent is None or c.interval is None
+        else f"n^-{c.exponent:.2f} ({c.interval[0]:.2f} to {c.interval[1]:.2f})"
+    )
+    return f"n^-{c.predicted[0]:g} to n^-{c.predicted[1]:g}", power, f"{c.z:+.1f}", ""
+
+
+def limit(c: Claim) -> str:
     """The networks' limit with its whole error."""
-    return with_error(c.limit, float(np.hypot(c.se, c.truncation)))
+    return with_error(c.intercept or 0.0, c.error or 0.0)
+
+
+def worst(claims: tuple[Claim, ...]) -> Claim:
+    """The claim farthest from theory."""
+    return max(claims, key=lambda c: abs(c.z))
+
+
+def notices(claims: tuple[Claim, ...]) -> float:
+    """The relative difference that would typically have been noticed: the median of 4 standard errors."""
+    return LEVEL * float(np.median([c.precision for c in claims if c.precision is not None]))
 
 
 def percent(value: float) -> str:
@@ -73,36 +118,38 @@ def _listed(values: list[float]) -> str:
     return number(values[0]) if len(set(values)) == 1 else ", ".join(number(v) for v in values)
 
 
-def _opening(judgement: Judgement) -> str:
-    if judgement.verdict == DISAGREES:
-        return f"Theory and real networks disagree: {judgement.worst} is {number(abs(judgement.worst_z), 2)} standard errors off."
-    if judgement.verdict == AGREES:
+def _opening(part: Section) -> str:
+    far, many = worst(part.claims), len(part.claims)
+    if part.verdict == "disagrees":
+        return f"Theory and real networks disagree: {quantity(far)} is {number(abs(far.z), 2)} standard errors off."
+    if part.verdict == "agrees":
         return (
-            f"Theory agrees with real networks: the largest of {judgement.comparisons} differences is "
-            f"{number(abs(judgement.worst_z), 2)} standard errors; typically one of {percent(judgement.notices)} would have been noticed."
+            f"Theory agrees with real networks: the largest of {many} differences is {number(abs(far.z), 2)} standard errors; "
+            f"typically one of {percent(notices(part.claims))} would have been noticed."
         )
     return (
-        f"Undecided: no difference was found, but only {judgement.decided} of {judgement.comparisons} comparisons would have noticed one "
-        "of a fifth. More networks (--networks, --draws) would decide."
+        f"Undecided: no difference was found, but only {sum(c.verdict == 'agrees' for c in part.claims)} of {many} comparisons would "
+        "have noticed one of a fifth. More networks (--networks, --draws) would decide."
     )
 
 
-def _one(c: Comparison) -> str:
+def _one(c: Claim) -> str:
     return f"theory {number(c.theory)}, networks {limit(c)} as n\N{NO-BREAK SPACE}→\N{NO-BREAK SPACE}∞"
 
 
-def _power(fall: FallOff) -> str:
-    if fall.power is None or fall.low is None or fall.high is None:
+def _power(c: Claim) -> str:
+    if c.exponent is None or c.interval is None:
         return "too irregular over these widths to fit a power of n"
-    return f"falls as n^-{fall.power:.2f} (between n^-{fall.low:.2f} and n^-{fall.high:.2f} at 4 standard errors; theory: n^-1/2 to n^-1)"
+    low, high = c.interval
+    return f"falls as n^-{c.exponent:.2f} (between n^-{low:.2f} and n^-{high:.2f} at 4 standard errors; theory: n^-1/2 to n^-1)"
 
 
 def signals(study: Study) -> str:
     """The verdict on signals."""
     s = study.signals
-    last = next(c for c in reversed(s.comparisons) if c.quantity.startswith("correlation"))
+    last = s.of("correlation")[-1]
     return (
-        f"{_opening(s.judgement)} From the first layer to the last, the mean square of the preactivations goes from "
+        f"{_opening(s)} From the first layer to the last, the mean square of the preactivations goes from "
         f"{number(s.size[0])} to {number(s.size[-1])}; in the last hidden layer different points have the mean cosine: {_one(last)}."
     )
 
@@ -110,27 +157,23 @@ def signals(study: Study) -> str:
 def tangent(study: Study) -> str:
     """The verdict on the NTK."""
     t = study.tangent
-    moved = (
-        f"In training it moved by {percent(t.movement.means[-1])} at width {t.movement.widths[-1]}, {percent(t.movement.means[0])} at width"
-    )
-    return (
-        f"{_opening(t.judgement)} At the start, a point with itself: {_one(t.comparisons[0])}. {moved} {t.movement.widths[0]}: "
-        f"it {_power(t.movement)}."
-    )
+    (own,), (moved,) = t.of("diagonal"), t.of("movement")
+    text = f"In training it moved by {percent(moved.means[-1])} at width {moved.widths[-1]}, {percent(moved.means[0])} at width"
+    return f"{_opening(t)} At the start, a point with itself: {_one(own)}. {text} {moved.widths[0]}: it {_power(moved)}."
 
 
 def curves(study: Study) -> str:
     """The verdict on learning curves."""
     c = study.curves
-    train, test = (next(e for e in reversed(c.comparisons) if e.quantity.startswith(kind)) for kind in ("train", "test"))
+    train, test = (c.of(f"{kind} loss")[-1] for kind in ("train", "test"))
     at_width = f"at width {c.widths[-1]} they are at {number(c.train[-1][-1])} and {number(c.test[-1][-1])}, and {percent(c.inside)}"
     text = (
-        f"{_opening(c.judgement)} After {c.steps[-1]} steps, train loss: {_one(train)}; test loss: {_one(test)}; {at_width} "
+        f"{_opening(c)} After {c.steps[-1]} steps, train loss: {_one(train)}; test loss: {_one(test)}; {at_width} "
         "of their points lie in theory's band of two standard deviations."
     )
     if c.control is None:
         return f"{text} No linearised control: {c.missing}."
-    distance = c.control.distance
+    (distance,) = c.of("distance")
     return f"{text} A network of width {c.control.width} ends {percent(distance.means[-1])} of its way from its own linearisation: {_power(distance)}."
 
 
@@ -139,7 +182,7 @@ def modes(study: Study) -> str:
     m = study.modes
     off = np.median(np.abs(np.log(np.maximum(m.rate[-1], 1e-12)) - np.log(m.eigenvalue)))
     return (
-        f"{_opening(m.judgement)} {len(m.eigenvalue)} modes decayed enough to be measured, with eigenvalues from {number(m.eigenvalue[-1])} "
+        f"{_opening(m)} {len(m.eigenvalue)} modes decayed enough to be measured, with eigenvalues from {number(m.eigenvalue[-1])} "
         f"to {number(m.eigenvalue[0])}; at width {m.widths[-1]} the typical rate is {percent(float(np.expm1(off)))} from its eigenvalue."
     )
 
@@ -148,7 +191,7 @@ def errors(study: Study) -> str:
     """The verdict on test errors."""
     e = study.errors
     text = (
-        f"{_opening(e.judgement)} One network at width {e.widths[-1]}: {score(e.measured[-1], e.measure)} "
+        f"{_opening(e)} One network at width {e.widths[-1]}: {score(e.measured[-1], e.measure)} "
         f"(theory {score(e.single, e.measure)}). Kernel machines, the average of infinitely many networks: NTK {score(e.ntk, e.measure)} at the same "
         f"time, {score(e.ntk_end, e.measure)} at the end, NNGP {score(e.nngp, e.measure)}."
     )
@@ -171,7 +214,7 @@ SECTIONS = {"signals": signals, "tangent": tangent, "curves": curves, "modes": m
 
 def verdicts(study: Study) -> dict[str, tuple[str, str]]:
     """Word and sentence of every section."""
-    return {name: (getattr(study, name).judgement.verdict, tell(study)) for name, tell in SECTIONS.items()}
+    return {name: (getattr(study, name).verdict, tell(study)) for name, tell in SECTIONS.items()}
 
 
 def _at_width(study: Study) -> str:
@@ -182,16 +225,16 @@ def _at_width(study: Study) -> str:
 
 def headline(study: Study) -> str:
     """The report in one sentence."""
-    j = study.judgement
-    if j.verdict == AGREES:
+    far = worst(study.claims)
+    if study.verdict == "agrees":
         return (
-            f"What the theory of wide networks predicts for this network is what real networks did: none of {j.comparisons} differences "
-            f"exceeds {number(abs(j.worst_z), 2)} standard errors, extrapolated to infinite width. {_at_width(study)}"
+            f"What the theory of wide networks predicts for this network is what real networks did: none of {len(study.claims)} differences "
+            f"exceeds {number(abs(far.z), 2)} standard errors, extrapolated to infinite width. {_at_width(study)}"
         )
-    parts = [title for name, title in TITLES.items() if getattr(study, name).judgement.verdict == j.verdict]
-    if j.verdict == DISAGREES:
-        return f"Theory and real networks disagree on: {'; '.join(parts)}. The largest difference: {j.worst}, {number(abs(j.worst_z), 2)} standard errors."
-    return f"Nothing contradicts theory, but the measurement is too coarse on: {'; '.join(parts)}."
+    parts = "; ".join(title for name, title in TITLES.items() if getattr(study, name).verdict == study.verdict)
+    if study.verdict == "disagrees":
+        return f"Theory and real networks disagree on: {parts}. The largest difference: {quantity(far)}, {number(abs(far.z), 2)} standard errors."
+    return f"Nothing contradicts theory, but the measurement is too coarse on: {parts}."
 
 
 TITLES = {

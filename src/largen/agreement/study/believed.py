@@ -18,12 +18,7 @@ DRAWS = 512
 MOST_STEPS = 512  # training stops here even if the loss is still above the share asked for
 
 
-def believed(net: Serial) -> Serial:
-    """The network that theory is asked about: the one that is measured. (A test that corrupts theory replaces this.)"""
-    return net
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Belief:
     """Theory's answers. Kernels per layer on the first `points` train points; NTK eigenmodes of the train points; descent at the
     recorded steps on train and test points together; kernel machines on the test points."""
@@ -45,9 +40,9 @@ class Belief:
     initial_share: float
 
 
-def believe(plan: Plan, task: Task) -> Belief:
-    """All of theory for a study."""
-    net, X, n = believed(plan.net), task.X, len(task.X)
+def believe(plan: Plan, task: Task, net: Serial) -> Belief:
+    """All of theory for a study, of the network `net`."""
+    X, n = task.X, len(task.X)
     both = np.concatenate([X, task.X_test])
     some = kernel(net, X[: plan.points], layer="all")
     whole = kernel(net, both)
@@ -62,7 +57,7 @@ def believe(plan: Plan, task: Task) -> Belief:
     for step in at:  # one time after the other: a covariance of all points each
         w = flow.weights(f, flow.schedule("descent", eta=eta, steps=step))
         mean, cov = flow.mean(f, w, joint[0], task.y), flow.covariance(f, w, *joint)
-        losses.append((*_loss(mean[:n], cov[:n, :n], task.y), *_loss(mean[n:], cov[n:, n:], task.y_test)))
+        losses.append((*loss(mean[:n], cov[:n, :n], task.y), *loss(mean[n:], cov[n:, n:], task.y_test)))
     train, train_sd, test, test_sd = (np.array(part) for part in zip(*losses, strict=True))
     last = predict(net, X, task.y, task.X_test, how="descent", eta=eta, steps=at[-1])
     samples = draw(last, jax.random.key(plan.seed + 1), DRAWS)
@@ -71,21 +66,21 @@ def believe(plan: Plan, task: Task) -> Belief:
     end = predict(net, X, task.y, task.X_test, how="flow", ridge=ridges[1])
     noise, bias = float(np.mean(np.diagonal(last.cov))) * task.y.shape[1], float(np.mean(np.sum((last.mean - task.y_test) ** 2, 1)))
     return Belief(
-        tuple(layer.path for layer in chain(net)),
-        np.asarray(some.nngp),
-        np.asarray(some.ntk[-1]),
-        np.asarray(values[::-1]),
-        np.asarray(modes[:, ::-1]),
-        eta,
-        tuple(at),
-        (train, train_sd),
-        (test, test_sd),
-        np.asarray(last.mean),
-        np.asarray(last.cov).diagonal(),
-        np.asarray(samples),
-        np.asarray(bayes.mean),
-        np.asarray(end.mean),
-        noise / (noise + bias),
+        layers=tuple(layer.path for layer in chain(net)),
+        K=np.asarray(some.nngp),
+        Theta=np.asarray(some.ntk[-1]),
+        values=np.asarray(values[::-1]),
+        modes=np.asarray(modes[:, ::-1]),
+        eta=eta,
+        at=tuple(at),
+        train=(train, train_sd),
+        test=(test, test_sd),
+        last=np.asarray(last.mean),
+        last_variance=np.asarray(last.cov).diagonal(),
+        samples=np.asarray(samples),
+        nngp=np.asarray(bayes.mean),
+        ntk_end=np.asarray(end.mean),
+        initial_share=noise / (noise + bias),
     )
 
 
@@ -97,7 +92,7 @@ def _steps(share: float, rates: np.ndarray, modes: np.ndarray, K: np.ndarray, y:
     return int(steps[np.argmax(left <= share * start.sum())]) if left[-1] <= share * start.sum() else MOST_STEPS
 
 
-def _loss(mean: Array, cov: Array, y: np.ndarray) -> tuple[float, float]:
+def loss(mean: Array, cov: Array, y: np.ndarray) -> tuple[float, float]:
     """Mean and standard deviation of (1/2n) sum (z - y)^2 for z ~ N(mean, cov) per output.
 
     With d = mean - y and o outputs: (sum d^2 + o tr C)/2n, and variance (sum_i d_i^T C d_i + (o/2) tr C^2)/n^2.
@@ -108,9 +103,9 @@ def _loss(mean: Array, cov: Array, y: np.ndarray) -> tuple[float, float]:
 
 
 def correlation(K: np.ndarray) -> np.ndarray:
-    """Cosines (L, n, n) of covariances (L, n, n)."""
-    size = np.sqrt(np.einsum("laa->la", K))
-    return K / np.maximum(size[:, :, None] * size[:, None, :], 1e-300)
+    """Cosines (..., n, n) of covariances (..., n, n)."""
+    size = np.sqrt(np.einsum("...aa->...a", K))
+    return K / np.maximum(size[..., :, None] * size[..., None, :], 1e-300)
 
 
 def between(matrix: np.ndarray) -> np.ndarray:

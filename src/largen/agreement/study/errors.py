@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from largen.agreement.claims import verdict_of
 from largen.agreement.study.believed import DRAWS, Belief
-from largen.agreement.study.limit import compare, judge
+from largen.agreement.study.compared import DECIDED, compare
 from largen.agreement.study.measured import Run
 from largen.agreement.study.plan import Plan
 from largen.agreement.study.records import Errors
@@ -24,13 +25,13 @@ def errors(plan: Plan, task: Task, belief: Belief, runs: list[Run]) -> Errors:
     several = plan.networks[-1]
     averages = belief.samples[: DRAWS // several * several].reshape(-1, several, *belief.samples.shape[1:]).mean(1)
     constant = error_of(task, np.broadcast_to(task.y.mean(0), task.y_test.shape))
-    what = "test error of one network"
     unit = "fraction wrong" if task.kind == "classification" else "root mean square"
-    comparison = compare(what, unit, float(theory.mean()), plan.widths, real, theory_se=float(theory.std(ddof=1) / np.sqrt(DRAWS)))
+    sampled = float(theory.std(ddof=1) / np.sqrt(DRAWS))
+    single = compare("errors", "test error", float(theory.mean()), plan.widths, real, theory_error=sampled)
     # E |z - mean|^2 is the covariance that theory gives trained networks, whatever their mean does to the error
     spread, centre = float(np.mean(belief.last_variance)), belief.last
     away = [np.mean((r.outputs - centre) ** 2, axis=(1, 2)) for r in runs]
-    entries = (comparison, compare("squared distance of one network from theory's mean", "per output", spread, plan.widths, away))
+    claims = (single, compare("errors", "spread", spread, plan.widths, away))
     return Errors(
         measure=unit,
         nngp=float(error_of(task, belief.nngp)),
@@ -48,6 +49,6 @@ def errors(plan: Plan, task: Task, belief: Belief, runs: list[Run]) -> Errors:
         networks=plan.networks,
         measured=tuple(float(e.mean()) for e in real),
         measured_se=tuple(float(e.std(ddof=1) / np.sqrt(len(e))) for e in real),
-        comparisons=entries,
-        judgement=judge(entries),
+        claims=claims,
+        verdict=verdict_of(claims, DECIDED),
     )

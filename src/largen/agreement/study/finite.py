@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from largen.agreement.claims import Claim
+from largen.agreement.study.compared import compare
 from largen.agreement.study.measured import key
 from largen.agreement.study.plan import Plan
+from largen.agreement.tensors import samples as scaled, seen
+from largen.architecture.chain import chain
 from largen.data.task import Task
 from largen.errors import UnsupportedError
-from largen.networks.ensemble import each
-from largen.networks.parameters import init
-from largen.networks.tensors import tensors
 from largen.questions.generalization import generalization
 from largen.questions.width import width
 from largen.theory.corrections.corrections import Corrections
@@ -20,31 +21,18 @@ POINTS, TRAIN = 6, 4  # points looked at; of which trained on, the others being 
 MANY, STAGE = 64, 7  # networks at the widest, as many times more as they are cheaper, up to 8 times; stage of the random keys
 TENSORS = ("V", "A", "B", "P", "Q")
 
-Numbers = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Departure:
-    """One quantity of order 1/n, relative to its scale at infinite width: `predicted` c/n and `measured` +- `se` at every width."""
-
-    quantity: str
-    predicted: Numbers
-    measured: Numbers
-    se: Numbers
-
 
 @dataclass(frozen=True)
 class Finite:
-    """What a report says about width, on so many `points`. `L_over_n`; `departures` by width, over so many `networks`; `width`: from
-    which on theory's leading order is good to `tolerance`, `single` from which one network's NTK is. `bias`, `variance`: of networks
-    trained on four points and asked at two, (infinite width, to first order in 1/n). What there is not is None or empty, and
-    `missing` says why. `sentences`: all of it in words."""
+    """What a report says about width, on so many `points`. `L_over_n`; `claims`: what is of order 1/n, relative to infinite width and times
+    n, by width; `width`: from which on theory's leading order is good to `tolerance`, `single` from which one network's NTK is. `bias`,
+    `variance`: of networks trained on four points and asked at two, (infinite width, to first order in 1/n). What there is not is None
+    or empty, and `missing` says why. `sentences`: all of it in words."""
 
     points: int
     widths: tuple[int, ...]
-    networks: tuple[int, ...]
     L_over_n: float | None
-    departures: tuple[Departure, ...]
+    claims: tuple[Claim, ...]
     width: int | None
     single: int | None
     tolerance: float
@@ -61,32 +49,23 @@ def finite(plan: Plan, task: Task, tell: Callable[[float], None] = lambda share:
         need = width(plan.net, points, tolerance)
     except UnsupportedError as error:
         nothing = f"Nothing is said of it: {error}"
-        return Finite(len(points), plan.widths, (), None, (), None, None, tolerance, None, None, str(error), (nothing,))
+        return Finite(len(points), plan.widths, None, (), None, None, tolerance, None, None, str(error), (nothing,))
     found = need.corrections
     ratio = plan.widths[-1] / found.width  # of the first hidden layer to the last, whose 1/n the tensors multiply
     counts = tuple(MANY * min(8, plan.widths[-1] // n) for n in plan.widths)
-    seen = []
-    for place, (net, n, count) in enumerate(zip(plan.nets, plan.widths, counts, strict=True)):
-        params = init(net, points.shape[1], key(plan, STAGE, place), networks=count, dtype=np.float32)
-        here = each(tensors, net, params, np.asarray(points, np.float32), tensors=TENSORS, chunk=max(1, 512 // n))
-        samples = _relative({name: np.asarray(getattr(here, name), float) for name in TENSORS}, found)
-        seen.append({name: values * ratio / n for name, values in samples.items()})
+    samples = []
+    for place, (net, count) in enumerate(zip(plan.nets, counts, strict=True)):
+        _, here = seen(net, points, key(plan, STAGE, place), count, "ntk", TENSORS)
+        values = scaled(None, here, found, chain(net)[-2].width, TENSORS)
+        samples.append({name: ratio * one for name, one in _relative(values, found).items()})
         tell((place + 1) / len(plan.nets))
     predicted = _relative({name: np.asarray(getattr(found, name))[None] for name in TENSORS}, found)
-    departures = tuple(
-        Departure(
-            name,
-            tuple(float(c[0]) * ratio / n for n in plan.widths),
-            tuple(float(one[name].mean()) for one in seen),
-            tuple(float(one[name].std(ddof=1) / len(one[name]) ** 0.5) for one in seen),
-        )
-        for name, c in predicted.items()
+    claims = tuple(
+        compare("finite", name, ratio * float(c[0]), plan.widths, [one[name] for one in samples]) for name, c in predicted.items()
     )
-    bias, variance, missing = _trained(plan, task, points)
+    bias, variance, missing = trained(plan, task, points)
     words = (f"Depth over width, summed over all layers, is {need.L_over_n:.2g}.", *need.sentences, _said(bias, variance, missing))
-    return Finite(
-        len(points), plan.widths, counts, need.L_over_n, departures, need.width, need.single, tolerance, bias, variance, missing, words
-    )
+    return Finite(len(points), plan.widths, need.L_over_n, claims, need.width, need.single, tolerance, bias, variance, missing, words)
 
 
 def _relative(tensors: dict[str, np.ndarray], found: Corrections) -> dict[str, np.ndarray]:
@@ -94,13 +73,13 @@ def _relative(tensors: dict[str, np.ndarray], found: Corrections) -> dict[str, n
     K, theta = (np.diagonal(np.asarray(v, float)) for v in (found.K, found.Theta))
     own = {name: np.einsum("kaaaa->ka", values) for name, values in tensors.items()}
     return {
-        "variance of the kernel / K²": (own["V"] / K**2).mean(1),
-        "variance of the NTK / Θ²": ((own["A"] + 2 * own["B"]) / theta**2).mean(1),
-        "dNTK with the output / Θ²": ((own["P"] + 2 * own["Q"]) / theta**2).mean(1),
+        "variance of the kernel": (own["V"] / K**2).mean(1),
+        "variance of the NTK": ((own["A"] + 2 * own["B"]) / theta**2).mean(1),
+        "dNTK with the output": ((own["P"] + 2 * own["Q"]) / theta**2).mean(1),
     }
 
 
-def _trained(plan: Plan, task: Task, points: np.ndarray) -> tuple[tuple[float, float] | None, tuple[float, float] | None, str]:
+def trained(plan: Plan, task: Task, points: np.ndarray) -> tuple[tuple[float, float] | None, tuple[float, float] | None, str]:
     """Bias and variance of the expected test loss on a few points, at infinite width and to first order in 1/n."""
     inside = slice(TRAIN, len(points))
     if len(points) <= TRAIN:

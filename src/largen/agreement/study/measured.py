@@ -1,21 +1,26 @@
 """What real networks did: everything of a study that comes from `networks`, never from theory."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import numpy as np
 
-from largen.agreement.study.plan import GROUP, Plan
+from largen.agreement.batches import measured
+from largen.agreement.kernels import Look, before
+from largen.agreement.statistics import mean_and_error
+from largen.agreement.study.believed import between, correlation
+from largen.agreement.study.plan import Plan
 from largen.architecture.nodes import Serial
 from largen.data.task import Task
 from largen.errors import InputError
 from largen.networks.empirical import empirical_ntk
-from largen.networks.ensemble import each
-from largen.networks.outputs import apply, preactivations
 from largen.networks.parameters import init
 from largen.networks.training import train as fit
-from largen.types import Array, Params
+from largen.prediction import flow
+from largen.prediction.spectrum import flatten
+from largen.scaling.rates import resolve
+from largen.types import Params
 
 Tell = Callable[[str, float], None]  # what is being done, and its share of the whole work that is now done
 CONTROL_TEST = 64  # test points of the linearised control
@@ -25,7 +30,8 @@ CONTROL_BYTES = 2**30  # no control above this size of one network's NTK
 @dataclass(frozen=True)
 class Start:
     """Untrained networks of one width: per network, layer by layer, mean second moment and mean cosine of the preactivations
-    on the chosen points, (r, L), and the NTK's mean diagonal and mean off-diagonal entry, (r,); the mean NTK (p, p), its se."""
+    on the chosen points, (r, L), of the outputs given the last hidden layer; the NTK's mean diagonal and mean off-diagonal entry, (r,);
+    the mean NTK (p, p), its se."""
 
     size: np.ndarray
     cosine: np.ndarray
@@ -56,41 +62,14 @@ def key(plan: Plan, stage: int, place: int) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(plan.seed), stage), place)
 
 
-def start(plan: Plan, place: int, X: np.ndarray, tell: Callable[[float], None]) -> Start:
-    """Look at untrained networks of one width, in groups."""
-    net, many, points = plan.nets[place], plan.draws[place], np.asarray(X[: plan.points], np.float32)
-    group = min(GROUP, many)
-    rows: list[tuple[np.ndarray, ...]] = []
-    total = squares = np.zeros((len(points), len(points)))
-    for begin in range(0, many, group):
-        params = init(net, points.shape[1], jax.random.fold_in(key(plan, 0, place), begin), networks=group, dtype=np.float32)
-        size, cosine = _moments(each(preactivations, net, params, points))
-        theta = np.asarray(each(empirical_ntk, net, params, points, full=False), np.float64)[: many - begin]
-        total, squares = total + theta.sum(0), squares + (theta**2).sum(0)
-        diagonal = np.einsum("raa->ra", theta).mean(1)
-        rows.append((size[: many - begin], cosine[: many - begin], diagonal, _between(theta)))
-        tell(min(begin + group, many) / many)
-    size, cosine, diagonal, between = (np.concatenate(part) for part in zip(*rows, strict=True))
-    mean = total / many
-    return Start(size, cosine, diagonal, between, mean, np.sqrt(np.maximum(squares / many - mean**2, 0) / (many - 1)))
-
-
-def _between(matrices: np.ndarray) -> np.ndarray:
-    n = matrices.shape[-1]
-    return (matrices.sum((1, 2)) - np.einsum("raa->r", matrices)) / (n * (n - 1))
-
-
-def _moments(z: Mapping[str, Array]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean second moment and mean cosine between different points, (networks, L) each."""
-    sizes, cosines = [], []
-    for layer in z.values():
-        values = np.asarray(layer, np.float64)
-        second = np.einsum("rni,rni->rn", values, values)
-        sizes.append(second.mean(1) / values.shape[2])
-        unit = values / np.sqrt(np.maximum(second, 1e-300))[:, :, None]
-        n = unit.shape[1]
-        cosines.append((np.sum(unit.sum(1) ** 2, 1) - np.sum(unit**2, (1, 2))) / (n * (n - 1)))
-    return np.stack(sizes, 1), np.stack(cosines, 1)
+def start(plan: Plan, place: int, X: np.ndarray) -> Start:
+    """Look at untrained networks of one width."""
+    net, many = plan.nets[place], plan.draws[place]
+    at: Look = measured(before, net, X[: plan.points], key(plan, 0, place), many, resolve(net))
+    K = np.stack(at.kernels, 1)
+    size, cosine = np.einsum("rlaa->rl", K) / K.shape[2], between(correlation(K))
+    mean, se = mean_and_error(at.ntk)
+    return Start(size, cosine, np.einsum("raa->r", at.ntk) / K.shape[2], between(at.ntk), mean, se)
 
 
 def run(
@@ -110,7 +89,9 @@ def run(
         rows.append((*_losses(outputs, task, n), overlap, outputs[-1, n:], movement))
         if k < controls:
             seen = outputs[:, : n + m]
-            lines = linearised(net, params, X, y, both[: n + m], eta, at)
+            theta = np.asarray(flatten(empirical_ntk(net, params, both[: n + m], X)))
+            moved = flow.stepped(theta, (y - seen[0, :n]).astype(np.float32).ravel(), eta, at)
+            lines = seen[0] + moved.reshape(seen.shape)
             distances.append(np.linalg.norm(seen[-1, n:] - lines[-1, n:]) / np.linalg.norm(seen[-1, n:] - seen[0, n:]))
             control.append((*_losses(seen, task, n), *_losses(lines, task, n)))
         tell((k + 1) / many)
@@ -138,26 +119,6 @@ def _losses(outputs: np.ndarray, task: Task, n: int) -> tuple[np.ndarray, np.nda
     m = outputs.shape[1] - n
     squares = 0.5 * np.sum((outputs - np.concatenate([task.y, task.y_test[:m]])) ** 2, 2)
     return squares[:, :n].mean(1), squares[:, n:].mean(1)
-
-
-def linearised(net: Serial, params: Params, X: np.ndarray, y: np.ndarray, where: np.ndarray, eta: float, at: tuple[int, ...]) -> np.ndarray:
-    """Outputs (k, m, o) on the points `where`, X first, of the network linearised about its parameters, after the steps `at`.
-
-    The same as `lg.predict(..., how="descent", params=params)`, by steps instead of an eigendecomposition: there are few steps
-    and many rows, (samples x outputs). Each step moves one coefficient per train sample and output: da = -eta (z - y).
-    """
-    z0 = np.asarray(apply(net, params, where), np.float32)
-    (n, o), m = y.shape, len(where)
-    theta = np.asarray(empirical_ntk(net, params, where, X)).transpose(0, 2, 1, 3).reshape(m * o, n * o)
-    inside, start_ = np.ascontiguousarray(theta[: n * o]), (z0[:n] - y).reshape(-1)
-    a, residual, kept = np.zeros_like(start_), start_, []
-    for step in range(at[-1] + 1):
-        if step in at:
-            kept.append(a.copy())
-        a = a - np.float32(eta) * residual
-        residual = start_ + inside @ a
-    moved = theta @ np.stack(kept, 1)
-    return np.asarray(z0 + moved.T.reshape(len(at), m, o), np.float64)
 
 
 def control_fits(task: Task) -> bool:

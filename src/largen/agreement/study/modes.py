@@ -2,8 +2,9 @@
 
 import numpy as np
 
+from largen.agreement.claims import verdict_of
 from largen.agreement.study.believed import Belief
-from largen.agreement.study.limit import compare, judge
+from largen.agreement.study.compared import DECIDED, compare
 from largen.agreement.study.measured import Run
 from largen.agreement.study.plan import Plan
 from largen.agreement.study.records import Modes
@@ -25,13 +26,13 @@ def modes(plan: Plan, belief: Belief, runs: list[Run]) -> Modes:
     steps = at[place]
     left = (1 - rate[:count]) ** steps
     pairs = [(r.overlap[:, np.arange(count), place], r.overlap[:, :count, 0]) for r in runs]
-    entries = []
+    claims = []
     for which in np.array_split(np.arange(count), min(BINS, count)):
         # zero in the limit and linear in what is measured, so that no noisy denominator biases it
         samples = [np.mean((now - left * was)[:, which] / was.mean(0)[which], axis=1) for now, was in pairs]
         share = float(np.mean(left[which]))
-        name = f"mode {which[0] + 1}" if len(which) == 1 else f"modes {which[0] + 1} to {which[-1] + 1}"
-        entries.append(compare(f"residual left of {name}", "fraction", share, plan.widths, samples, shift=share, scale=max(share, 0.1)))
+        some, scale = (int(which[0]) + 1, int(which[-1]) + 1), max(share, 0.1)
+        claims.append(compare("modes", "residual", share, plan.widths, [share + s for s in samples], scale, modes=some))
     shown = [0, len(runs) - 1]
     measured = [_rates(*pairs[i], steps, belief.eta) for i in shown]
     return Modes(
@@ -40,8 +41,8 @@ def modes(plan: Plan, belief: Belief, runs: list[Run]) -> Modes:
         tuple(plan.widths[i] for i in shown),
         tuple(tuple(map(float, m[0])) for m in measured),
         tuple(tuple(map(float, m[1])) for m in measured),
-        tuple(entries),
-        judge(entries),
+        tuple(claims),
+        verdict_of(claims, DECIDED),
     )
 
 

@@ -2,20 +2,15 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any
 
-import numpy as np
-
 from largen import door, memory
-from largen.architecture.chain import plain
+from largen.agreement.widths import at_width, require_room
+from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Serial
-from largen.architecture.presets import widen
 from largen.data.task import Task
 from largen.errors import InputError
-from largen.networks import parameters
 
-GROUP = 16  # untrained networks looked at together
 RECORDED = 64  # steps at which networks are looked at, at most about
 
 
@@ -67,7 +62,7 @@ def plan(
     last = None if steps is None else door.count(steps, "steps", low=8)
     memory.require_few(last or 0, "steps", "steps")
     factors = [min(4, chosen[-1] // w) for w in chosen]
-    nets = tuple(_at_width(net, own, w) for w in chosen)
+    nets = tuple(at_width(net, w) for w in chosen)
     pace = door.number(pace, "pace", low=0.0, strict=True)
     if pace > 1:
         raise InputError("pace", f"{pace:g}", "at most 1: narrow networks, whose NTK is larger at times, would diverge")
@@ -88,20 +83,8 @@ def plan(
     )
 
 
-def require_room(plan: Plan, task: Task) -> None:
+def room_for(plan: Plan, task: Task) -> None:
     """Refuse a study that does not fit into memory: the widest networks, and what is kept of all."""
-    shape, outputs = task.X.shape[1:], task.y.shape[1]
-    for net, draws in zip(plan.nets, plan.draws, strict=True):
-        parameters.require_room(net, shape, np.float32, min(GROUP, draws))
-    trained = RECORDED * (len(task.X) + 2) + len(task.X_test) * outputs
-    kept = 8.0 * (sum(plan.networks) * trained + sum(plan.draws) * 4 * len(plan.widths))
-    got = f"{max(plan.networks):,} trained and {max(plan.draws):,} untrained networks of a width"
-    memory.require(kept, "networks, draws", got, "Ask for fewer networks.")
-
-
-def _at_width(net: Any, own: int, width: int) -> Serial:
-    try:
-        return widen(net, Fraction(width, own))
-    except InputError as error:
-        need = f"widths that keep the proportions of the network, whose first hidden layer has {own}"
-        raise InputError("widths", str(width), need) from error
+    trained = RECORDED * (len(task.X) + 2) + len(task.X_test) * task.y.shape[1]
+    looked = 2 * plan.points**2 * len(chain(plan.net)) * sum(plan.draws) / sum(plan.networks)
+    require_room(plan.nets, task.X.shape[1:], sum(plan.networks), trained + looked)

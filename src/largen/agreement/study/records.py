@@ -2,74 +2,24 @@
 
 from dataclasses import dataclass
 
+from largen.agreement.claims import Claim
+
 Numbers = tuple[float, ...]
 
-AGREES, DISAGREES, UNDECIDED = "agrees", "disagrees", "undecided"
 
+class Section:
+    """A part of a study: what was seen, its `claims`, and their `verdict`."""
 
-@dataclass(frozen=True)
-class Comparison:
-    """One number of theory against real networks, at infinite width.
-
-    `theory` +- `theory_se` (0 unless it was sampled); `limit` +- `se`: the networks' mean at each width, extrapolated to
-    n -> infinity by a polynomial in 1/n, which its cut may have put off by `truncation`; `z`: the difference in errors (all
-    three together), as that of a normal variable (Student's t is converted). `notices`: the smallest relative difference
-    that would have been noticed, 4 errors over `scale`. `means`, `ses`: at each width n, over so many `networks`.
-    """
-
-    quantity: str
-    unit: str
-    theory: float
-    theory_se: float
-    limit: float
-    se: float
-    truncation: float
-    z: float
-    scale: float
-    notices: float
+    claims: tuple[Claim, ...]
     verdict: str
-    widths: tuple[int, ...]
-    networks: tuple[int, ...]
-    means: Numbers
-    ses: Numbers
+
+    def of(self, quantity: str) -> tuple[Claim, ...]:
+        """The claims about one quantity."""
+        return tuple(c for c in self.claims if c.quantity == quantity)
 
 
 @dataclass(frozen=True)
-class FallOff:
-    """A quantity that theory says vanishes as a power of the width, n^-power with power in `predicted`.
-
-    `power` is fitted to `means` +- `ses`, [`low`, `high`] is its interval at 4 standard errors (None: not determined); `z`: its
-    distance to the predicted interval in standard errors, 0 inside.
-    """
-
-    quantity: str
-    unit: str
-    power: float | None
-    low: float | None
-    high: float | None
-    predicted: tuple[float, float]
-    z: float
-    verdict: str
-    widths: tuple[int, ...]
-    networks: tuple[int, ...]
-    means: Numbers
-    ses: Numbers
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """The verdict of a section: its worst `z`, how many comparisons were made and decided, what they would have noticed."""
-
-    verdict: str
-    worst_z: float
-    worst: str
-    comparisons: int
-    decided: int
-    notices: float
-
-
-@dataclass(frozen=True)
-class Signals:
+class Signals(Section):
     """Sizes and correlations of the preactivations of each affine layer at initialisation, averaged over points and pairs.
 
     `size`: mean second moment; `cosine`: mean cosine between different points, None for the output layer, whose few units
@@ -86,28 +36,27 @@ class Signals:
     measured_size_se: tuple[Numbers, ...]
     measured_cosine: tuple[Numbers, ...]
     measured_cosine_se: tuple[Numbers, ...]
-    comparisons: tuple[Comparison, ...]
-    judgement: Judgement
+    claims: tuple[Claim, ...]
+    verdict: str
 
 
 @dataclass(frozen=True)
-class Tangent:
-    """The NTK at initialisation, entry by entry (`entries`: a sample of pairs, theory and mean over the widest networks), and
-    `movement`: |Theta(T) - Theta(0)| / |Theta(0)| in the Frobenius norm, by width."""
+class Tangent(Section):
+    """The NTK at initialisation, entry by entry (`entries`: a sample of pairs, theory and mean over the widest networks); how
+    far it moved, |Theta(T) - Theta(0)| / |Theta(0)| in the Frobenius norm, is the claim "movement"."""
 
     points: int
     entries_theory: Numbers
     entries_measured: Numbers
     entries_se: Numbers
-    comparisons: tuple[Comparison, ...]
-    movement: FallOff
-    judgement: Judgement
+    claims: tuple[Claim, ...]
+    verdict: str
 
 
 @dataclass(frozen=True)
 class Control:
     """The widest network that was also trained in its linearisation, from its own start and with its own NTK: losses per point
-    at the `steps` of the learning curves, and `distance`: |z - z_lin| / |z - z(0)| on test points at the end, by width."""
+    at the `steps` of the learning curves. |z - z_lin| / |z - z(0)| on test points at the end is the claim "distance"."""
 
     width: int
     points: int
@@ -115,11 +64,10 @@ class Control:
     test: Numbers
     control_train: Numbers
     control_test: Numbers
-    distance: FallOff
 
 
 @dataclass(frozen=True)
-class Curves:
+class Curves(Section):
     """Losses per point, (1/2) sum over outputs of (z - y)^2, during training. `time` = eta x steps. `*_sd`: theory's spread
     from one network to another. First axis of `train`, `test`: widths; of `train_networks`: the widest networks, one by one."""
 
@@ -139,14 +87,14 @@ class Curves:
     train_networks: tuple[Numbers, ...]
     test_networks: tuple[Numbers, ...]
     inside: float
-    comparisons: tuple[Comparison, ...]
+    claims: tuple[Claim, ...]
     control: Control | None
     missing: str
-    judgement: Judgement
+    verdict: str
 
 
 @dataclass(frozen=True)
-class Modes:
+class Modes(Section):
     """How fast each eigenmode of theory's NTK was learned: `rate` (first axis: `widths`), from the fraction of the mode's
     residual left after `steps` steps; theory says its `eigenvalue`."""
 
@@ -155,12 +103,12 @@ class Modes:
     widths: tuple[int, ...]
     rate: tuple[Numbers, ...]
     rate_se: tuple[Numbers, ...]
-    comparisons: tuple[Comparison, ...]
-    judgement: Judgement
+    claims: tuple[Claim, ...]
+    verdict: str
 
 
 @dataclass(frozen=True)
-class Errors:
+class Errors(Section):
     """Test errors: the fraction of wrong classes, or the root mean square error in units of the target.
 
     `single`: one network at the flow time T, by theory (mean over `draws` networks drawn from N(mean, cov), and their
@@ -183,17 +131,22 @@ class Errors:
     networks: tuple[int, ...]
     measured: Numbers
     measured_se: Numbers
-    comparisons: tuple[Comparison, ...]
-    judgement: Judgement
+    claims: tuple[Claim, ...]
+    verdict: str
 
 
 @dataclass(frozen=True)
 class Study:
-    """Theory against real networks on one task, section by section; `judgement` of all of them together."""
+    """Theory against real networks on one task, section by section; `verdict` of all of them together."""
 
     signals: Signals
     tangent: Tangent
     curves: Curves
     modes: Modes
     errors: Errors
-    judgement: Judgement
+    verdict: str
+
+    @property
+    def claims(self) -> tuple[Claim, ...]:
+        """Those of all sections."""
+        return tuple(c for part in (self.signals, self.tangent, self.curves, self.modes, self.errors) for c in part.claims)

@@ -5,38 +5,42 @@ from collections.abc import Callable
 
 import numpy as np
 
+from largen.agreement.claims import falls, verdict_of
 from largen.agreement.study import believed, measured
 from largen.agreement.study.believed import Belief
+from largen.agreement.study.compared import DECIDED, compare
 from largen.agreement.study.errors import errors
-from largen.agreement.study.limit import compare, fall_off, judge, judge_all
 from largen.agreement.study.measured import Run, Start, Tell
 from largen.agreement.study.modes import modes
 from largen.agreement.study.plan import Plan
 from largen.agreement.study.records import Control, Curves, Signals, Study, Tangent
+from largen.architecture.nodes import Serial
 from largen.data.task import Task
 
 CONTROLS = 3  # networks of each width that are trained in their linearisation too
+LAZY = (0.5, 1.0)  # powers of 1/n with which what is not kernel training vanishes
 ENTRIES = 300  # pairs of points shown in the figure of the NTK
 
 
-def study(plan: Plan, task: Task, tell: Tell = lambda stage, share: None) -> Study:
-    """Theory against real networks. `tell(stage, share)` hears what is being done and how much of all work is done."""
+def study(plan: Plan, task: Task, tell: Tell = lambda stage, share: None, theory: Serial | None = None) -> Study:
+    """Theory against real networks. `tell(stage, share)` hears what is being done and how much of all work is done. `theory`: a network
+    to ask theory about instead, to see a wrong one refused."""
     tell("theory", 0.0)
-    belief = believed.believe(plan, task)
+    belief = believed.believe(plan, task, plan.net if theory is None else theory)
     fits = measured.control_fits(task)
     begun = _costs([d * w for d, w in zip(plan.draws, plan.widths, strict=True)], 0.05, 0.2)
     trained = _costs([r * (w**2 + 64 * w) for r, w in zip(plan.networks, plan.widths, strict=True)], 0.2, 0.97)
     starts, runs = [], []
     for place, width in enumerate(plan.widths):
-        starts.append(measured.start(plan, place, task.X, _part(tell, f"untrained networks of width {width}", begun[place])))
+        tell(f"untrained networks of width {width}", begun[place][0])
+        starts.append(measured.start(plan, place, task.X))
     for place, width in enumerate(plan.widths):
         say = _part(tell, f"training networks of width {width}", trained[place])
         runs.append(measured.run(plan, place, task, belief.eta, belief.at, belief.modes, CONTROLS if fits else 0, say))
     tell("verdicts", 0.97)
     sizes, ntk = signals(plan, belief, starts), tangent(plan, belief, starts, runs)
     losses, rates, tests = curves(plan, belief, runs), modes(plan, belief, runs), errors(plan, task, belief, runs)
-    everything = judge_all([part.judgement for part in (sizes, ntk, losses, rates, tests)])
-    return Study(sizes, ntk, losses, rates, tests, everything)
+    return Study(sizes, ntk, losses, rates, tests, verdict_of((sizes, ntk, losses, rates, tests)))
 
 
 def _costs(costs: list[int], begin: float, end: float) -> list[tuple[float, float]]:
@@ -69,14 +73,12 @@ def signals(plan: Plan, belief: Belief, starts: list[Start]) -> Signals:
     """Sizes of all layers, correlations of the hidden ones."""
     size = np.einsum("laa->la", belief.K).mean(1)
     cosine = believed.between(believed.correlation(belief.K))
-    entries = []
+    claims = []
     for l, layer in enumerate(belief.layers):
-        entries.append(compare(f"size of {layer}", "z^2", size[l], plan.widths, [s.size[:, l] for s in starts]))
+        claims.append(compare("signals", "size", size[l], plan.widths, [s.size[:, l] for s in starts], layer=layer))
         if l < len(belief.layers) - 1:
-            samples = [s.cosine[:, l] for s in starts]
-            entries.append(
-                compare(f"correlation in {layer}", "cosine", cosine[l], plan.widths, samples, scale=max(abs(float(cosine[l])), 0.1))
-            )
+            samples, scale = [s.cosine[:, l] for s in starts], max(abs(float(cosine[l])), 0.1)
+            claims.append(compare("signals", "correlation", cosine[l], plan.widths, samples, scale, layer=layer))
     return Signals(
         belief.layers,
         plan.points,
@@ -88,42 +90,41 @@ def signals(plan: Plan, belief: Belief, starts: list[Start]) -> Signals:
         rows([error(s.size) for s in starts]),
         rows([s.cosine.mean(0)[:-1] for s in starts]),
         rows([error(s.cosine)[:-1] for s in starts]),
-        tuple(entries),
-        judge(entries),
+        tuple(claims),
+        verdict_of(claims, DECIDED),
     )
 
 
 def tangent(plan: Plan, belief: Belief, starts: list[Start], runs: list[Run]) -> Tangent:
     """The NTK at initialisation, and how far it moved."""
     diagonal, off = float(np.mean(np.diag(belief.Theta))), float(believed.between(belief.Theta))
-    entries = (
-        compare("NTK, a point with itself", "Theta", diagonal, plan.widths, [s.diagonal for s in starts]),
-        compare("NTK, different points", "Theta", off, plan.widths, [s.between for s in starts], scale=max(abs(off), 0.1 * diagonal)),
+    scale, moved = max(abs(off), 0.1 * diagonal), [r.movement for r in runs]
+    claims = (
+        compare("tangent", "diagonal", diagonal, plan.widths, [s.diagonal for s in starts]),
+        compare("tangent", "off-diagonal", off, plan.widths, [s.between for s in starts], scale),
+        falls("tangent", "movement", plan.widths, moved, LAZY),
     )
-    movement = fall_off("movement of the NTK in training", "|change| / |start|", plan.widths, [r.movement for r in runs])
     upper = np.stack(np.triu_indices(plan.points), 1)
     chosen = upper[np.random.default_rng(0).permutation(len(upper))[:ENTRIES]].T
     theory, real, se = (numbers(m[chosen[0], chosen[1]]) for m in (belief.Theta, starts[-1].ntk, starts[-1].ntk_se))
-    return Tangent(plan.points, theory, real, se, entries, movement, judge((*entries, movement)))
+    return Tangent(plan.points, theory, real, se, claims, verdict_of(claims, DECIDED))
 
 
 def curves(plan: Plan, belief: Belief, runs: list[Run]) -> Curves:
     """Learning curves inside theory's band, and one network against its own linearisation."""
-    k, entries = len(belief.at), []
+    k, claims = len(belief.at), []
     for name, theory, samples in (
         ("train loss", belief.train, [r.train for r in runs]),
         ("test loss", belief.test, [r.test for r in runs]),
     ):
         for t in sorted({k // 3, (2 * k) // 3, k - 1}):
-            what = f"{name} after {belief.at[t]} steps"
-            entries.append(compare(what, "loss per point", theory[0][t], plan.widths, [s[:, t] for s in samples]))
-    control, missing, everything = None, "one network's NTK with all pairs of outputs would take over 1 GiB", list(entries)
+            claims.append(compare("curves", name, theory[0][t], plan.widths, [s[:, t] for s in samples], step=belief.at[t]))
+    control, missing = None, "one network's NTK with all pairs of outputs would take over 1 GiB"
     if runs[-1].control:
-        distance = fall_off("distance to its own linearisation", "relative", plan.widths, [r.distance for r in runs])
+        claims.append(falls("curves", "distance", plan.widths, [r.distance for r in runs], LAZY))
         m = min(measured.CONTROL_TEST, runs[-1].outputs.shape[1])
         train, test, control_train, control_test = (numbers(v) for v in runs[-1].control)
-        control, missing = Control(plan.widths[-1], m, train, test, control_train, control_test, distance), ""
-        everything.append(distance)
+        control, missing = Control(plan.widths[-1], m, train, test, control_train, control_test), ""
     widest = runs[-1]
     away = [np.abs(s - mean) <= 2 * sd for s, (mean, sd) in ((widest.train, belief.train), (widest.test, belief.test))]
     return Curves(
@@ -143,8 +144,8 @@ def curves(plan: Plan, belief: Belief, runs: list[Run]) -> Curves:
         train_networks=rows(list(widest.train)),
         test_networks=rows(list(widest.test)),
         inside=float(np.mean(away)),
-        comparisons=tuple(entries),
+        claims=tuple(claims),
         control=control,
         missing=missing,
-        judgement=judge(everything),
+        verdict=verdict_of(claims, DECIDED),
     )

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from largen.prediction.posterior.observed import TOO_DEEP, Observed, arrays, observe
+from largen.prediction.posterior.observed import Observed, arrays, observe
 from largen.prediction.spectrum import ridges
 from largen.types import namespace
 
@@ -70,7 +70,7 @@ def bayes(K: Any, K1: Any, V: Any, n: int, y: Any, ridge: Any = 0.0) -> Posterio
     """
     K, K1, V, n, y = arrays(K, K1, V, n, y)
     a, G = len(y), K + K1 / n
-    seen = observe(G[:a, :a], y, ridges(ridge, a), "K + K1/n", TOO_DEEP)
+    seen = observe(G[:a, :a], y, ridges(ridge, a), shifted=True)
     inverse, pull, M = seen.inverse, seen.pull, seen.tilt
     R = G[a:, :a] @ inverse
     P = np.concatenate([-R, np.eye(len(R))], axis=1)

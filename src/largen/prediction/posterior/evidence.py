@@ -13,12 +13,13 @@ from largen.border import bordered
 from largen.errors import InputError, SingularKernelError
 from largen.prediction import memory
 from largen.prediction.posterior.bayes import evidence_shift
-from largen.prediction.posterior.observed import TOO_DEEP, groups, log_density, observe, tensors, traced, traced_tensors
+from largen.prediction.posterior.observed import BrokenDown, groups, log_density, observe, tensors, traced, traced_tensors
 from largen.prediction.predict import kernels
 from largen.prediction.spectrum import Condition, ridges
 from largen.running.jitted import jitted
 from largen.types import Array, float64, is_traced, island, namespace
 
+UNDEFINED = (SingularKernelError, BrokenDown)  # there is no evidence here, whatever there is elsewhere
 UNKNOWN = {"condition": "unknown under tracing", "spread": "unknown under tracing"}
 
 
@@ -86,15 +87,8 @@ def defined_log(net: Any, X: Any, y: Any, ridge: Any, order: int) -> float:
     """The log evidence, -inf where it is not defined: a singular kernel, or order 1 broken down."""
     try:
         return float(evidence(net, X, y, ridge, order).log)
-    except (SingularKernelError, InputError) as error:
-        if not undefined(error):
-            raise
+    except UNDEFINED:
         return -np.inf
-
-
-def undefined(error: Exception) -> bool:
-    """Whether an error says that there is no evidence here, whatever there is elsewhere."""
-    return isinstance(error, SingularKernelError) or (isinstance(error, InputError) and error.argument == "K + K1/n")
 
 
 @bordered("X")
@@ -122,7 +116,7 @@ def _first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Ev
     xp, dtype, total = namespace(X), X.dtype, np.zeros(4)
     for group in together:
         y = np.asarray(group, np.float64)
-        start, seen = observe(K, y, ridge), observe(K + K1 / n, y, ridge, "K + K1/n", TOO_DEEP)
+        start, seen = observe(K, y, ridge), observe(K + K1 / n, y, ridge, shifted=True)
         spread = np.einsum("ab,abcd,cd->", seen.tilt, V, seen.tilt, optimize=True) / n
         finite = seen.log - start.log + evidence_shift(V, n, seen)
         total += start.fit, start.complexity, finite, spread

@@ -21,7 +21,9 @@ from largen.prediction import flow
 from largen.prediction.spectrum import condition, factor
 from largen.types import Array, is_traced, island, namespace
 
-TOO_DEEP = "The expansion in 1/n has broken down: take order=0, a wider or a shallower network."
+
+class BrokenDown(InputError):
+    """A covariance to first order in 1/n, K + K1/n, that is none: the expansion has broken down."""
 
 
 @dataclass(frozen=True)
@@ -47,15 +49,18 @@ class Observed:
         return self.fit + self.complexity + self.constant
 
 
-def observe(G: Any, y: Any, ridge: Any = 0.0, name: str = "K", fix: str = "") -> Observed:
+def observe(G: Any, y: Any, ridge: Any = 0.0, shifted: bool = False) -> Observed:
     """The `Observed` record of y (n, o) under the prior covariance G (n, n) and `ridge`, a number or one per sample.
 
-    Raises `SingularKernelError` for a singular G~, `InputError` (with `fix`) for what is no covariance.
+    Raises `SingularKernelError` for a singular G~, `InputError` for what is no covariance, `BrokenDown` if G is `shifted`, K + K1/n.
     """
     try:
-        f = factor(G, ridge, name)
+        f = factor(G, ridge, "K + K1/n" if shifted else "K")
     except InputError as error:
-        raise InputError(error.argument, error.got, error.need, fix or error.fix) from error
+        if not shifted:
+            raise
+        fix = "The expansion in 1/n has broken down: take order=0, a wider or a shallower network."
+        raise BrokenDown(error.argument, error.got, error.need, fix) from error
     w = flow.weights(f, flow.schedule("bayes"))
     along = f.vectors.T @ y
     log = namespace(f.values).log(f.values).sum()

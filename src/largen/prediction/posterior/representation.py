@@ -14,7 +14,7 @@ from largen import door, exits
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
 from largen.errors import InputError
-from largen.prediction.posterior.observed import TOO_DEEP, groups, observe, tensors
+from largen.prediction.posterior.observed import groups, observe, tensors
 from largen.prediction.spectrum import ridges
 from largen.types import Array, island, namespace
 
@@ -98,7 +98,7 @@ def conditional_variance(net: Any, X: Any, z: Any, ridge: Any = 0.0) -> Array:
     door.concrete((net, X, z, ridge), "net, X, z, ridge")
     K, K1, V, n = tensors(net, X)
     G = K + K1 / n
-    M = observe(G, np.asarray(z, np.float64).reshape(len(X), -1), ridge, "K + K1/n", TOO_DEEP).tilt
+    M = observe(G, np.asarray(z, np.float64).reshape(len(X), -1), ridge, shifted=True).tilt
     xp = namespace(X, z)
     with island(X):
         return xp.asarray(G + np.einsum("abcd,cd->ab", V, M) / n, X.dtype)

@@ -9,6 +9,7 @@ import numpy as np
 
 from largen import door, exits, memory
 from largen.activations.critical import critical
+from largen.architecture.mapping import map_affine
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.errors import InputError, UnsupportedError, shown
 from largen.prediction.posterior.evidence import defined_log
@@ -129,5 +130,5 @@ def _network(net: Serial, L: int, phi: Act, C_W: float, C_b: float) -> Serial:
     """The network with L affine layers, all with these hyperparameters."""
     hidden, _ = _uniform(net)
     many = [*hidden, *[hidden[-1]] * L][: L - 1]
-    nodes: list[Any] = [part for layer in many for part in (replace(layer, C_W=C_W, C_b=C_b), phi)]
-    return Serial((*nodes, replace(net.nodes[-1], C_W=C_W, C_b=C_b)))
+    deep = Serial((*(part for layer in many for part in (layer, phi)), net.nodes[-1]))
+    return map_affine(deep, lambda layer, last: replace(layer, C_W=C_W, C_b=C_b))

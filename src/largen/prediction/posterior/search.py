@@ -4,13 +4,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
-import jax
 import numpy as np
 
 from largen import exits
+from largen.architecture.levels import affine
+from largen.architecture.mapping import map_affine
 from largen.architecture.nodes import Affine, Serial
-from largen.errors import InputError, SingularKernelError
-from largen.prediction.posterior.evidence import defined_log, undefined
+from largen.errors import InputError
+from largen.prediction.posterior.evidence import UNDEFINED, defined_log
 from largen.prediction.posterior.observed import observe
 from largen.prediction.predict import kernels
 
@@ -26,10 +27,6 @@ class Undefined(ArithmeticError):
     def __init__(self, logs: np.ndarray):
         super().__init__("no evidence here")
         self.logs = logs.copy()
-
-
-def _is_affine(part: Any) -> bool:
-    return isinstance(part, Affine)
 
 
 @dataclass(frozen=True)
@@ -48,7 +45,7 @@ class Search:
     @property
     def layers(self) -> list[Affine]:
         """The affine layers, branch after branch."""
-        return [part for part in jax.tree_util.tree_leaves(self.net, is_leaf=_is_affine) if isinstance(part, Affine)]
+        return [layer for _, layer, _ in affine(self.net) if isinstance(layer, Affine)]
 
     def start(self) -> np.ndarray:
         """The logarithms of the values given: shared ones at their geometric mean (biases at the mean), a C_b of 0 from 0.01."""
@@ -74,10 +71,10 @@ class Search:
         ridge = self.ridge * (float(values.pop("ridge")[0]) / np.max(self.ridge)) if "ridge" in values else self.ridge
         columns = {name: iter(np.broadcast_to(v, (len(self.layers),)).tolist()) for name, v in values.items()}
 
-        def put(part: Any) -> Any:
-            return replace(part, **{name: next(column) for name, column in columns.items()}) if isinstance(part, Affine) else part
+        def put(layer: Any, last: bool) -> Any:
+            return replace(layer, **{name: next(column) for name, column in columns.items()}) if isinstance(layer, Affine) else layer
 
-        return jax.tree_util.tree_map(put, self.net, is_leaf=_is_affine), ridge
+        return map_affine(self.net, put), ridge
 
     def value(self, logs: np.ndarray) -> float:
         """The log evidence, -inf where it is not defined."""
@@ -92,9 +89,7 @@ class Search:
         value = self.value(logs)
         try:
             slope = self.slope(logs) if np.isfinite(value) else np.array([np.nan])
-        except (SingularKernelError, InputError) as error:
-            if not undefined(error):
-                raise
+        except UNDEFINED:
             slope = np.array([np.nan])
         if not np.isfinite(slope).all():
             raise Undefined(logs)
@@ -122,9 +117,7 @@ class Search:
 
         try:
             bend = -_central(inside, logs[at], BEND)
-        except (SingularKernelError, InputError) as error:
-            if not undefined(error):
-                raise
+        except UNDEFINED:
             return out
         if not np.isfinite(bend).all():
             return out

@@ -1,0 +1,92 @@
+"""What `lg.check` returns."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from largen.agreement import words
+from largen.agreement.claims import Claim, verdict_of
+
+BELOW = 0.05  # entries of less than this share of the largest are judged absolutely
+
+
+@dataclass(frozen=True)
+class Entries:
+    """One tensor of `lg.check(..., what="tensors")`, entry by entry: `theory`, and measured networks extrapolated to infinite width,
+    `value` with its `error` (standard). `means`, `errors` (widths, ...): n times the measured cumulant at each width."""
+
+    theory: np.ndarray
+    value: np.ndarray
+    error: np.ndarray
+    means: np.ndarray
+    errors: np.ndarray
+
+    def z(self, theory: Any = None) -> np.ndarray:
+        """Standard errors between the measurement and a theory (default: this one), 0 where both are exact and equal."""
+        gap = self.value - (self.theory if theory is None else np.asarray(theory, float))
+        return np.where(gap == 0, 0.0, gap / np.where(self.error > 0, self.error, np.finfo(float).tiny))
+
+    def precision(self) -> np.ndarray:
+        """The errors relative to the entries of theory; entries below 5 % of the largest count as that much."""
+        size = np.abs(self.theory)
+        return self.error / np.maximum(size, BELOW * size.max())
+
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Check:
+    """What `lg.check` returns; it prints as a table.
+
+    `what` was checked; `claims`: one `Claim` per quantity; `unjudged`: quantities that could not be judged, with the reason; `verdict`:
+    "disagrees" if a claim does, else "undecided" if one is, else "agrees"; `widths` (of the first hidden layer), `networks` per width
+    (trained, if any were); `points` looked at (of "training": trained on); `net`: the network as code, at the smallest width;
+    `seconds` taken. Of "training": `time` = `eta` x `steps`, `test`: number of points compared on; of "tensors": `entries` by name.
+    `theory`: the `Signal` or `Corrections` that was held against networks. What there is not is None or empty, and `missing` says why.
+    """
+
+    what: str
+    claims: tuple[Claim, ...]
+    widths: tuple[int, ...]
+    networks: tuple[int, ...]
+    points: int
+    net: str
+    seconds: float
+    unjudged: Mapping[str, str] = field(default_factory=dict)
+    time: float | None = None
+    eta: float | None = None
+    steps: int | None = None
+    test: int | None = None
+    theory: Any = None
+    entries: Mapping[str, Entries] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def verdict(self) -> str:
+        """The verdict of all claims together."""
+        return verdict_of(self.claims)
+
+    @property
+    def needed(self) -> int | None:
+        """Networks per width that would decide every undecided claim, as far as more networks can; None if none is needed."""
+        return max((c.needed for c in self.claims if c.needed), default=None)
+
+    def to_frame(self) -> list[dict[str, Any]]:
+        """One dictionary per claim, ready for `pandas.DataFrame` or JSON."""
+        frame = []
+        for c in self.claims:
+            row = asdict(c) | {"name": c.name, "sentence": c.sentence, "controls": {k.name: k.z for k in c.controls}}
+            row["tests"] = {words.direction(t): {"value": t.value, "error": t.error, "z": t.z} for t in c.tests}
+            frame.append(row)
+        return frame
+
+    def __repr__(self) -> str:
+        head = f"Theory against real networks of widths {', '.join(map(str, self.widths))}: {' '.join(self.net.split())}"
+        many = " to ".join(f"{n:,}" for n in sorted(set(self.networks))[:: max(1, len(set(self.networks)) - 1)])
+        setting = f"{self.what}: {many} networks per width, {self.points} points"
+        if self.time is not None:
+            setting += f", trained on to time {self.time:.4g} ({self.steps} steps of {self.eta:.3g}), compared on {self.test}"
+        why = [c.sentence for c in self.claims if c.verdict != "agrees"]
+        why += [f"{name} was not judged: {reason}." for name, reason in self.unjudged.items()]
+        more = f" About {self.needed:,} networks per width would decide." if self.verdict == "undecided" and self.needed else ""
+        return "\n".join([head, setting, "", *words.table(self.claims), "", *why, f"Verdict: {self.verdict}.{more}"])
