@@ -251,7 +251,7 @@ def test_any_number_of_points_goes_by_the_same_programs():
     net, y = set_b(200), np.array([[1.0, 0.2], [-1.0, 0.4], [0.5, -0.3]])
     compiled = []
 
-    def listen(event: str, seconds: float, **_: object) -> None:
+    def listen(event: str, duration_secs: float, **_: str | int) -> None:
         compiled.append(event)
 
     representation_update(net, X[:3], y, X_other=X[3:5])

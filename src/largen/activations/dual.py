@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache, partial, reduce
 from typing import Any, TypeVar
 
 import jax
@@ -424,20 +424,22 @@ def _kinked(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> M
     """By Hermite series, which fall slowly; for points that nearly coincide, where that is not enough, by quadrature split at the kinks;
     graded where sizes are large."""
     every, reach, both = _joined(q1, q2), _reach(phi), (phi.fn, phi.derivative())
-    square = piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2 for f in both]), every, phi.kinks, reach)
+    squares = partial(piecewise.graded_mean, lambda z: jnp.stack([f(z) ** 2 for f in both]), every, phi.kinks)
+    square = squares(reach)
+    cut = safe_divide(jnp.abs(square - squares(reach - piecewise.SHORT, piecewise.ROUGH)), square).max()
     (size1, size2), same = _parted(jnp.sqrt(square), q1, q2), (near == 0) & (q1 == q2)
     versine, large = jnp.minimum(near, far), jnp.maximum(q1, q2) > piecewise.LARGE**2
     close = (versine < hermite.APART) & ~same & ~large
     largest = jnp.where(same | large | close, 0, 1 - versine).max()
     usual = jnp.minimum(every, piecewise.LARGE**2)
-    A, terms, rest, _ = hermite.coefficients(both, usual, hermite.tolerance(q1.dtype), phi.kinks, largest)
+    A, terms, rest, _ = hermite.coefficients(both, usual, hermite.tolerance(q1.dtype), phi.kinks, reach, largest)
     A1, A2 = (safe_divide(a, size) for a, size in zip(_parted(A, q1, q2), (size1, size2), strict=True))
     c, slope = jnp.where(same, 1, hermite.products(A1, A2, terms, near, far))
     pairs = _flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1])
     series = [v.reshape(-1) for v in (c, slope, jnp.where(same, 0, 1 - c), 1 + c)]
     apart, off = _split(phi, close.reshape(-1), pairs, series, reach)
     out, changes = _graded(phi, (large & ~same).reshape(-1), pairs, apart, reach)
-    error = jnp.maximum(jnp.maximum(rest.max(), jnp.maximum(*off[:2])), jnp.maximum(*changes[:2]))
+    error = reduce(jnp.maximum, [cut, rest.max(), *off[:2], *changes[:2]])
     c, kdot, near_out, far_out = (v.reshape(near.shape) for v in out)
     return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * kdot, near_out, far_out, error
 

@@ -46,14 +46,15 @@ def mean(f: Callable[[Any], Any], q: Any, every: int = 1) -> Any:
     return jnp.tensordot(f(jnp.sqrt(q)[..., None] * u), w, 1)
 
 
-def split_nodes(q: Any, kinks: Sequence[float]) -> tuple[Any, Any]:
+def split_nodes(q: Any, kinks: Sequence[float], reach: float) -> tuple[Any, Any]:
     """Nodes u and weights du of Gauss-Legendre rules for functions of z ~ N(0, q) with kinks; (nodes,), or, where these move with q,
     (*q.shape, nodes)."""
-    edges = np.arange(-ENDS, ENDS + 1, LENGTH).astype(q.dtype)
+    panels = int(np.ceil(max(reach, ENDS) / LENGTH))
+    edges = LENGTH * np.arange(-panels, panels + 1).astype(q.dtype)
     if any(kinks):
         moving = safe_divide(jnp.asarray(kinks, q.dtype), jnp.sqrt(q)[..., None], 0.0)
         whole = jnp.broadcast_to(jnp.asarray(edges), (*q.shape, len(edges)))
-        edges = jnp.sort(jnp.concatenate([whole, jnp.clip(moving, -ENDS, ENDS)], -1), axis=-1)
+        edges = jnp.sort(jnp.concatenate([whole, jnp.clip(moving, edges[0], edges[-1])], -1), axis=-1)
     x, w = np.polynomial.legendre.leggauss(PANEL)
     xp = namespace(edges)
     left, length = edges[..., :-1, None], xp.diff(edges)[..., None]
@@ -62,7 +63,12 @@ def split_nodes(q: Any, kinks: Sequence[float]) -> tuple[Any, Any]:
 
 
 def coefficients(
-    functions: Sequence[Callable[[Any], Any]], q: Any, allowed: float, kinks: Sequence[float] | None = None, largest: Any = 1.0
+    functions: Sequence[Callable[[Any], Any]],
+    q: Any,
+    allowed: float,
+    kinks: Sequence[float] | None = None,
+    reach: float = REACH,
+    largest: Any = 1.0,
 ) -> tuple[Any, Any, Any, Any]:
     """(A, N, rest, square) of each of the functions f: A of shape (MOST, functions, *q.shape), N (functions,) how many terms were
     needed (traced multiples of BLOCK; A is zero beyond the largest), rest (functions, *q.shape), E[f^2] - sum A^2 relative to E[f^2],
@@ -76,7 +82,7 @@ def coefficients(
         most, (u, _) = MOST, nodes(q.dtype)
         du = np.asarray(STEP, q.dtype)
     else:
-        most, (u, du) = MANY, split_nodes(q, kinks)
+        most, (u, du) = MANY, split_nodes(q, kinks, reach)
     z = jnp.sqrt(q)[:, None] * u
     values = jnp.stack([f(z) for f in functions])  # (functions, points, nodes)
     # Hermite functions h_m(u) exp(-u^2/4) stay bounded; the other half of the weight goes with the values

@@ -32,7 +32,7 @@ LARGE = 5.0  # standard deviations from which pieces are graded
 START, GRADES = 2.0, 10  # the first pieces, in z; pieces to either side of the kinks
 BELL, CUTS = 2.5, 6  # further cuts in u = z/r, at its multiples, for the Gaussian
 GRADED = {FINE: 13, COARSE: 11}  # nodes of a graded piece
-SINGLE = 16  # and in one dimension
+SINGLE, ROUGH = 16, 13  # and in one dimension
 GROUP = 4  # of some pairs at a time
 SAMPLE = 8  # of some pairs, of which the error is estimated
 

@@ -297,7 +297,8 @@ def _looked_at(net: Serial, first: Carrier, extras: Any, layer: int | str) -> tu
 
 @partial(_kernel.defjvp, symbolic_zeros=True)
 def _kernel_jvp(layer: int | str, primals: Any, tangents: Any) -> Any:
-    out, usual = _looked_at(*primals, layer)
+    net, first, extras = primals
+    out, usual = _looked_at(net, first, extras, layer)
     leaves, tree = jax.tree_util.tree_flatten(primals)
     ways = jax.tree_util.tree_leaves(tangents)
     live = tuple(i for i, way in enumerate(ways) if not isinstance(way, SymbolicZero))
