@@ -92,7 +92,7 @@ SAME: dict[str, tuple[Callable[..., Any], tuple[Any, ...]]] = {
     "cummin": (lambda x: lax.cummin(x, 0, reverse=True), (A,)),
     "cumprod": (lambda x: lax.cumprod(x, 1), (A,)),
     "cumsum": (lambda x, i: (lax.cumsum(x, 0, reverse=True), jnp.cumsum(i, 1)), (A, I)),
-    "dot_general": (lambda t, x: (jnp.einsum("bij,kj->ibk", t, x), jnp.einsum("bij,bkj->bik", t, t), x @ x[0]), (T, A)),
+    "dot_general": (lambda t, x: (jnp.einsum("bij,kj->ibk", t, x), jnp.einsum("bij,bkj->bik", t, t), x @ x[0], x[0] @ x[1]), (T, A)),
     "dynamic_slice": (lambda x, i: lax.dynamic_slice(x, (i[0, 0], i[0, 1]), (2, 3)), (A, I)),
     "dynamic_update_slice": (lambda x, y, i: lax.dynamic_update_slice(x, y[:2, :3], (i[0, 0], i[0, 1])), (A, B, I)),
     "integer_pow": (lambda x: (x**3, x**-2, x**7), (A,)),

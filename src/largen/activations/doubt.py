@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.dual import STEEPEST, growth
+from largen.activations.reach import STEEPEST, growth
 from largen.activations.statistics import ACCURACY, PROBE, kink
 from largen.gaussian import line
 from largen.types import float64

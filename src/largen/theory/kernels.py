@@ -34,8 +34,10 @@ from jax.custom_derivatives import SymbolicZero
 
 from largen import door, exits
 from largen.activations.activation import Activation
+from largen.activations.assumed import as_assumed, assuming
 from largen.activations.doubt import doubt
-from largen.activations.dual import as_assumed, assuming, dual, growth
+from largen.activations.dual import dual
+from largen.activations.reach import growth
 from largen.architecture.attention import Attention, PositionalEmbedding
 from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.levels import levels

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from largen.activations.dual import as_assumed, assuming
+from largen.activations.assumed import as_assumed, assuming
 from largen.architecture.nodes import Serial
 from largen.architecture.walk import walk
 from largen.gaussian.pair import Pair

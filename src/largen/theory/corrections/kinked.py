@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.dual import far
+from largen.activations.reach import far
 from largen.gaussian import piecewise
 from largen.gaussian.pair import safe_divide
 from largen.running.jitted import jitted

@@ -17,7 +17,7 @@ import numpy as np
 
 from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous
-from largen.activations.dual import far
+from largen.activations.reach import far
 from largen.architecture.chain import Layer
 from largen.gaussian import piecewise
 from largen.running.jitted import jitted

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits
-from largen.activations.dual import as_assumed, assuming, moment
+from largen.activations.assumed import as_assumed, assuming
+from largen.activations.dual import moment
 from largen.architecture.branches import Identity, LayerNorm, Sum, settled
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
