@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy import stats
 
 from largen.errors import InputError, shown
 
@@ -92,11 +91,13 @@ def z_score(value: float, error: float, theory: float = 0.0, dof: float = np.inf
     >>> [round(z_score(1.2, 0.1, 1.0, dof), 3) for dof in (np.inf, 5)]
     [2.0, 1.636]
     """
+    from scipy.special import ndtri, stdtr  # slow to import
+
     gap = value - theory
     if error == 0:
         return 0.0 if gap == 0 else float(np.copysign(np.inf, gap))
     t = float(abs(gap) / error)
-    z = t if np.isinf(dof) else min(float(stats.norm.isf(stats.t.sf(t, dof))), t)
+    z = t if np.isinf(dof) else min(-float(ndtri(stdtr(dof, -t))), t)
     return float(np.copysign(z if np.isfinite(z) else t, gap))
 
 
