@@ -1,6 +1,7 @@
 """Infinite-width kernels against references, printed numbers, laws and derivatives."""
 
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -306,3 +307,50 @@ def test_raw_pixels_are_mentioned_once():
     with pytest.warns(UserWarning, match=r"lg\.standardize"):
         lg.kernel(lg.mlp(widths=[4], out=1), np.full((2, 3), 255.0))
     lg.kernel(lg.mlp(widths=[4], out=1), np.full((2, 3), 255.0))
+
+
+@pytest.mark.parametrize("activation", ["erf", "tanh", "gelu", "relu", "softsign"])
+def test_derivatives_of_float32_do_not_depend_on_the_flag(activation: str) -> None:
+    X = np.random.default_rng(4).normal(size=(3, 3)).astype(np.float32)
+
+    def both(c: jax.Array, x: jax.Array) -> jax.Array:
+        return lg.kernel(lg.mlp(widths=[4], out=1, activation=activation, C_W=c), x).ntk.sum()
+
+    found = []
+    for flag in (False, True):
+        with jax.enable_x64(flag):
+            found.append(jax.grad(both, (0, 1))(jnp.float32(1.5), jnp.asarray(X)))
+    for off, on in zip(*found, strict=True):
+        assert off.dtype == on.dtype == np.float32
+        np.testing.assert_array_equal(off, on)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(4))
+def test_small_programs_of_numpy_are_the_compiled_ones(part: int) -> None:
+    """Every named activation, and every node that has a kernel: what NumPy computes for few points, and the compiler for the same."""
+    names = ["tanh", "gelu", "elu", "softsign", "hardtanh", "erf", "sin", "gelu_tanh", "swish", "sigmoid", "softplus", "mish"]
+    names += ["selu", "arctan", "exp_normalized", "gaussian", "gabor", "rbf", "leaky_relu(0.1)", "abs", "sign", "cos", "quadratic"]
+    names += ["rectified_monomial(2)", "polynomial(0, 1, 0.3)", "hermite(3)"]
+    flat: Any = lg.Identity()
+    for name in names[part::4]:
+        flat = flat >> lg.Dense(4, C_W=1.3, C_b=0.2) >> lg.LayerNorm() >> lg.Act(name)
+    flat = flat >> lg.Dense(1)
+    block = lg.Sum(lg.Identity(), lg.Conv(4, 3, C_W=0.5) >> lg.Act("relu") >> lg.Conv(4, 3, strides=1, C_b=0.1))
+    image: Any = [
+        lg.Conv(4, 3) >> lg.Act("relu") >> block >> lg.AvgPool(2) >> lg.Conv(4, 1) >> lg.Act("tanh") >> lg.GlobalAvgPool() >> lg.Dense(1),
+        lg.Conv(4, 3) >> lg.Attention() >> lg.Flatten() >> lg.Dense(1),
+        lg.Conv(4, 3, strides=2) >> lg.Act("erf") >> lg.ConvLocal(4, 3) >> lg.Dropout(0.2) >> lg.RMSNorm() >> lg.Flatten() >> lg.Dense(1),
+        lg.ConvTranspose(4, 3, strides=2) >> lg.Act("relu") >> lg.Conv(4, 1) >> lg.SumPool(2) >> lg.Flatten() >> lg.Dense(1),
+    ][part]
+    wide = lg.Concat(lg.Dense(4) >> lg.Act("relu"), lg.Dense(8) >> lg.Act("erf")) >> lg.Dense(3)
+    rng = np.random.default_rng(part)
+    points = rng.normal(size=(4, 3))
+    points[3] = points[0] + 1e-5
+    for net, X in ((flat, points), (image, rng.normal(size=(2, 4, 4, 2))), (wide, points)):
+        small, large = lg.kernel(net, X), jax.jit(lambda x, net=net: lg.kernel(net, x))
+        with jax.enable_x64(True):
+            compiled = large(jnp.asarray(X))
+        for a, b in ((small.nngp, compiled.nngp), (small.ntk, compiled.ntk)):
+            size = np.sqrt(np.outer(np.diagonal(b), np.diagonal(b)))
+            np.testing.assert_allclose(a / size, np.asarray(b) / size, rtol=0, atol=1e-12)
