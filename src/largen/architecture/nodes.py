@@ -340,6 +340,9 @@ def network(net: Any, name: str = "net") -> Serial:
         got = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
         raise InputError(name, got, "a network, such as lg.mlp(widths=[512], out=1)")
     for leaf in jax.tree_util.tree_leaves(net):  # nodes check what they are given; tree_map can put anything in its place
-        if not ((isinstance(leaf, float) and math.isfinite(leaf)) or isinstance(leaf, (Node, Tracer))):
+        if isinstance(leaf, Node):
+            need = "nodes of classes with the decorator `node` of largen.architecture.nodes"
+            raise InputError(name, f"a {type(leaf).__name__}, whose class is no pytree", need)
+        if not ((isinstance(leaf, float) and math.isfinite(leaf)) or isinstance(leaf, Tracer)):
             door.number(leaf, f"{name} (its variances and weights)")
     return net if isinstance(net, Serial) else Serial((net,))

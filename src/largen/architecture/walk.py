@@ -113,7 +113,7 @@ class Job:
             rows = zip(self.branches, part.children(), extra, strict=True)
             extra = tuple(_through(jobs, branch, slices, observe) for jobs, branch, slices in rows)
         after = self.step(part, carrier, extra, self.need)
-        if observe is not None:
+        if observe is not None and self.part.written:
             observe(self.path, carrier, after)
         return after
 
@@ -169,7 +169,7 @@ def walk(
     `extras[path]` is a pytree handed to the step at that path (parameters, learning rates). `need` is what is wanted of
     the output. Returns the last carrier and the carriers after the nodes of the top level whose paths are in `keep`, in order,
     as a list of stacked pytrees: one per stretch, leading axis the nodes of the stretch. `scan=False` unrolls every block.
-    `observe(path, before, after)` is called with the carriers around every node, those of branches too; nothing is scanned then.
+    `observe(path, before, after)` is called with the carriers around every written node, those of branches too; nothing is scanned then.
     """
     jobs, _ = _jobs(net, theory, extras or {}, need, keep)
     kept: list[Any] = []
