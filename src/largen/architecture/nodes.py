@@ -67,7 +67,7 @@ class Node:
 
     def kind(self, before: str) -> str:
         """What the values are after the node (INPUTS, GAUSSIAN or MOMENTS), given what they are before it."""
-        return GAUSSIAN if self.mixes else before
+        return GAUSSIAN if self.mixes else MOMENTS if self.bends else before
 
     def unlike(self, before: bool) -> bool:
         """Whether units differ in variance after the node (side by side, or of different positions), given whether they do before it."""
@@ -245,9 +245,6 @@ class Act(Node):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", activation(self.activation))
-
-    def kind(self, before: str) -> str:
-        return MOMENTS
 
 
 @node
