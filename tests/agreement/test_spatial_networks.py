@@ -111,7 +111,7 @@ def louder(part: Any) -> Any:
     if isinstance(part, lg.Serial):
         return lg.Serial(tuple(map(louder, part.nodes)))
     if hasattr(part, "branches") and not isinstance(part, lg.Attention):
-        return part.with_branches(map(louder, part.branches))
+        return part.with_children(map(louder, part.branches))
     names = [f.name for f in fields(part) if f.name in ("C_W", "C_value", "C_out")]
     return replace(part, **{name: 1.1 * getattr(part, name) for name in names}) if names else part
 

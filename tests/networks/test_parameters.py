@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import largen as lg
-from largen.errors import InputError, UnsupportedError
+from largen.errors import InputError
 
 KEY = jax.random.key(0)
 
@@ -75,12 +75,11 @@ def test_bad_input(arguments: dict, words: str) -> None:
     assert words in str(error.value)
 
 
-def test_a_node_without_a_rule_is_named() -> None:
+def test_a_node_of_a_class_without_the_decorator_is_named() -> None:
     from largen.architecture.nodes import Node
 
     class Strange(Node):
-        def __repr__(self) -> str:
-            return "Strange()"
+        pass
 
-    with pytest.raises(UnsupportedError, match="Strange"):
+    with pytest.raises(InputError, match="Strange, whose class is no pytree"):
         lg.init(lg.Dense(3) >> Strange(), 3, KEY)

@@ -1,6 +1,5 @@
 """Attention: values at every position are averages of those at all positions, weighted by scores of queries and keys."""
 
-from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, ClassVar, Self
 
@@ -8,8 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from largen import door
-from largen.architecture.branches import Branching
-from largen.architecture.nodes import Dense, Node, Parametric, Serial, node, variance
+from largen.architecture.nodes import GAUSSIAN, MOMENTS, Blank, Composite, Dense, Node, Parametric, Serial, node, variance
 from largen.architecture.spatial import space_of
 from largen.errors import InputError
 
@@ -33,6 +31,7 @@ class PositionalEmbedding(Parametric):
     C_W: ClassVar[Any] = 0.0  # no weights
     leaves: ClassVar[tuple[str, ...]] = ("C_b",)
     variances: ClassVar[tuple[str, ...]] = ()
+    takes: ClassVar[tuple[str, ...]] = (GAUSSIAN, MOMENTS)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "C_b", variance(self.C_b, "C_b"))
@@ -44,9 +43,12 @@ class PositionalEmbedding(Parametric):
     def fan_in(self, before: tuple[int, ...]) -> int:
         return 1
 
+    def parameters(self, before: tuple[int, ...]) -> dict[str, Blank]:
+        return {"b": Blank(before, self.C_b)}
+
 
 @node
-class Attention(Branching):
+class Attention(Composite):
     """Multi-head self-attention over all positions: with q = W_query x, k = W_key x, v = W_value x for every head,
 
         scores G_st = q_s.k_t / sqrt(d) or / d,    head_s = sum_t zeta(G)_st v_t,    z_s = b + W_out (heads side by side).
@@ -83,7 +85,12 @@ class Attention(Branching):
     width: int = 64
     channels: int | None = None
     leaves: ClassVar[tuple[str, ...]] = ("positions", "C_key", "C_query", "C_value", "C_out", "C_b")
+    counts: ClassVar[tuple[str, ...]] = ("heads", "width", "channels")
     variances: ClassVar[tuple[str, ...]] = ("C_key", "C_query", "C_value", "C_out")
+    mixes: ClassVar[bool] = True
+    ends_level: ClassVar[bool] = True
+    tunable: ClassVar[bool] = True
+    takes: ClassVar[tuple[str, ...]] = (GAUSSIAN, MOMENTS)
 
     def __post_init__(self) -> None:
         door.choice(self.mechanism, "mechanism", tuple(MECHANISMS))
@@ -100,8 +107,7 @@ class Attention(Branching):
         """Whether queries are keys times a number."""
         return self.scaling == "1/d"
 
-    @property
-    def branches(self) -> tuple[Serial, ...]:  # type: ignore[override]
+    def children(self) -> tuple[Serial, ...]:
         """Queries (unless tied), keys, values, which see the input, and the output layer, which sees the heads side by side."""
         inner = self.heads * self.width
         embed: tuple[Node, ...] = () if self.positions is None else (PositionalEmbedding(self.positions),)
@@ -115,13 +121,10 @@ class Attention(Branching):
         none = self.C_key == 0  # no keys: no scores
         return jnp.sqrt(jnp.where(none, 0.0, self.C_query / jnp.where(none, 1.0, self.C_key)))
 
-    def with_branches(self, branches: Iterable[Serial]) -> Self:
-        return self  # its branches follow from its fields
-
     def entering(self, before: Any) -> tuple[Any, ...]:
         inner = self.heads * self.width
         heads = inner if before is None or isinstance(before, int) else (*before[:-1], inner)
-        return (before,) * (len(self.branches) - 1) + (heads,)
+        return (before,) * (len(self.children()) - 1) + (heads,)
 
     def settled(self, before: tuple[int, ...]) -> Self:
         return replace(self, channels=self.channels or before[-1])
@@ -133,6 +136,9 @@ class Attention(Branching):
         if any(size != int(size) or size < 1 for size in sizes.values()):
             raise InputError("factor", str(factor), f"a factor that makes {' and '.join(names)} of {self!r} whole numbers >= 1")
         return replace(self, **{name: int(size) for name, size in sizes.items()})
+
+    def sets_units(self) -> bool:
+        return self.channels is not None
 
     def units(self, before: int | None) -> int | None:
         return self.channels or before

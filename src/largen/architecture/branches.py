@@ -1,14 +1,14 @@
 """Nodes with branches (sums, products, concatenations), the identity, normalisations, repetition."""
 
 import copy
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from numbers import Integral
 from typing import Any, ClassVar, Self
 
 from jax.core import Tracer
 
 from largen import door, memory
-from largen.architecture.nodes import Node, Serial, network, node
+from largen.architecture.nodes import GAUSSIAN, INPUTS, MOMENTS, Composite, Node, Serial, network, node
 from largen.errors import InputError, shown
 
 
@@ -20,6 +20,20 @@ class Identity(Node):
     >>> lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(64))
     lg.Sum(lg.Identity(), lg.Act('relu') >> lg.Dense(64))
     """
+
+    passes: ClassVar[bool] = True
+
+
+@node
+class Sized(Node):
+    """Passes on its input, which has `width` units: where a branch ends whose width only the inputs decide."""
+
+    width: int
+    passes: ClassVar[bool] = True
+    written: ClassVar[bool] = False  # stands in settled networks only
+
+    def units(self, before: int | None) -> int | None:
+        return self.width
 
 
 @node
@@ -36,6 +50,9 @@ class LayerNorm(Node):
 
     axes: Any = -1
     eps: float = 1e-12
+    normalises: ClassVar[bool] = True
+    takes: ClassVar[tuple[str, ...]] = (GAUSSIAN,)
+    called: ClassVar[str] = "layer normalisation"
 
     def __post_init__(self) -> None:
         axes = self.axes[0] if isinstance(self.axes, (tuple, list)) and len(self.axes) == 1 else self.axes
@@ -57,6 +74,7 @@ class RMSNorm(Node):
     """
 
     eps: float = 1e-12
+    normalises: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "eps", door.real(self.eps, "eps", low=0.0, strict=True))
@@ -78,12 +96,16 @@ class Dropout(Node):
     """
 
     rate: float
+    takes: ClassVar[tuple[str, ...]] = (GAUSSIAN, MOMENTS)
 
     def __post_init__(self) -> None:
         rate = door.real(self.rate, "rate", low=0.0)
         if rate >= 1:
             raise InputError("rate", shown(self.rate), "a number in [0, 1)")
         object.__setattr__(self, "rate", rate)
+
+    def kind(self, before: str) -> str:
+        return MOMENTS
 
 
 DEEPEST = 50  # branches inside branches: every walk recurses into them
@@ -93,15 +115,18 @@ def depth(part: Node) -> int:
     """How deep branches stand inside branches: 0 for a node without."""
     if isinstance(part, Serial):
         return max(map(depth, {id(inner): inner for inner in part.nodes}.values()))
-    return 1 + max(map(depth, part.branches)) if isinstance(part, Branching) else 0
+    return 1 + max(map(depth, part.children())) if isinstance(part, Composite) else 0
 
 
-class Branching(Node):
-    """A node with branches that all see the same input. Nodes inside have the path of the node, the number of the branch and their
-    own: `sum1/2/dense1`."""
+ADDED, MULTIPLIED, ASIDE = "added", "multiplied", "side by side"  # what is done with the units of different branches
+
+
+class Branching(Composite):
+    """A node given as branches that all see the same input."""
 
     branches: tuple[Serial, ...]
     leaves: ClassVar[tuple[str, ...]] = ("branches",)
+    joins: ClassVar[str]  # ADDED, MULTIPLIED or ASIDE
 
     def __init__(self, *branches: Node) -> None:
         if not branches:
@@ -111,19 +136,32 @@ class Branching(Node):
             raise InputError("branches", f"branches inside branches, {deep} deep", f"at most {DEEPEST} levels of them")
         self.units(None)
 
-    def with_branches(self, branches: Iterable[Serial]) -> Self:
-        """The node with other branches."""
+    def children(self) -> tuple[Serial, ...]:
+        return self.branches
+
+    def with_children(self, children: Iterable[Serial]) -> Self:
+        """The node with others in place of its branches."""
         new = copy.copy(self)
-        object.__setattr__(new, "branches", tuple(branches))
+        object.__setattr__(new, "branches", tuple(children))
         return new
 
-    def entering(self, before: Any) -> tuple[Any, ...]:
-        """What enters every branch (shapes, or numbers of units), given what enters the node."""
-        return (before,) * len(self.branches)
-
     def settled(self, before: tuple[int, ...]) -> Self:
-        """The node with all that depends on the shape of its inputs filled in."""
-        return self.with_branches(settled(branch, shape) for branch, shape in zip(self.branches, self.entering(before), strict=True))
+        return self.with_children(branch.settled(before) for branch in self.branches)
+
+    def kind(self, before: str) -> str:
+        kinds = {branch.kind(before) for branch in self.branches}
+        alike = self.joins == ADDED or len(self.branches) == 1 or kinds == {INPUTS}  # of Gaussian branches a sum alone is Gaussian
+        return kinds.pop() if alike and len(kinds) == 1 else MOMENTS
+
+    def unlike(self, before: bool) -> bool:
+        return any(branch.unlike(before) for branch in self.branches)
+
+    def sets_units(self) -> bool:
+        return all(branch.sets_units() for branch in self.branches)
+
+    def arguments(self) -> list[str]:
+        written = [[part for part in branch.nodes if part.written] for branch in self.branches]
+        return [repr(parts[0] if len(parts) == 1 else branch) for parts, branch in zip(written, self.branches, strict=True)]
 
     def units(self, before: int | None) -> int | None:
         known = {width for branch in self.branches if (width := branch.units(before)) is not None}
@@ -160,6 +198,8 @@ class Sum(Branching):
     branches: tuple[Serial, ...]
     weights: Any = None  # given as None or one per branch; held as a tuple
     leaves: ClassVar[tuple[str, ...]] = ("branches", "weights")
+    joins: ClassVar[str] = ADDED
+    ends_level: ClassVar[bool] = True
 
     def __init__(self, *branches: Node, weights: Sequence[Any] | None = None) -> None:
         given = (1.0,) * len(branches) if weights is None else weights
@@ -169,6 +209,10 @@ class Sum(Branching):
             raise InputError("weights", shown(weights), need)
         object.__setattr__(self, "weights", tuple(_weight(w) for w in given))
         super().__init__(*branches)
+
+    def arguments(self) -> list[str]:
+        plain = all(not isinstance(w, Tracer) and w == 1 for w in self.weights)
+        return super().arguments() + ([] if plain else [f"weights={self.weights!r}"])
 
 
 @node
@@ -183,6 +227,7 @@ class Product(Branching):
     """
 
     branches: tuple[Serial, ...]
+    joins: ClassVar[str] = MULTIPLIED
 
     def __init__(self, *branches: Node) -> None:
         super().__init__(*branches)
@@ -200,19 +245,27 @@ class Concat(Branching):
     """
 
     branches: tuple[Serial, ...]
-    widths: tuple[int | None, ...] = ()  # of the branches, where known; `settled` fills in the rest
+    joins: ClassVar[str] = ASIDE
 
     def __init__(self, *branches: Node) -> None:
         super().__init__(*branches)
-        object.__setattr__(self, "widths", tuple(branch.units(None) for branch in self.branches))
 
-    def with_branches(self, branches: Iterable[Serial]) -> Self:
-        return type(self)(*branches)
+    @property
+    def widths(self) -> tuple[int | None, ...]:
+        """The units of every branch, None where only the inputs decide: of a settled network all are known."""
+        return tuple(branch.units(None) for branch in self.branches)
+
+    def signature(self) -> Hashable:
+        return self.widths
 
     def settled(self, before: tuple[int, ...]) -> Self:
         new = super().settled(before)
-        object.__setattr__(new, "widths", tuple(branch.shape(before)[-1] for branch in self.branches))
-        return new
+        ends = [Sized(branch.shape(before)[-1]) for branch in self.branches]
+        known = zip(new.branches, new.widths, ends, strict=True)
+        return new.with_children(branch if width is not None else Serial((branch, end)) for branch, width, end in known)
+
+    def unlike(self, before: bool) -> bool:
+        return len(self.branches) > 1 or super().unlike(before)
 
     def units(self, before: int | None) -> int | None:
         found = [branch.units(before) for branch in self.branches]
@@ -229,11 +282,7 @@ class Concat(Branching):
 def settled(net: Serial, shape: tuple[int, ...]) -> Serial:
     """The network with all filled in that depends on the shape of one input: the widths by which a `Concat` weighs moments, the
     outputs of an attention."""
-    nodes: list[Node] = []
-    for part in net.nodes:
-        nodes.append(part.settled(shape) if isinstance(part, Branching) else part)
-        shape = part.shape(shape)
-    return Serial(tuple(nodes))
+    return net.settled(shape)
 
 
 def Repeat(block: Node, times: int) -> Serial:

@@ -10,6 +10,8 @@ from largen.architecture.walk import branch_paths, paths
 from largen.errors import UnsupportedError
 
 NAME = "the chain normal form"
+KNOWN = ["Dense", "Act", "Sum"]
+REASON = "a chain has affine layers, activations and residual blocks only"
 
 
 @dataclass(frozen=True)
@@ -57,9 +59,7 @@ def chain(net: Any) -> tuple[Layer, ...]:
         elif isinstance(node, Sum):
             raise UnsupportedError(repr(node), path, NAME, "a residual block needs an affine layer before it")
         else:
-            raise UnsupportedError(
-                repr(node), path, NAME, "a chain has affine layers, activations and residual blocks only", ["Dense", "Act", "Sum"]
-            )
+            raise UnsupportedError(repr(node), path, NAME, REASON, KNOWN)
     if pending is not None:
         reason = "outputs are preactivations: end with an affine layer, `>> lg.Dense(...)`"
         raise UnsupportedError(repr(Act(pending)), "the end", NAME, reason)

@@ -4,33 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from largen import door
-from largen.architecture.attention import Attention
-from largen.architecture.branches import Branching, Dropout, Sum
-from largen.architecture.nodes import Act, Affine, Dense, Node, Parametric, Serial, network
-from largen.architecture.spatial import Flatten
+from largen.architecture.branches import Sum
+from largen.architecture.nodes import GAUSSIAN, INPUTS, Affine, Composite, Dense, Node, Parametric, Serial, network
 from largen.architecture.walk import branch_paths, paths
-
-# What the values are at a place of a network: the inputs; independent Gaussian units of mean zero, at infinite width; or something
-# else, of which only second moments are known (activations, sums of different kinds, units of unlike variances side by side).
-INPUTS, GAUSSIAN, MOMENTS = "inputs", "gaussian", "moments"
-
-
-def kind_after(part: Node, before: str) -> str:
-    """What the values are after a node, given what they are before it."""
-    if isinstance(part, (Affine, Attention)):
-        return GAUSSIAN
-    if isinstance(part, (Act, Dropout)):
-        return MOMENTS
-    if isinstance(part, Flatten):  # units of different positions have different variances
-        return INPUTS if before == INPUTS else MOMENTS
-    if isinstance(part, Branching):
-        kinds = {kind_after(branch, before) for branch in part.branches}
-        alike = isinstance(part, Sum) or len(part.branches) == 1 or kinds == {INPUTS}  # of Gaussian branches a sum alone is Gaussian
-        return kinds.pop() if alike and len(kinds) == 1 else MOMENTS
-    if isinstance(part, Serial):
-        for inner in part.nodes:
-            before = kind_after(inner, before)
-    return before  # identity, normalisation, pooling: as it came
 
 
 def levels(net: Any) -> tuple[tuple[str, tuple[Node, ...]], ...]:
@@ -49,8 +25,8 @@ def levels(net: Any) -> tuple[tuple[str, tuple[Node, ...]], ...]:
     stage: list[Node] = []
     for i, (path, part) in enumerate(paths(whole), 1):
         stage.append(part)
-        kind = kind_after(part, kind)
-        if kind == GAUSSIAN and (isinstance(part, (Affine, Sum, Attention)) or i == len(whole.nodes)):
+        kind = part.kind(kind)
+        if kind == GAUSSIAN and (part.ends_level or i == len(whole.nodes)):
             found.append((path, tuple(stage)))
             stage = []
     return tuple(found)
@@ -76,8 +52,8 @@ def _affine(net: Serial, shape: tuple[int, ...] | None, units: int | None, prefi
         if isinstance(part, Parametric):
             at = shape if shape is not None else (units,) if isinstance(part, Dense) and units is not None else None
             yield path, part, None if at is None else part.fan_in(at)
-        elif isinstance(part, Branching):
-            shapes = part.entering(shape) if shape is not None else (None,) * len(part.branches)
+        elif isinstance(part, Composite):
+            shapes = part.entering(shape) if shape is not None else (None,) * len(part.children())
             for (inside, branch), at, many in zip(branch_paths(part, path), shapes, part.entering(units), strict=True):
                 yield from _affine(branch, at, many, inside)
         units = part.units(units)

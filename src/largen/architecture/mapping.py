@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from largen.architecture.attention import Attention
 from largen.architecture.branches import Branching
-from largen.architecture.nodes import Affine, Node, Parametric, Serial
+from largen.architecture.nodes import Affine, Node, Serial
 
 
 def map_affine(net: Serial, change: Callable[[Any, bool], Any]) -> Serial:
@@ -26,31 +25,20 @@ def heavier(net: Serial, factor: float) -> Serial:
 
 def with_outputs(net: Serial, outputs: int) -> Serial:
     """The network with so many outputs: at infinite width one stands for any number of them."""
-    return map_affine(net, lambda layer, last: replace(layer, **{layer.size: outputs}) if last and isinstance(layer, Affine) else layer)
+    return map_affine(
+        net, lambda layer, last: replace(layer, **{layer.counts[0]: outputs}) if last and isinstance(layer, Affine) else layer
+    )
 
 
 def _mapped(net: Serial, change: Callable[[Any, bool], Any], last: bool) -> Serial:
     ends = []
     for part in reversed(net.nodes):
         ends.append(last)
-        last = _before(part, last)
+        last = last and not part.sets_units()
     return Serial(tuple(_changed(part, change, end) for part, end in zip(net.nodes, reversed(ends), strict=True)))
 
 
 def _changed(part: Node, change: Callable[[Any, bool], Any], last: bool) -> Node:
-    if isinstance(part, (Parametric, Attention)):
+    if part.tunable:
         return change(part, last)
-    return part.with_branches(_mapped(branch, change, last) for branch in part.branches) if isinstance(part, Branching) else part
-
-
-def _before(part: Node, last: bool) -> bool:
-    """Whether the values before a node are as many as the network's outputs, given whether those after it are."""
-    if isinstance(part, Attention):
-        return last and part.channels is None
-    if isinstance(part, Serial):
-        for inner in reversed(part.nodes):
-            last = _before(inner, last)
-        return last
-    if isinstance(part, Branching):
-        return any(_before(branch, last) for branch in part.branches)
-    return last and not isinstance(part, Affine)
+    return part.with_children(_mapped(branch, change, last) for branch in part.branches) if isinstance(part, Branching) else part

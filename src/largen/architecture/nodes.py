@@ -1,4 +1,4 @@
-"""Nodes: what a network is made of. Frozen values and pytrees, without behaviour.
+"""Nodes: what a network is made of. Frozen values and pytrees, which know the facts about themselves and no theory.
 
 C_W and C_b are pytree leaves (floats, or traced values inside `grad` and `vmap`); widths and activations are static.
 Values are checked when they are concrete. `>>` composes and is associative.
@@ -6,6 +6,7 @@ Values are checked when they are concrete. `>>` composes and is associative.
 
 import dataclasses
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
@@ -14,18 +15,42 @@ import jax
 from jax.core import Tracer
 
 from largen import door, memory
-from largen.activations.activation import activation
+from largen.activations.activation import Activation, activation
 from largen.errors import InputError
 
 NODES: dict[str, type["Node"]] = {}  # by name, for the text form
 N = TypeVar("N", bound="type[Node]")
 
+# What the values are at a place of a network: the inputs; independent Gaussian units of mean zero, at infinite width; or something
+# else, of which only second moments are known (activations, sums of different kinds, units of unlike variances side by side).
+INPUTS, GAUSSIAN, MOMENTS = "inputs", "gaussian", "moments"
+
+
+@dataclass(frozen=True)
+class Blank:
+    """One parameter array before it is drawn: its shape, and C and the fan-in, by which the variance of its entries is C/fan_in."""
+
+    shape: tuple[int, ...]
+    C: Any
+    fan_in: int = 1
+
 
 class Node:
-    """A part of a network. `a >> b` feeds a into b."""
+    """A part of a network. `a >> b` feeds a into b. What is said here holds for a node that leaves values as they came; one that does
+    not says so."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]  # every node is a dataclass
     leaves: ClassVar[tuple[str, ...]] = ()  # fields that are pytree children; the others are static
+    counts: ClassVar[tuple[str, ...]] = ()  # static fields that are numbers of units: at infinite width they do not matter
+    written: ClassVar[bool] = True  # whether it stands, by its name, in the code and the text of a network
+    passes: ClassVar[bool] = False  # whether it leaves values unchanged: no theory needs a rule for it
+    mixes: ClassVar[bool] = False  # whether its units are sums over those before with Gaussian weights of its own
+    bends: ClassVar[bool] = False  # whether it changes each unit by a function that need not be odd
+    normalises: ClassVar[bool] = False  # whether it divides by a mean over the units
+    ends_level: ClassVar[bool] = False  # whether Gaussian values after it are a level of the network
+    tunable: ClassVar[bool] = False  # whether it has variances of its own, set as one
+    takes: ClassVar[tuple[str, ...]] = (INPUTS, GAUSSIAN, MOMENTS)  # the values whose second moments give those after it
+    called: ClassVar[str] = "it"  # in sentences
 
     def __rshift__(self, other: "Node") -> "Serial":
         if not isinstance(other, Node):
@@ -40,10 +65,54 @@ class Node:
         """The shape of one point after the node, (*positions, units), given that before it. Raises `InputError` where it does not fit."""
         return before
 
-    def __repr__(self) -> str:
-        from largen.architecture.text import as_code  # printing is a room of its own
+    def kind(self, before: str) -> str:
+        """What the values are after the node (INPUTS, GAUSSIAN or MOMENTS), given what they are before it."""
+        return GAUSSIAN if self.mixes else MOMENTS if self.bends else before
 
-        return as_code(self)
+    def unlike(self, before: bool) -> bool:
+        """Whether units differ in variance after the node (side by side, or of different positions), given whether they do before it."""
+        return before and not self.mixes
+
+    def keeps(self) -> bool:
+        """Whether the positions surely stay what they are, whatever the input."""
+        return True
+
+    def sets_units(self) -> bool:
+        """Whether a number of its own says how many units there are after the node."""
+        return False
+
+    def signature(self) -> Hashable:
+        """Equal for nodes that differ in leaves and numbers of units only: blocks of such nodes may be scanned as one."""
+        static = (f.name for f in dataclasses.fields(self) if f.name not in self.leaves and f.name not in self.counts)
+        return tuple(getattr(self, name) for name in static)
+
+    def parameters(self, before: tuple[int, ...]) -> dict[str, Blank]:
+        """The parameter arrays of the node itself, by name, given the shape of one point before it."""
+        return {}
+
+    def settled(self, before: tuple[int, ...]) -> Self:
+        """The node with all filled in that depends on the shape of one point before it."""
+        return self
+
+    def arguments(self) -> list[str]:
+        """The arguments by which the node is made, as code."""
+        made = []
+        for f in dataclasses.fields(self):
+            value = getattr(self, f.name)
+            if f.default is dataclasses.MISSING:
+                made.append(_code(value))
+            elif isinstance(value, Tracer) or value != f.default:
+                made.append(f"{f.name}={_code(value)}")
+        return made
+
+    def __repr__(self) -> str:
+        """The code that builds the node (with `import largen as lg`)."""
+        home = "lg." if type(self).__module__.partition(".")[0] == __name__.partition(".")[0] else ""
+        return f"{home}{type(self).__name__}({', '.join(self.arguments())})"
+
+
+def _code(value: Any) -> str:
+    return repr(value.name) if isinstance(value, Activation) and value.registered else repr(value)
 
 
 @dataclass_transform(frozen_default=True)
@@ -64,7 +133,8 @@ def node(cls: N) -> N:
         return value
 
     jax.tree_util.register_pytree_node(made, flatten, unflatten)
-    NODES[made.__name__] = made
+    if made.written:
+        NODES[made.__name__] = made
     return made
 
 
@@ -81,6 +151,7 @@ class Parametric(Node):
     C_b: Any
     leaves: ClassVar[tuple[str, ...]] = ("C_W", "C_b")
     variances: ClassVar[tuple[str, ...]] = ("C_W",)  # the fields that are variances of weights
+    tunable: ClassVar[bool] = True
 
     def fan_in(self, before: tuple[int, ...]) -> int:
         """The number of inputs that one unit sums over."""
@@ -94,18 +165,34 @@ class Parametric(Node):
 class Affine(Parametric):
     """A node z = b + W x."""
 
-    size: ClassVar[str] = "width"  # the field that says how many outputs
+    counts: ClassVar[tuple[str, ...]] = ("width",)
+    mixes: ClassVar[bool] = True
+    ends_level: ClassVar[bool] = True
 
     @property
     def fan_out(self) -> int:
         """The number of outputs (at every position)."""
-        return getattr(self, self.size)
+        return getattr(self, self.counts[0])
+
+    def sets_units(self) -> bool:
+        return True
+
+    def weights(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of W."""
+        return (before[-1], self.fan_out)
+
+    def biases(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        """The shape of b."""
+        return (self.fan_out,)
+
+    def parameters(self, before: tuple[int, ...]) -> dict[str, Blank]:
+        return {"W": Blank(self.weights(before), self.C_W, self.fan_in(before)), "b": Blank(self.biases(before), self.C_b)}
 
     def wider(self, factor: Fraction, last: bool) -> Self:
         width = self.fan_out if last else self.fan_out * factor
         if width != int(width) or width < 1:
             raise InputError("factor", str(factor), f"a factor that makes the width {self.fan_out} a whole number >= 1")
-        return dataclasses.replace(self, **{self.size: int(width)})
+        return dataclasses.replace(self, **{self.counts[0]: int(width)})
 
 
 @node
@@ -152,6 +239,9 @@ class Act(Node):
     """
 
     activation: Any  # given as a name, an Activation or a callable; held as an Activation
+    bends: ClassVar[bool] = True
+    takes: ClassVar[tuple[str, ...]] = (GAUSSIAN,)
+    called: ClassVar[str] = "an activation"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "activation", activation(self.activation))
@@ -169,6 +259,7 @@ class Serial(Node):
 
     nodes: tuple[Node, ...]
     leaves: ClassVar[tuple[str, ...]] = ("nodes",)
+    written: ClassVar[bool] = False  # as a list of nodes
 
     def __post_init__(self) -> None:
         flat: list[Node] = []
@@ -192,10 +283,52 @@ class Serial(Node):
             before = part.shape(before)
         return before
 
+    def kind(self, before: str) -> str:
+        for part in self.nodes:
+            before = part.kind(before)
+        return before
+
+    def unlike(self, before: bool) -> bool:
+        for part in self.nodes:
+            before = part.unlike(before)
+        return before
+
+    def sets_units(self) -> bool:
+        return any(part.sets_units() for part in self.nodes)
+
+    def settled(self, before: tuple[int, ...]) -> "Serial":
+        nodes = []
+        for part in self.nodes:
+            nodes.append(part.settled(before))
+            before = part.shape(before)
+        return Serial(tuple(nodes))
+
+    def __repr__(self) -> str:
+        """Broken into lines beyond 100 characters."""
+        parts = [repr(part) for part in self.nodes if part.written]
+        if len(parts) == 1:
+            return f"lg.Serial(({parts[0]},))"
+        line = " >> ".join(parts)
+        return line if len(line) <= 100 else "(" + "\n >> ".join(parts) + ")"
+
+
+class Composite(Node):
+    """A node made of networks, its children. Nodes inside have the path of the node, the number of the child and their own:
+    `sum1/2/dense1`."""
+
+    def children(self) -> tuple[Serial, ...]:
+        """The networks inside, in the order of their numbers."""
+        raise NotImplementedError
+
+    def entering(self, before: Any) -> tuple[Any, ...]:
+        """What enters every child (shapes, or numbers of units), given what enters the node."""
+        return (before,) * len(self.children())
+
 
 def count(part: Node) -> int:
-    """How many nodes there are in a node, itself and those of its branches."""
-    return 1 + sum(count(inner) for branch in getattr(part, "branches", ()) for inner in branch.nodes)
+    """How many nodes there are in a node, itself and those of its children."""
+    inside = part.children() if isinstance(part, Composite) else ()
+    return 1 + sum(count(inner) for child in inside for inner in child.nodes)
 
 
 def network(net: Any, name: str = "net") -> Serial:
@@ -204,6 +337,9 @@ def network(net: Any, name: str = "net") -> Serial:
         got = f"the class {net.__name__}" if isinstance(net, type) else f"a {type(net).__name__}"
         raise InputError(name, got, "a network, such as lg.mlp(widths=[512], out=1)")
     for leaf in jax.tree_util.tree_leaves(net):  # nodes check what they are given; tree_map can put anything in its place
-        if not ((isinstance(leaf, float) and math.isfinite(leaf)) or isinstance(leaf, (Node, Tracer))):
+        if isinstance(leaf, Node):
+            need = "nodes of classes with the decorator `node` of largen.architecture.nodes"
+            raise InputError(name, f"a {type(leaf).__name__}, whose class is no pytree", need)
+        if not ((isinstance(leaf, float) and math.isfinite(leaf)) or isinstance(leaf, Tracer)):
             door.number(leaf, f"{name} (its variances and weights)")
     return net if isinstance(net, Serial) else Serial((net,))

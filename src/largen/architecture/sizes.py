@@ -3,16 +3,15 @@
 import math
 from collections.abc import Iterator
 
-from largen.architecture.branches import Branching
-from largen.architecture.nodes import Node, Serial
+from largen.architecture.nodes import Composite, Node, Serial
 
 
 def shapes(net: Serial, shape: tuple[int, ...]) -> Iterator[tuple[Node, tuple[int, ...]]]:
-    """Every node, those of branches too, with the shape of one point after it."""
+    """Every node, those inside others too, with the shape of one point after it."""
     for part in net.nodes:
-        if isinstance(part, Branching):
-            for branch, inside in zip(part.branches, part.entering(shape), strict=True):
-                yield from shapes(branch, inside)
+        if isinstance(part, Composite):
+            for child, inside in zip(part.children(), part.entering(shape), strict=True):
+                yield from shapes(child, inside)
         shape = part.shape(shape)
         yield part, shape
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from largen import door
-from largen.architecture.nodes import Affine, Node, node, variance
+from largen.architecture.nodes import INPUTS, MOMENTS, Affine, Node, node, variance
 from largen.errors import InputError, shown
 
 PADDINGS = ("SAME", "VALID", "CIRCULAR")
@@ -113,7 +113,7 @@ class Convolution(Affine, Windowed):
     dilation: Any = 1
     C_W: Any = 1.0
     C_b: Any = 0.0
-    size: ClassVar[str] = "channels"
+    counts: ClassVar[tuple[str, ...]] = ("channels",)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", door.count(self.channels, "channels"))
@@ -131,6 +131,9 @@ class Convolution(Affine, Windowed):
 
     def fan_in(self, before: tuple[int, ...]) -> int:
         return math.prod(axis.window for axis in self.axes(space_of(before, self))) * before[-1]
+
+    def weights(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        return (*(axis.window for axis in self.axes(before[:-1])), before[-1], self.channels)
 
 
 @node
@@ -159,6 +162,12 @@ class ConvLocal(Convolution):
     >>> lg.ConvLocal(16, 3).shape((32, 32, 3))
     (32, 32, 16)
     """
+
+    def weights(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        return (*self.shape(before)[:-1], *super().weights(before))
+
+    def biases(self, before: tuple[int, ...]) -> tuple[int, ...]:
+        return self.shape(before)
 
 
 @node
@@ -202,6 +211,9 @@ class _Pool(Windowed):
 
     def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
         return (*(axis.size for axis in self.axes(space_of(before, self))), before[-1])
+
+    def keeps(self) -> bool:
+        return False
 
 
 @node
@@ -270,6 +282,9 @@ class Aggregate(Node):
             raise InputError("X", f"inputs of shape {before} for lg.Aggregate", need)
         return (len(self.adjacency), before[1])
 
+    def keeps(self) -> bool:
+        return False
+
 
 @node
 class GlobalAvgPool(Node):
@@ -286,6 +301,9 @@ class GlobalAvgPool(Node):
         space_of(before, self)
         return before[-1:]
 
+    def keeps(self) -> bool:
+        return False
+
 
 @node
 class Flatten(Node):
@@ -301,3 +319,12 @@ class Flatten(Node):
 
     def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
         return (int(np.prod(before)),)
+
+    def kind(self, before: str) -> str:
+        return INPUTS if before == INPUTS else MOMENTS  # units of different positions have different variances
+
+    def unlike(self, before: bool) -> bool:
+        return True
+
+    def keeps(self) -> bool:
+        return False

@@ -1,9 +1,9 @@
-"""Networks as text: as the Python code that builds them, as JSON, as TOML. The format is described in docs/format.md."""
+"""Networks as text: as JSON, as TOML. The format is described in docs/format.md."""
 
 import dataclasses
 import json
 import tomllib
-from typing import Any, TypeGuard
+from typing import Any
 
 from jax.core import Tracer
 
@@ -18,35 +18,8 @@ FORMAT, VERSION = "largen-network", 1
 
 
 def as_code(net: Node) -> str:
-    """The code that builds the network (with `import largen as lg`); broken into lines beyond 100 characters."""
-    if _given_branches(net):
-        arguments = [as_code(branch.nodes[0] if len(branch.nodes) == 1 else branch) for branch in net.branches]
-        if isinstance(net, Sum) and any(isinstance(w, Tracer) or w != 1 for w in net.weights):
-            arguments.append(f"weights={net.weights!r}")
-        return f"lg.{type(net).__name__}({', '.join(arguments)})"
-    if not isinstance(net, Serial):
-        arguments = []
-        for f in dataclasses.fields(net):  # type: ignore[arg-type]
-            value = getattr(net, f.name)
-            if f.default is dataclasses.MISSING:
-                arguments.append(_code(value))
-            elif isinstance(value, Tracer) or value != f.default:
-                arguments.append(f"{f.name}={_code(value)}")
-        return f"lg.{type(net).__name__}({', '.join(arguments)})"
-    parts = [as_code(part) for part in net.nodes]
-    if len(parts) == 1:
-        return f"lg.Serial(({parts[0]},))"
-    line = " >> ".join(parts)
-    return line if len(line) <= 100 else "(" + "\n >> ".join(parts) + ")"
-
-
-def _given_branches(part: Any) -> TypeGuard[Branching]:
-    """Whether a node is made from branches."""
-    return "branches" in (f.name for f in dataclasses.fields(part))
-
-
-def _code(value: Any) -> str:
-    return repr(value.name) if isinstance(value, Activation) and value.registered else repr(value)
+    """The code that builds the network (with `import largen as lg`), which is how it prints."""
+    return repr(net)
 
 
 def dumps(net: Any, format: str = "json") -> str:
@@ -99,7 +72,7 @@ def _toml(value: Any, deep: bool = False) -> str:
 
 
 def _encode(part: Node) -> dict[str, Any]:
-    if _given_branches(part):
+    if isinstance(part, Branching):
         branches = [[_encode(inner) for inner in branch.nodes] for branch in part.branches]
         made = {"node": type(part).__name__, "branches": branches}
         if isinstance(part, Sum):
@@ -167,11 +140,11 @@ def _serial(entries: Any, where: str) -> Serial:
 
 
 def _decode(entry: Any, where: str) -> Node:
-    known = sorted(set(NODES) - {"Serial"})
+    known = sorted(NODES)
     if not isinstance(entry, dict) or entry.get("node") not in known:
         raise InputError(where, shown(entry), f"a table whose `node` is one of {', '.join(known)}")
     kind: Any = NODES[entry["node"]]
-    names = [f.name for f in dataclasses.fields(kind) if f.name != "widths"]
+    names = [f.name for f in dataclasses.fields(kind)]
     given = {k: v for k, v in entry.items() if k != "node"}
     required = {f.name for f in dataclasses.fields(kind) if f.default is dataclasses.MISSING}
     if set(given) - set(names) or required - set(given):

@@ -7,7 +7,7 @@ grow with depth), and `UnsupportedError` for a node without a rule. Adding a nod
 
 Paths name a node by its type and its place among its kind: `dense1`, `act1`, `dense2`, ...; inside a node with branches they go on with the
 number of the branch: `sum1/2/dense1`. The rule of such a node gets for `extra` a tuple of functions, one per branch, that send a
-carrier through the branch.
+carrier through the branch. A node that passes values on needs no rule: the default rule of the theory serves it.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
@@ -17,8 +17,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen.architecture.branches import Branching
-from largen.architecture.nodes import Node, Serial
+from largen.architecture.nodes import NODES, Composite, Node, Serial
 from largen.errors import UnsupportedError
 
 Step = Callable[[Any, Any, Any, Any], Any]
@@ -26,19 +25,34 @@ Needs = Callable[[Any, Any], Any]
 Observer = Callable[[str, Any, Any], None]
 
 
+def _unchanged(node: Any, need: Any) -> Any:
+    return need
+
+
 @dataclass(frozen=True)
 class Theory:
     """A named registry of rules. `signature(node)` is what the rules read of a node besides its leaves: consecutive
     blocks with equal signatures are scanned. None means never scan (blocks may change the carrier's shape). `join`: what branches that
-    want different things of their common input get; without it they are refused."""
+    want different things of their common input get; without it they are refused. `default`: the step of kinds of nodes without a rule for
+    which `covers` holds, those that pass values on unless a theory says otherwise."""
 
     name: str
     signature: Callable[[Any], Hashable] | None = None
     join: Callable[[list[Any]], Any] | None = field(default=None, compare=False)
+    default: Step = field(default=lambda node, carrier, extra, need: carrier, compare=False)
+    covers: Callable[[type[Node]], bool] = field(default=lambda kind: kind.passes, compare=False)
     rules: dict[type, tuple[Needs, Step]] = field(default_factory=dict, hash=False, compare=False)
     reasons: dict[type, str] = field(default_factory=dict, hash=False, compare=False)  # why a node has no rule
 
-    def rule(self, kind: type[Node], needs: Needs = lambda node, need: need) -> Callable[[Step], Step]:
+    def supports(self, kind: type[Node]) -> bool:
+        """Whether there is a rule for nodes of a kind."""
+        return kind in self.rules or self.covers(kind)
+
+    def reason(self, kind: type[Node]) -> str:
+        """Why a kind of node without a rule has none."""
+        return self.reasons.get(kind, "it has no rule for this node")
+
+    def rule(self, kind: type[Node], needs: Needs = _unchanged) -> Callable[[Step], Step]:
         """Decorator: register `step` (and `needs`) for a node type."""
 
         def register(step: Step) -> Step:
@@ -49,10 +63,10 @@ class Theory:
 
     def of(self, node: Node, path: str) -> tuple[Needs, Step]:
         """The pair of rules of a node, or `UnsupportedError`."""
-        found = self.rules.get(type(node))
+        found = self.rules.get(type(node), (_unchanged, self.default) if self.covers(type(node)) else None)
         if found is None:
-            known = sorted(kind.__name__ for kind in self.rules)
-            raise UnsupportedError(repr(node), path, self.name, self.reasons.get(type(node), "it has no rule for this node"), known)
+            known = sorted({kind.__name__ for kind in self.rules} | {name for name, kind in NODES.items() if kind.passes})
+            raise UnsupportedError(repr(node), path, self.name, self.reason(type(node)), known)
         return found
 
 
@@ -65,9 +79,9 @@ def paths(net: Serial, prefix: str = "") -> Iterator[tuple[str, Node]]:
         yield f"{prefix}{kind}{seen[kind]}", part
 
 
-def branch_paths(part: Branching, path: str) -> Iterator[tuple[str, Serial]]:
-    """(prefix of the paths inside, branch) of every branch of a node at `path`."""
-    for number, branch in enumerate(part.branches, 1):
+def branch_paths(part: Composite, path: str) -> Iterator[tuple[str, Serial]]:
+    """(prefix of the paths inside, branch) of every network inside a node at `path`."""
+    for number, branch in enumerate(part.children(), 1):
         yield f"{path}/{number}/", branch
 
 
@@ -75,7 +89,7 @@ def everything(net: Serial, prefix: str = "") -> Iterator[tuple[str, Node]]:
     """(path, node) of every node, in order; a node with branches comes before those inside."""
     for path, part in paths(net, prefix):
         yield path, part
-        if isinstance(part, Branching):
+        if isinstance(part, Composite):
             for inside, branch in branch_paths(part, path):
                 yield from everything(branch, inside)
 
@@ -95,11 +109,11 @@ class Job:
 
     def run(self, part: Any, carrier: Any, extra: Any, observe: Observer | None = None) -> Any:
         """The next carrier, with the node and the extra given."""
-        if isinstance(part, Branching):
-            rows = zip(self.branches, part.branches, extra, strict=True)
+        if isinstance(part, Composite):
+            rows = zip(self.branches, part.children(), extra, strict=True)
             extra = tuple(_through(jobs, branch, slices, observe) for jobs, branch, slices in rows)
         after = self.step(part, carrier, extra, self.need)
-        if observe is not None:
+        if observe is not None and self.part.written:
             observe(self.path, carrier, after)
         return after
 
@@ -120,7 +134,7 @@ def _jobs(net: Serial, theory: Theory, extras: Mapping[str, Any], need: Any, kee
         needs, step = theory.of(part, path)
         extra, before, branches = extras.get(path), needs(part, need), ()
         mark = (type(part), theory.signature(part) if theory.signature else None, need, path in keep)
-        if isinstance(part, Branching):
+        if isinstance(part, Composite):
             made = [_jobs(branch, theory, extras, before, keep, inside) for inside, branch in branch_paths(part, path)]
             branches, wanted = tuple(row for row, _ in made), [want for _, want in made]
             before = wanted[0]
@@ -155,7 +169,7 @@ def walk(
     `extras[path]` is a pytree handed to the step at that path (parameters, learning rates). `need` is what is wanted of
     the output. Returns the last carrier and the carriers after the nodes of the top level whose paths are in `keep`, in order,
     as a list of stacked pytrees: one per stretch, leading axis the nodes of the stretch. `scan=False` unrolls every block.
-    `observe(path, before, after)` is called with the carriers around every node, those of branches too; nothing is scanned then.
+    `observe(path, before, after)` is called with the carriers around every written node, those of branches too; nothing is scanned then.
     """
     jobs, _ = _jobs(net, theory, extras or {}, need, keep)
     kept: list[Any] = []

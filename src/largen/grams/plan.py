@@ -86,7 +86,7 @@ def _threads(tile: int, n1: int, n2: int) -> int:
 def one_cosine(net: Serial, rates: dict[str, Any]) -> tuple[str, str]:
     """Whether the kernels of a network are functions of the cosine of two rows, up to powers of norms, and why."""
     for path, node in everything(net):
-        if type(node) not in POWERS.rules:
+        if not POWERS.supports(type(node)):
             return "never", f"{path}, {type(node).__name__}, looks at more of two points than their cosine"
     if powers(net, rates).K is not None:
         return "always", "norms enter as powers only"
@@ -96,7 +96,7 @@ def one_cosine(net: Serial, rates: dict[str, Any]) -> tuple[str, str]:
 def smooth(net: Serial) -> bool:
     """Whether kernels are smooth functions of two norms and a cosine."""
     nodes = [node for _, node in everything(net)]
-    return all(type(node) in FEATURES.rules and not (isinstance(node, Act) and node.activation.kinks) for node in nodes)
+    return all(FEATURES.supports(type(node)) and not (isinstance(node, Act) and node.activation.kinks) for node in nodes)
 
 
 def swept(net: Serial, space: tuple[int, ...]) -> bool:

@@ -6,21 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from largen import door
-from largen.architecture.attention import Attention, PositionalEmbedding
-from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
-from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.architecture.spatial import (
-    Aggregate,
-    AvgPool,
-    Conv,
-    ConvLocal,
-    Convolution,
-    ConvTranspose,
-    Flatten,
-    GlobalAvgPool,
-    MaxPool,
-    SumPool,
-)
+from largen.architecture.attention import PositionalEmbedding
+from largen.architecture.nodes import Composite, Dense, Parametric, Serial, network
+from largen.architecture.spatial import Conv, ConvLocal, Convolution, ConvTranspose
 from largen.architecture.walk import Theory, walk
 from largen.networks import room
 from largen.networks.outputs import carriers, patches
@@ -32,7 +20,17 @@ from largen.types import Array, Params
 # The carrier is the sum over layers so far; the extra of an affine node is (inputs and factors of X1, the same of X2, rates);
 # `need` says whether all pairs of outputs are wanted. Full sums are laid out (o, n1, o, n2): the points innermost, so that the
 # layer's gain (n1, n2) multiplies long rows, and the factors enter the matrix product as they come out of the backward pass.
-EMPIRICAL = Theory("lg.empirical_ntk")
+
+
+def _onward(node: Any, total: Any, through: Any, need: bool) -> Any:
+    """A node without parameters adds nothing, but what is inside does: weights and cross terms are in the factors, so the layers of
+    branches are summed like all others."""
+    for send in through if isinstance(node, Composite) else ():
+        total = send(total)
+    return total
+
+
+EMPIRICAL = Theory("lg.empirical_ntk", default=_onward, covers=lambda kind: not issubclass(kind, Parametric))
 
 
 @EMPIRICAL.rule(Dense)
@@ -94,31 +92,6 @@ def _shared(total: Any, one: Any, two: Any, rates: Any, need: bool) -> Any:
         return total + weight / fan_in * jnp.einsum("iap,jcp->iajc", W1, W2) + bias * jnp.einsum("iap,jcp->iajc", b1, b2)
     mean = weight / fan_in * jnp.einsum("iap,icp->ac", W1, W2) + bias * jnp.einsum("iap,icp->ac", b1, b2)
     return total + mean / len(W1)
-
-
-@EMPIRICAL.rule(Act)
-@EMPIRICAL.rule(Aggregate)
-@EMPIRICAL.rule(Dropout)
-@EMPIRICAL.rule(Identity)
-@EMPIRICAL.rule(LayerNorm)
-@EMPIRICAL.rule(RMSNorm)
-@EMPIRICAL.rule(AvgPool)
-@EMPIRICAL.rule(SumPool)
-@EMPIRICAL.rule(MaxPool)
-@EMPIRICAL.rule(GlobalAvgPool)
-@EMPIRICAL.rule(Flatten)
-def _none(node: Any, total: Any, extra: Any, need: bool) -> Any:
-    return total
-
-
-@EMPIRICAL.rule(Sum)
-@EMPIRICAL.rule(Product)
-@EMPIRICAL.rule(Concat)
-@EMPIRICAL.rule(Attention)
-def _sum(node: Any, total: Any, through: Any, need: bool) -> Any:
-    for send in through:  # weights and cross terms are in the factors, so the branches' layers are summed like all others
-        total = send(total)
-    return total
 
 
 def backward_factors(net: Serial, params: Params, X: Any) -> dict[str, tuple[jax.Array, jax.Array]]:

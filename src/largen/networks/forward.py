@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen.architecture.branches import Identity, LayerNorm, Sum
+from largen.architecture.branches import LayerNorm, Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, walk
@@ -36,11 +36,6 @@ def _act(node: Any, carrier: Any, extra: Any, need: Any) -> Any:
     (x1, x2, H), phi = carrier, node.activation
     slope = phi.derivative()
     return phi(x1), phi(x2), slope(x1)[:, None, :, None] * slope(x2)[None, :, None, :] * H
-
-
-@EQUATION.rule(Identity)
-def _identity(node: Any, carrier: Any, extra: Any, need: Any) -> Any:
-    return carrier
 
 
 @EQUATION.rule(LayerNorm)

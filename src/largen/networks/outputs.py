@@ -10,7 +10,7 @@ import numpy as np
 
 from largen import door
 from largen.architecture.attention import MECHANISMS, Attention, PositionalEmbedding
-from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.branches import Concat, Dropout, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.spatial import (
@@ -151,11 +151,6 @@ def _dropout(node: Dropout, x: Any, key: Any, need: Any) -> Any:
     if key is None or node.rate == 0:
         return x
     return jnp.where(jax.random.bernoulli(key, 1 - node.rate, x.shape), x / (1 - node.rate), 0)
-
-
-@FORWARD.rule(Identity)
-def _identity(node: Any, x: Any, extra: Any, need: Any) -> Any:
-    return x
 
 
 @FORWARD.rule(LayerNorm)

@@ -1,7 +1,7 @@
 """Parameters of real networks: drawing them, and checking that given ones fit a network and its inputs."""
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,114 +9,31 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits, memory
-from largen.architecture.attention import Attention, PositionalEmbedding
-from largen.architecture.branches import Branching, Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
+from largen.architecture.branches import settled
 from largen.architecture.levels import a_shape
-from largen.architecture.nodes import Act, Affine, Dense, Node, Serial, network
-from largen.architecture.spatial import (
-    Aggregate,
-    AvgPool,
-    Conv,
-    ConvLocal,
-    Convolution,
-    ConvTranspose,
-    Flatten,
-    GlobalAvgPool,
-    MaxPool,
-    SumPool,
-    outputs_of,
-)
-from largen.architecture.walk import Theory, everything, walk
+from largen.architecture.nodes import Blank, Composite, Serial, network
+from largen.architecture.spatial import outputs_of
+from largen.architecture.walk import branch_paths, paths
 from largen.door import key as a_key
 from largen.errors import InputError
 from largen.running.jitted import jitted
 from largen.types import Array, Params, island, leaves
 
-# The carrier is (shape of one point, {path: blanks so far}); the extra of a node is its path. Drawing and checking both start from
-# the blanks, so one rule per node serves both.
-PARAMETERS = Theory("lg.init")
-
-
-@dataclass(frozen=True)
-class Blank:
-    """One parameter array before it is drawn: its shape, and C and the fan-in, by which the variance of its entries is C/fan_in."""
-
-    shape: tuple[int, ...]
-    C: Any
-    fan_in: int = 1
-
-
-@PARAMETERS.rule(Dense)
-def _dense(node: Dense, carrier: Any, path: Any, need: Any) -> Any:
-    shape, _ = carrier
-    return _affine(node, carrier, path, (shape[-1], node.width), (node.width,))
-
-
-@PARAMETERS.rule(Conv)
-@PARAMETERS.rule(ConvTranspose)
-def _conv(node: Convolution, carrier: Any, path: Any, need: Any) -> Any:
-    return _affine(node, carrier, path, _window(node, carrier[0]), (node.channels,))
-
-
-@PARAMETERS.rule(ConvLocal)
-def _local(node: ConvLocal, carrier: Any, path: Any, need: Any) -> Any:
-    *space, channels = node.shape(carrier[0])
-    return _affine(node, carrier, path, (*space, *_window(node, carrier[0])), (*space, channels))
-
-
-def _window(node: Convolution, shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (*(axis.window for axis in node.axes(shape[:-1])), shape[-1], node.channels)
-
-
-def _affine(node: Affine, carrier: Any, path: str, weights: tuple[int, ...], biases: tuple[int, ...]) -> Any:
-    shape, found = carrier
-    blanks = {"W": Blank(weights, node.C_W, node.fan_in(shape)), "b": Blank(biases, node.C_b)}
-    return node.shape(shape), {**found, path: blanks}
-
-
-@PARAMETERS.rule(PositionalEmbedding)
-def _embedding(node: PositionalEmbedding, carrier: Any, path: Any, need: Any) -> Any:
-    shape, found = carrier
-    return node.shape(shape), {**found, path: {"b": Blank(shape, node.C_b)}}
-
-
-@PARAMETERS.rule(Act)
-@PARAMETERS.rule(Aggregate)
-@PARAMETERS.rule(Dropout)
-@PARAMETERS.rule(Identity)
-@PARAMETERS.rule(LayerNorm)
-@PARAMETERS.rule(RMSNorm)
-@PARAMETERS.rule(AvgPool)
-@PARAMETERS.rule(SumPool)
-@PARAMETERS.rule(MaxPool)
-@PARAMETERS.rule(GlobalAvgPool)
-@PARAMETERS.rule(Flatten)
-def _none(node: Node, carrier: Any, path: Any, need: Any) -> Any:
-    shape, found = carrier
-    return node.shape(shape), found
-
-
-@PARAMETERS.rule(Sum)
-@PARAMETERS.rule(Product)
-@PARAMETERS.rule(Concat)
-def _branches(node: Branching, carrier: Any, through: Any, need: Any) -> Any:
-    ends = [send(carrier) for send in through]
-    return node.shape(carrier[0]), {path: entry for _, found in ends for path, entry in found.items()}
-
-
-@PARAMETERS.rule(Attention)
-def _attention(node: Attention, carrier: Any, through: Any, need: Any) -> Any:
-    *inner, out = through
-    (shape, _), found = carrier, {}
-    for send in inner:
-        found = {**found, **send(carrier)[1]}
-    return out((node.entering(shape)[-1], found))
-
 
 def blanks(net: Serial, shape: tuple[int, ...]) -> tuple[int, dict[str, dict[str, Blank]]]:
     """The number of outputs, and {path: {"W": blank, "b": blank}}, for points of a shape."""
     out = outputs_of(net, shape, "X")  # errors name the node at fault before anything is made
-    return out, walk(settled(net, shape), PARAMETERS, (shape, {}), {path: path for path, _ in everything(net)})[0][1]
+    return out, dict(_blanks(settled(net, shape), shape, ""))
+
+
+def _blanks(net: Serial, shape: tuple[int, ...], prefix: str) -> Iterator[tuple[str, dict[str, Blank]]]:
+    for path, part in paths(net, prefix):
+        if entries := part.parameters(shape):
+            yield path, entries
+        if isinstance(part, Composite):
+            for (inside, child), at in zip(branch_paths(part, path), part.entering(shape), strict=True):
+                yield from _blanks(child, at, inside)
+        shape = part.shape(shape)
 
 
 def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any) -> Params:

@@ -11,8 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen.architecture.branches import Branching, settled
-from largen.architecture.nodes import Node, Serial
+from largen.architecture.branches import settled
+from largen.architecture.nodes import Composite, Node, Serial
 from largen.architecture.walk import Theory, branch_paths, everything, needed, paths, walk
 from largen.scaling.rates import resolve
 from largen.theory.kernels import KERNELS
@@ -84,7 +84,7 @@ def _pricing() -> Theory:
 
     def priced(step: Callable[..., Any]) -> Callable[..., _Priced]:
         def counted(node: Node, before: _Priced, extra: Any, need: Any) -> _Priced:
-            if isinstance(node, Branching):
+            if isinstance(node, Composite):
                 through = tuple(_blank(send) for send in extra)
                 return _priced(lambda node, carrier: step(node, carrier, through, need), node, before.carrier)
             signature = KERNELS.signature(node) if KERNELS.signature else object()
@@ -95,7 +95,8 @@ def _pricing() -> Theory:
 
         return counted
 
-    return Theory(KERNELS.name, None, KERNELS.join, {kind: (needs, priced(step)) for kind, (needs, step) in KERNELS.rules.items()})
+    rules = {kind: (needs, priced(step)) for kind, (needs, step) in KERNELS.rules.items()}
+    return Theory(KERNELS.name, None, KERNELS.join, priced(KERNELS.default), KERNELS.covers, rules)
 
 
 def _blank(send: Callable[[_Priced], _Priced]) -> Callable[[Any], Any]:
@@ -117,7 +118,7 @@ def _asked(net: Serial, prefix: str = "", after: str | None = None) -> tuple[dic
         needs, _ = KERNELS.of(part, path)
         itself = needs(part, None) == PAIRS
         before = path if itself else after if needs(part, PAIRS) == PAIRS else None
-        if isinstance(part, Branching):
+        if isinstance(part, Composite):
             inner = [_asked(branch, inside, before) for inside, branch in branch_paths(part, path)]
             before = next((first for _, first in inner if first is not None), None)
             for names, _ in inner:  # one that pools makes the others carry pairs too, up to their own end

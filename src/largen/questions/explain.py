@@ -9,7 +9,6 @@ import numpy as np
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
-from largen.architecture.text import as_code
 from largen.errors import InputError
 from largen.grams.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
 from largen.questions.cost import Cost, costs
@@ -193,7 +192,7 @@ def _check_fits(net: Serial, shape: tuple[int, ...] | None) -> None:
 
 def _tracked(cost: Cost, many: int) -> Tracked:
     """The row of a node, a pair of points."""
-    code = "" if cost.node is None else as_code(cost.node)
+    code = "" if cost.node is None else repr(cost.node)
     return Tracked(
         cost.path, code, cost.space, LAYOUTS[cost.layout], cost.asked_by, cost.operations / many**2, cost.bytes / many**2, cost.least
     )

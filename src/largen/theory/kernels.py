@@ -39,7 +39,7 @@ from largen.activations.doubt import doubt
 from largen.activations.dual import dual
 from largen.activations.reach import growth
 from largen.architecture.attention import Attention, PositionalEmbedding
-from largen.architecture.branches import Concat, Dropout, Identity, LayerNorm, Product, RMSNorm, Sum, settled
+from largen.architecture.branches import Concat, Dropout, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.spatial import (
@@ -47,7 +47,6 @@ from largen.architecture.spatial import (
     AvgPool,
     Conv,
     ConvLocal,
-    Convolution,
     ConvTranspose,
     Flatten,
     GlobalAvgPool,
@@ -87,20 +86,8 @@ class Kernel:
 
 
 def _signature(node: Any) -> Any:
-    """Widths do not matter at infinite width, but for concatenations; nodes that change positions are never scanned."""
-    if isinstance(node, Act):
-        return node.activation
-    if isinstance(node, (LayerNorm, RMSNorm)):
-        return node.eps
-    if isinstance(node, Convolution):
-        return (node.window, node.dilation, node.padding) if node.keeps() else object()
-    if isinstance(node, Concat):
-        return node.widths
-    if isinstance(node, Attention):
-        return node.mechanism, node.scaling
-    if isinstance(node, Dropout):
-        return node.rate
-    return object() if isinstance(node, (Aggregate, AvgPool, SumPool, GlobalAvgPool, Flatten)) else None
+    """Numbers of units do not matter at infinite width; nodes that change positions are never scanned."""
+    return node.signature() if node.keeps() else object()
 
 
 KERNELS = Theory("the infinite-width kernel", _signature, positions.join)
@@ -151,11 +138,6 @@ def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     out, *own = (dual(node.activation, pair) for pair in (carrier.pair, *(carrier.own or ())))
     theta, error = out.kdot * carrier.theta, carrier.error + reduce(jnp.maximum, [one.error for one in own], out.error)
     return replace(carrier, pair=out.phi, theta=theta, error=error, own=(own[0].phi, own[1].phi) if own else None)
-
-
-@KERNELS.rule(Identity)
-def _identity(node: Identity, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    return carrier
 
 
 @KERNELS.rule(LayerNorm)

@@ -15,7 +15,6 @@ from typing import Literal
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.architecture.branches import Identity
 from largen.architecture.nodes import Act, Dense, Serial
 from largen.architecture.spatial import AvgPool, Axis, Conv, Flatten, GlobalAvgPool, SumPool, Windowed
 
@@ -133,7 +132,7 @@ def program(net: Serial, space: tuple[int, ...]) -> Program | None:
         elif isinstance(node, (AvgPool, SumPool)):
             axes = windows(node)
             close("pool", axes, 1 / math.prod(axis.window for axis in axes) ** 2 if node.mean else 1.0)
-        elif not isinstance(node, Identity):
+        elif not node.passes:
             return None
     return None
 

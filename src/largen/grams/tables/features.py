@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.architecture.branches import Concat, Identity, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.branches import Concat, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial
 from largen.architecture.walk import Theory, walk
 from largen.gaussian import hermite
@@ -54,11 +54,6 @@ def _act(node: Act, at: Moments, extra: Any, need: Any) -> Moments:
     c = np.clip(np.divide(at.k, size, out=np.zeros_like(at.k), where=size > 0), -1, 1)
     k, kdot = (_series(A[i] * A[j], c) for A in (phi, slope))
     return Moments((phi**2).sum(1), k, kdot * at.theta, max(at.error, rest))
-
-
-@FEATURES.rule(Identity)
-def _identity(node: Identity, at: Moments, extra: Any, need: Any) -> Moments:
-    return at
 
 
 @FEATURES.rule(LayerNorm)

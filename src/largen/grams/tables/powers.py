@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from largen.activations.closed import Homogeneous
-from largen.architecture.branches import Concat, Identity, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.branches import Concat, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.nodes import Act, Dense, Serial
 from largen.architecture.walk import Theory, walk
 
@@ -38,11 +38,6 @@ def _dense(node: Dense, carrier: Powers, path: str, need: Any) -> Powers:
 def _act(node: Act, carrier: Powers, extra: Any, need: Any) -> Powers:
     homogeneous = isinstance(node.activation.closed, Homogeneous)
     return carrier if homogeneous or carrier.K == 0 else Powers(None, {})
-
-
-@POWERS.rule(Identity)
-def _identity(node: Identity, carrier: Powers, extra: Any, need: Any) -> Powers:
-    return carrier
 
 
 @POWERS.rule(LayerNorm)

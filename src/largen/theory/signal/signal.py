@@ -15,7 +15,7 @@ import numpy as np
 from largen import door, exits
 from largen.activations.assumed import as_assumed, assuming
 from largen.activations.dual import moment
-from largen.architecture.branches import Identity, LayerNorm, Sum, settled
+from largen.architecture.branches import LayerNorm, Sum, settled
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, like, marks, walk
@@ -129,11 +129,6 @@ def _dense(node: Dense, carrier: Any, extra: Any, need: Any) -> Any:
 def _act(node: Act, carrier: Any, extra: Any, need: Any) -> Any:
     K, t = carrier
     return moment(node.activation, K), moment(node.activation, K, 1) * t
-
-
-@SIGNAL.rule(Identity)
-def _identity(node: Identity, carrier: Any, extra: Any, need: Any) -> Any:
-    return carrier
 
 
 @SIGNAL.rule(LayerNorm)
