@@ -45,6 +45,11 @@ class Node:
 
         return as_code(self)
 
+    def _repr_html_(self) -> str:
+        from largen.architecture.text import as_html
+
+        return as_html(self)
+
 
 @dataclass_transform(frozen_default=True)
 def node(cls: N) -> N:

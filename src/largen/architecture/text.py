@@ -10,7 +10,9 @@ from jax.core import Tracer
 from largen import door
 from largen.activations.activation import FAMILIES, Activation
 from largen.architecture.branches import DEEPEST, Branching, Sum
-from largen.architecture.nodes import NODES, Node, Serial, network
+from largen.architecture.nodes import NODES, Affine, Node, Serial, network
+from largen.architecture.walk import everything
+from largen.display import brief, table
 from largen.errors import InputError, shown
 from largen.types import is_traced
 
@@ -38,6 +40,16 @@ def as_code(net: Node) -> str:
         return f"lg.Serial(({parts[0]},))"
     line = " >> ".join(parts)
     return line if len(line) <= 100 else "(" + "\n >> ".join(parts) + ")"
+
+
+def as_html(net: Node) -> str:
+    """The network as an HTML table, one row a node: its path, its code, its width, C_W and C_b."""
+    rows = []
+    for path, part in everything(network(net)):
+        width = part.fan_out if isinstance(part, Affine) else ""
+        variances = [brief(getattr(part, name)) if hasattr(part, name) else "" for name in ("C_W", "C_b")]
+        rows.append((path, type(part).__name__ if _given_branches(part) else as_code(part), width, *variances))
+    return table(("path", "node", "width", "C_W", "C_b"), rows)
 
 
 def _given_branches(part: Any) -> TypeGuard[Branching]:

@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.architecture.text import as_code
+from largen.display import Columns, Record
 from largen.errors import InputError
 from largen.grams.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
 from largen.questions.cost import Cost, costs
@@ -60,8 +61,8 @@ class Tracked:
     least: bool
 
 
-@dataclass(frozen=True, repr=False)
-class Explanation:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Explanation(Record):
     """What `lg.explain` returns; it prints as a table.
 
     `rows`: a record for the inputs and for every node, with `path`, `node`, `positions`, `layout` ("", "pixels", "pairs of pixels"),
@@ -86,9 +87,8 @@ class Explanation:
     cosine: str
     why: str
 
-    def to_frame(self) -> list[dict[str, Any]]:
-        """One dictionary per row, ready for `pandas.DataFrame` or JSON."""
-        return [asdict(row) for row in self.rows]
+    def _columns(self) -> Columns:
+        return {part.name: [getattr(row, part.name) for row in self.rows] for part in fields(self.rows[0])}
 
     def __repr__(self) -> str:
         rows = [("path", "node", "positions", "tracked", "asked by", "operations", "bytes")]
