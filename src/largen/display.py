@@ -163,7 +163,9 @@ def _fields(record: Record) -> Iterator[tuple[str, Any]]:
 
 
 def _is_plain(value: Any) -> bool:
-    return value is None or isinstance(value, str) or (np.ndim(value) == 0 and np.asarray(value).dtype.kind in "biuf")
+    """Whether a value is one number or word, or None."""
+    alone = getattr(value, "shape", None) == () and not is_traced(value)
+    return value is None or alone or isinstance(value, (str, bool, int, float))
 
 
 def _is_empty(value: Any) -> bool:

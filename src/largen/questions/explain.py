@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.architecture.text import as_code
-from largen.display import Columns, Record
+from largen.display import Columns, Record, stacked
 from largen.errors import InputError
 from largen.grams.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
 from largen.questions.cost import Cost, costs
@@ -41,8 +41,8 @@ UNITS = (
 NODE = 36  # characters of a node that are printed
 
 
-@dataclass(frozen=True)
-class Tracked:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Tracked(Record):
     """A row of `Explanation`: what the theory holds after a node, for every pair of points.
 
     `path`; `node` as code, "" for the inputs; `positions` there, () for plain units; `layout`: "" without positions, "pixels" (both points
@@ -59,6 +59,8 @@ class Tracked:
     operations: float
     bytes: float
     least: bool
+
+    _table = ("", "path node positions layout asked_by operations bytes least")
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -88,7 +90,7 @@ class Explanation(Record):
     why: str
 
     def _columns(self) -> Columns:
-        return {part.name: [getattr(row, part.name) for row in self.rows] for part in fields(self.rows[0])}
+        return stacked(self.rows)
 
     def __repr__(self) -> str:
         rows = [("path", "node", "positions", "tracked", "asked by", "operations", "bytes")]
@@ -195,7 +197,14 @@ def _tracked(cost: Cost, many: int) -> Tracked:
     """The row of a node, a pair of points."""
     code = "" if cost.node is None else as_code(cost.node)
     return Tracked(
-        cost.path, code, cost.space, LAYOUTS[cost.layout], cost.asked_by, cost.operations / many**2, cost.bytes / many**2, cost.least
+        path=cost.path,
+        node=code,
+        positions=cost.space,
+        layout=LAYOUTS[cost.layout],
+        asked_by=cost.asked_by,
+        operations=cost.operations / many**2,
+        bytes=cost.bytes / many**2,
+        least=cost.least,
     )
 
 

@@ -103,7 +103,7 @@ def _slope(f: Any, q: Any, kinks: tuple[float, ...]) -> np.ndarray:
     return np.asarray(jax.jvp(mean, (q,), (jnp.ones_like(q),))[1])
 
 
-@dataclass(frozen=True, repr=False, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Running(Record):
     """What `lg.exact.running` returns: how a coupling changes with depth. `exponent` p of coupling ~ depth^p over the last doubling of the
     depth; `kind`: "relevant" (grows), "irrelevant" (falls), "marginal" (stays, |p| < 1/2)."""
