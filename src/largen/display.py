@@ -76,8 +76,7 @@ def grid(axes: Sequence[str], /, **columns: Any) -> Columns:
     """
     arrays = {name: np.asarray(value) for name, value in columns.items() if value is not None}
     deep = max(array.ndim for array in arrays.values())
-    arrays = {name: array.reshape((1,) * (deep - array.ndim) + array.shape) for name, array in arrays.items()}
-    shape = tuple(max(sizes) for sizes in zip(*(array.shape for array in arrays.values()), strict=True))
+    shape = tuple(max(a.shape[k] for a in arrays.values() if a.ndim >= -k) for k in range(-deep, 0))
     names = [*("network",) * (deep - len(axes)), *axes[:deep]] if axes else []
     places = zip(names, np.indices(shape), strict=True) if axes else ()
     out: Columns = {name: place.ravel() + (name in FROM_ONE) for name, place in places}
@@ -85,11 +84,11 @@ def grid(axes: Sequence[str], /, **columns: Any) -> Columns:
 
 
 def _filled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array repeated along axes that it has not, and ended in NaN where it ends sooner."""
-    sizes = [whole if size == 1 else size for size, whole in zip(array.shape, shape, strict=True)]
-    array = np.broadcast_to(array, sizes)
-    gaps = [(0, whole - size) for size, whole in zip(sizes, shape, strict=True)]
-    return np.pad(array.astype(float), gaps, constant_values=np.nan) if any(end for _, end in gaps) else array
+    """The array repeated along the axes that it has not, and ended in NaN where it ends sooner."""
+    gaps = [(0, whole - size) for size, whole in zip(array.shape, shape[len(shape) - array.ndim :], strict=True)]
+    if any(end for _, end in gaps):
+        array = np.pad(array.astype(float), gaps, constant_values=np.nan)
+    return np.broadcast_to(array, shape)
 
 
 def stacked(records: Iterable[Record]) -> Columns:

@@ -38,7 +38,8 @@ class EvidenceScan(Record):
     caution: str
 
     def _columns(self) -> Columns:
-        return grid((), depth=np.array(self.depths)[:, None, None], C_b=self.C_b[:, None], C_W=self.C_W, log=self.log)
+        depth, C_b, C_W = np.meshgrid(self.depths, self.C_b, self.C_W, indexing="ij")
+        return grid((), depth=depth, C_b=C_b, C_W=C_W, log=self.log)
 
     @property
     def missing(self) -> dict[str, str]:

@@ -51,7 +51,8 @@ class PhaseDiagram(Record):
 
     def _columns(self) -> Columns:
         names = ("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c", "phase")
-        return grid((), C_W=self.C_W[:, None], C_b=self.C_b, **{name: getattr(self, name) for name in names})
+        C_W, C_b = np.meshgrid(self.C_W, self.C_b, indexing="ij")
+        return grid((), C_W=C_W, C_b=C_b, **{name: getattr(self, name) for name in names})
 
 
 @exits.finite("K", unseen=("chi_par", "chi_perp", "c", "xi_q", "xi_c"))
