@@ -86,15 +86,16 @@ def claims(found: Sequence[Claim], what: str) -> go.Figure:
     titles = [f"{claim.name}: {claim.verdict}" for claim in shown]
     fig = make_subplots(rows, columns, subplot_titles=titles, horizontal_spacing=0.1, vertical_spacing=min(0.25, 0.5 / rows))
     for i, claim in enumerate(shown):
-        at = {"row": i // ROW + 1, "col": i % ROW + 1}
+        row, col = i // ROW + 1, i % ROW + 1
         bars = {"type": "data", "array": 2 * np.asarray(claim.errors, float), "thickness": 1.2, "width": 3}
         measured = {"x": claim.widths, "y": claim.means, "error_y": bars, "marker": {"color": WIDTHS[3], "size": 8}}
-        fig.add_scatter(**measured, mode="markers", name="real networks ± 2 s.e.", showlegend=i == 0, legendgroup="real", **at)
+        fig.add_scatter(**measured, mode="markers", name="real networks ± 2 s.e.", showlegend=i == 0, legendgroup="real", row=row, col=col)
         ends, line = [min(claim.widths), max(claim.widths)], {"color": THEORY, "width": 2}
         level = {"x": ends, "y": [claim.theory] * 2, "mode": "lines", "name": "theory (n → ∞)", "line": line}
-        fig.add_scatter(**level, showlegend=i == 0, legendgroup="theory", **at)
-        ticks = {"tickvals": list(claim.widths), "ticktext": [str(n) for n in claim.widths]}
-        fig.update_xaxes(title_text="width n (units)", type="log", **ticks, **at)
-        fig.update_yaxes(title_text="in units of theory" if claim.theory == 1 else "value, relative to its scale", **at)
+        fig.add_scatter(**level, showlegend=i == 0, legendgroup="theory", row=row, col=col)
+        fig.update_xaxes(
+            title_text="width n (units)", type="log", tickvals=list(claim.widths), ticktext=[str(n) for n in claim.widths], row=row, col=col
+        )
+        fig.update_yaxes(title_text="in units of theory" if claim.theory == 1 else "value, relative to its scale", row=row, col=col)
     some = f", the first {len(shown)} of {len(found)} claims" if len(shown) < len(found) else ""
     return entitled(style(fig, 150 + 260 * rows), f"Theory against real networks: {what}{some}")
