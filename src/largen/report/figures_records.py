@@ -14,6 +14,7 @@ from largen.theory.kernels import Kernel
 MOST = 500  # points of a kernel that are drawn
 CLAIMS = 12  # panels
 ROW = 3  # panels side by side
+GAP = 0.17  # between heat maps, for their scales
 HOWS = {"flow": "gradient flow", "descent": "gradient descent", "newton": "Newton's method", "bayes": "Bayesian posterior"}
 
 
@@ -59,10 +60,10 @@ def kernel(record: Kernel) -> go.Figure:
     K, theta = np.asarray(record.nngp[cut], float), np.asarray(record.ntk[cut], float)
     symmetric = K.shape[0] == K.shape[1] and np.allclose(K, K.T) and np.allclose(theta, theta.T)
     names = ["NNGP K", "NTK Θ"]
-    fig = make_subplots(1, 2 + symmetric, subplot_titles=[*names, *(["eigenvalues"] if symmetric else [])], horizontal_spacing=0.11)
-    width = (1 - 0.11 * (1 + symmetric)) / (2 + symmetric)
+    fig = make_subplots(1, 2 + symmetric, subplot_titles=[*names, *(["eigenvalues"] if symmetric else [])], horizontal_spacing=GAP)
+    width = (1 - GAP * (1 + symmetric)) / (2 + symmetric)
     for col, values in enumerate((K, theta), 1):
-        bar = {"x": col * width + (col - 1) * 0.11 + 0.005, "len": 1, "thickness": 10, "title": {"text": ""}}
+        bar = {"x": col * width + (col - 1) * GAP + 0.005, "len": 1, "thickness": 10, "title": {"text": ""}}
         fig.add_trace(go.Heatmap(z=values, colorscale="Viridis", colorbar=bar, name=names[col - 1]), 1, col)
         fig.update_xaxes(title_text="point j", row=1, col=col)
         fig.update_yaxes(title_text="point i", autorange="reversed", row=1, col=col)
@@ -73,7 +74,7 @@ def kernel(record: Kernel) -> go.Figure:
             line = {"color": tint, "width": 2}
             fig.add_scatter(x=np.arange(1, len(seen) + 1), y=seen, mode="lines+markers", name=name, line=line, row=1, col=3)
         fig.update_xaxes(title_text="number, largest first", row=1, col=3)
-        fig.update_yaxes(title_text="eigenvalue (K: output²; Θ: output² per unit time)", type="log", row=1, col=3)
+        fig.update_yaxes(title_text="eigenvalue (output²; Θ: per unit time)", type="log", row=1, col=3)
     some = f", the first {MOST} points" if max(shape) > MOST else ""
     layer = ", the last of its layers" if layered else ""
     return entitled(style(fig), f"Kernels at infinite width of {shape[0]} x {shape[1]} points{layer}{some}")
@@ -98,4 +99,4 @@ def claims(found: Sequence[Claim], what: str) -> go.Figure:
         )
         fig.update_yaxes(title_text="in units of theory" if claim.theory == 1 else "value, relative to its scale", row=row, col=col)
     some = f", the first {len(shown)} of {len(found)} claims" if len(shown) < len(found) else ""
-    return entitled(style(fig, 150 + 260 * rows), f"Theory against real networks: {what}{some}")
+    return entitled(style(fig, 150 + 260 * rows).update_layout(legend_y=-0.36 / rows), f"Theory against real networks: {what}{some}")

@@ -12,6 +12,7 @@ from largen.report.figures_records import entitled
 from largen.theory.signal.phase import PhaseDiagram
 from largen.theory.signal.signal import Signal, signal
 
+PLACES = ((1, 1), (1, 2), (2, 1), (2, 2))  # of four panels
 DEPTH = 50  # layers of the picture of a critical point
 STARTS = (0.25, 1.0, 4.0)  # sizes K^(1) it starts from, in units of K* (of 1 where K* = 0 or any)
 
@@ -72,19 +73,19 @@ def phase_diagram(record: PhaseDiagram) -> go.Figure:
 def signal_figure(record: Signal) -> go.Figure:
     """Sizes, susceptibilities and gradients, level by level; one colour a point, of at most six."""
     titles = ["RMS size q", "χ∥, of sizes", "χ⊥, of small differences", "mean squared gradient"]
-    fig = make_subplots(1, 4, subplot_titles=titles, horizontal_spacing=0.08)
+    fig = make_subplots(2, 2, subplot_titles=titles, horizontal_spacing=0.14, vertical_spacing=0.2)
     place, points = np.arange(1, len(record.q) + 1), np.shape(record.q)[1]
     panels = ((place, record.q), (place[:-1], record.chi_par), (place[:-1], record.chi_perp), (place, record.gradient))
     for a, tint in enumerate(WIDTHS[:points]):
-        for col, (x, y) in enumerate(panels, 1):
-            entry = {"name": f"point {a}", "legendgroup": f"point {a}", "showlegend": col == 1}
-            fig.add_scatter(x=x, y=np.asarray(y)[:, a], mode="lines", line={"color": tint, "width": 2}, **entry, row=1, col=col)
+        for (row, col), (x, y) in zip(PLACES, panels, strict=True):
+            entry = {"name": f"point {a}", "legendgroup": f"point {a}", "showlegend": row == col == 1}
+            fig.add_scatter(x=x, y=np.asarray(y)[:, a], mode="lines", line={"color": tint, "width": 2}, **entry, row=row, col=col)
     fig.update_xaxes(title_text="level l")
     fig.update_xaxes(title_text="from level l to l + 1", row=1, col=2)
-    fig.update_xaxes(title_text="from level l to l + 1", row=1, col=3)
+    fig.update_xaxes(title_text="from level l to l + 1", row=2, col=1)
     fig.update_yaxes(title_text="q (output units)", type="log", row=1, col=1)
     fig.update_yaxes(title_text="factor per level", row=1, col=2)
-    fig.update_yaxes(title_text="factor per level", row=1, col=3)
-    fig.update_yaxes(title_text="E Σ (∂z⁽ᴸ⁾/∂z⁽ˡ⁾)² (no unit)", type="log", row=1, col=4)
+    fig.update_yaxes(title_text="factor per level", row=2, col=1)
+    fig.update_yaxes(title_text="E Σ (∂z⁽ᴸ⁾/∂z⁽ˡ⁾)² (no unit)", type="log", row=2, col=2)
     some = f"{points} points" if points <= len(WIDTHS) else f"the first {len(WIDTHS)} of {points} points"
-    return entitled(style(fig), f"Signals at infinite width, level by level: {some}")
+    return entitled(style(fig, 620).update_layout(legend_y=-0.15), f"Signals at infinite width, level by level: {some}")
