@@ -13,6 +13,7 @@ SOURCE = ROOT / "src" / "largen"
 # One line a floor, from the top. Rooms on one floor may see each other if they share a line in TOGETHER. Some are names still to come.
 FLOORS = [
     ["errors", "types", "references", "lazy"],
+    ["display"],
     ["border", "memory", "running"],
     ["door", "exits"],
     ["data"],

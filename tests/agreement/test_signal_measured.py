@@ -76,7 +76,8 @@ def test_the_record_is_frozen_a_table_and_a_frame() -> None:
     assert [c.quantity for c in result.claims] == ["K", "K", "chi_par", "chi_perp", "gradient"]  # one point has no correlations
     text, frame = repr(result), result.to_frame()
     assert all(word in text for word in ("widths 8, 16, 32, 64", "50 networks", "chi_perp 1", "Verdict: undecided", "would decide"))
-    assert frame[2]["name"] == "chi_par 1" and frame[2]["controls"]["chi_par and chi_perp swapped"] is not None
+    assert frame["name"][2] == "chi_par 1"
+    assert {control.name: control.z for control in result.claims[2].controls}["chi_par and chi_perp swapped"] is not None
     assert result.needed is not None and result.needed > 50
     assert lg.check(SMALL, X[:1], what="signal", networks=50, key=jax.random.key(2)).claims == result.claims
 

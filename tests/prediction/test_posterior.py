@@ -28,7 +28,8 @@ def set_b(width: int, out: int = 2):
 @pytest.fixture(scope="module")
 def B():
     """K, K1, V of set B's three points."""
-    return tensors(set_b(100), np.concatenate([TRAIN, TEST]))[:3]
+    found = tensors(set_b(100), np.concatenate([TRAIN, TEST]))
+    return found.K, found.K1, found.V
 
 
 def first_order(quantity, at: float = 1e5):
@@ -101,7 +102,8 @@ def test_the_mean_is_the_books(B):
     K, K1, V = B
     ours = first_order(lambda n: bayes(K, K1, V, n, Y).mean)
     assert np.allclose(ours, first_order(lambda n: book(K, K1, V, n, Y)), atol=1e-7)
-    K, K1, V, _ = tensors(lg.mlp(widths=[30, 60], out=2, activation="relu", C_W=1.8, C_b=0.1), np.concatenate([TRAIN, TEST]))
+    known = tensors(lg.mlp(widths=[30, 60], out=2, activation="relu", C_W=1.8, C_b=0.1), np.concatenate([TRAIN, TEST]))
+    K, K1, V = known.K, known.K1, known.V
     assert np.abs(K1).max() > 0.1
     assert np.allclose(first_order(lambda n: bayes(K, K1, V, n, Y).mean), first_order(lambda n: book(K, K1, V, n, Y)), atol=1e-6)
 
@@ -152,10 +154,11 @@ def test_laws_of_the_posterior(seed):
 def test_covariance_of_real_networks_by_reweighting():
     """The posterior of ReLU networks with two hidden layers: exact metrics of finite networks, weighted by the likelihood, two widths."""
     X, y, ridge = np.concatenate([TRAIN, TEST]), Y, 0.1
-    found, tensor = {}, None
+    found, K, K1, V = {}, None, None, None
     for n in (50, 100):
         net = lg.mlp(widths=[n] * 2, out=2, activation="relu", C_W=1.8, C_b=0.1)
-        K, K1, V, _ = tensor = tensors(net, X)
+        known = tensors(net, X)
+        K, K1, V = known.K, known.K1, known.V
         G = lg.exact.metric_chain(net, X, jax.random.key(n), draws=50_000)[:, -1]
         infinite = bayes(K, K1, V, 10**12, y, ridge)
         parts = []
@@ -163,7 +166,6 @@ def test_covariance_of_real_networks_by_reweighting():
             mean, cov, log = reweighted(batch, y, ridge)
             parts.append(np.concatenate([(mean - infinite.mean).ravel(), (cov - infinite.cov).ravel(), [log - infinite.observed.log]]) * n)
         found[n] = np.mean(parts, 0), np.std(parts, 0, ddof=1) / 20**0.5
-    K, K1, V, _ = tensor
     p = bayes(K, K1, V, 10**6, y, ridge)
     shift = evidence(lg.widen(net, 10**4), TRAIN, y, ridge, order=1).finite_width
     ours = 1e6 * np.concatenate([(p.mean - infinite.mean).ravel(), (p.cov - infinite.cov).ravel(), [shift]])
@@ -240,7 +242,8 @@ def test_representation_update_of_set_b():
     assert np.allclose((4 * twohundred - fifty) / 3, printed, atol=4 * 1.5e-4 * 17**0.5 / 3)
     assert np.allclose(out.prior, (lg.kernel(set_b(200), np.concatenate([TRAIN, TEST])).nngp - 0.1) / 1.5, atol=1e-8)
     # the book's form, with explicit inverses
-    K, _, V = tensors(set_b(200), np.concatenate([TRAIN, TEST]))[:3]
+    known = tensors(set_b(200), np.concatenate([TRAIN, TEST]))
+    K, V = known.K, known.V
     inverse = np.linalg.inv(K[:2, :2])
     pull = np.einsum("abcd,ce,df,ef->ab", V[:, :, :2, :2], inverse, inverse, Y @ Y.T - 2 * K[:2, :2])
     assert np.allclose(out.change, pull / (2 * 200 * 1.5), atol=1e-12)
@@ -279,7 +282,8 @@ def test_sizes_that_no_lattice_resolves_end_soon_and_say_so():
 def test_hebbian_variance():
     """(6.78) at the second layer of a tanh network with K^(1) = 1.2, n = 100: (z^2/G, printed, exact by 5e5 samples)."""
     net, x = set_b(100), np.array([[(1.1 / 1.5) ** 0.5]])
-    K, _, V, _ = tensors(net, x)
+    known = tensors(net, x)
+    K, V = known.K, known.V
     G = K[0, 0]
     for ratio, printed, exact in ((0, -0.15893, -0.1616), (1, 0, -0.0004), (4, 0.47678, 0.4752), (9, 1.27140, 1.2430)):
         got = 100 * (conditional_variance(net, x, np.array([(ratio * G) ** 0.5]))[0, 0] - G)
@@ -291,6 +295,6 @@ def test_more_observed_outputs_tell_more():
     """At order 1/n what two outputs tell of a third adds up."""
     X, z = TRAIN, np.array([[1.0, 2.0], [0.5, -1.0]])
     G = tensors(RELU, X)
-    base = G[0] + G[1] / G[3]
+    base = G.K + G.K1 / G.width
     parts = [conditional_variance(RELU, X, z[:, i]) - base for i in range(2)]
     assert np.allclose(conditional_variance(RELU, X, z) - base, parts[0] + parts[1], atol=1e-12)

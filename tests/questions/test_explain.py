@@ -132,7 +132,7 @@ def test_it_prints_as_a_table_and_as_rows() -> None:
     assert "about" in text and max(map(len, text.splitlines())) < 140
     assert "conv1, Conv" in text  # why it is no function of the cosine
     frame = found.to_frame()
-    assert json.loads(json.dumps(frame))[1]["asked_by"] == "avgpool1" and len(frame) == len(found.rows)
+    assert frame["asked_by"][1] == "avgpool1" and len(frame["path"]) == len(found.rows)
     assert "> " in str(lg.explain(lg.mlp(widths=[4], activation="tanh"), 3))  # a series of unknown length
     assert [short(v, "B") for v in (0, 8, 999, 1000, 3.5e13)] == ["0 B", "8 B", "999 B", "1 kB", "35 TB"]
 

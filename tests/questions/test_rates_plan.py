@@ -67,7 +67,7 @@ def test_relu_plan_is_even_to_rounding():
     assert plan.contributions.weight == pytest.approx(np.broadcast_to(0.5 * q, (4, 3)))
     assert plan.sgd == {"dense1": (0.125, 0.1), "dense2": (0.125, 0.5 / 16), "dense3": (0.125, 0.5 / 32), "dense4": (0.125, 0.5 / 8)}
     assert lg.kernel(net, X, rates=plan.rates).ntk.diagonal() == pytest.approx(plan.contributions.total)
-    assert [row["lambda_W"] for row in plan.contributions.to_frame()] == [0.5] * 4
+    assert [*plan.contributions.to_frame()["lambda_W"]] == [0.5] * 4
 
 
 def test_p_perp_other_than_one():

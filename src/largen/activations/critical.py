@@ -23,6 +23,7 @@ import numpy as np
 from largen import exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.statistics import Statistics, root, statistics
+from largen.display import Columns, Record, stacked
 from largen.gaussian.line import K_MIN
 
 SEARCH = 1000  # variances at which the condition is looked at for a change of sign
@@ -31,8 +32,8 @@ NEAR = 1e-3  # where the search for the neighbour of a half-stable K* begins, re
 OFF = 0.1  # how far from K* a size is whose pace is told
 
 
-@dataclass(frozen=True)
-class Growth:
+@dataclass(frozen=True, kw_only=True)
+class Growth(Record):
     """One observable at depth l: `coefficient` l^`power` as l -> infinity; the coefficient None where it depends on the start
     (`missing` says so)."""
 
@@ -50,8 +51,8 @@ class Growth:
         return f"l^{self.power:g}" if self.coefficient is None else f"{self.coefficient:.4g} l^{self.power:g}"
 
 
-@dataclass(frozen=True)
-class Coefficients:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Coefficients(Record):
     """`a1`, `a2`, `b1` of the series at K* = 0 (PDLT 5.83-5.88; None in other classes, and where a kink at 0 makes it a series in
     sqrt(K)); `leading` (a, r, b) of that series; `slope` = C_W g''(K*)/2 at a half-stable point, the book's a_1 there (5.104).
     `missing` says why one is None."""
@@ -73,8 +74,8 @@ class Coefficients:
         return {name: why for name, why in reasons.items() if getattr(self, name) is None}
 
 
-@dataclass(frozen=True)
-class CriticalPoint:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class CriticalPoint(Record):
     """One critical point: the class, (C_b, C_W), the kernel `K_star` (None: a line of fixed points, every K), and
 
     `stable_from`: the side from which K is attracted, "above" or "below", None where there is neither (any K stays, or all flee).
@@ -104,8 +105,8 @@ class CriticalPoint:
         return {name: why for name, why in reasons.items() if getattr(self, name) is None}
 
 
-@dataclass(frozen=True)
-class Critical:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Critical(Record):
     """What `lg.critical` returns: the recommended critical point, or None in its fields and the reason.
 
     `universality`: "scale-invariant", "K*=0", "half-stable" or "none". Fields of the point as in `candidates[0]`, a `CriticalPoint`.
@@ -115,16 +116,19 @@ class Critical:
 
     activation: Activation
     universality: str
-    C_b: float | None
-    C_W: float | None
-    K_star: float | None
-    stable_from: str | None
-    exponents: dict[str, float] | None
-    coefficients: Coefficients | None
-    growth: dict[str, Growth] | None
+    C_b: float | None = None
+    C_W: float | None = None
+    K_star: float | None = None
+    stable_from: str | None = None
+    exponents: dict[str, float] | None = None
+    coefficients: Coefficients | None = None
+    growth: dict[str, Growth] | None = None
     reason: str
-    candidates: tuple[CriticalPoint, ...]
+    candidates: tuple[CriticalPoint, ...] = ()
     searched: tuple[float, float]
+
+    def _columns(self) -> Columns:
+        return stacked(self.candidates)
 
     @property
     def missing(self) -> dict[str, str]:
@@ -175,10 +179,22 @@ def _critical(phi: Activation) -> Critical:
     candidates = _candidates(known)
     searched = (0.0, known.K_max)
     if not candidates:
-        return Critical(phi, "none", None, None, None, None, None, None, None, _why_none(known), (), searched)
+        return Critical(activation=phi, universality="none", reason=_why_none(known), searched=searched)
     best = candidates[0]
-    fields = (best.universality, best.C_b, best.C_W, best.K_star, best.stable_from, best.exponents, best.coefficients, best.growth)
-    return Critical(phi, *fields, _why(best, known), candidates, searched)
+    return Critical(
+        activation=phi,
+        universality=best.universality,
+        C_b=best.C_b,
+        C_W=best.C_W,
+        K_star=best.K_star,
+        stable_from=best.stable_from,
+        exponents=best.exponents,
+        coefficients=best.coefficients,
+        growth=best.growth,
+        reason=_why(best, known),
+        candidates=candidates,
+        searched=searched,
+    )
 
 
 def _candidates(known: Statistics) -> tuple[CriticalPoint, ...]:
@@ -200,14 +216,24 @@ def _scale_invariant(up: float, down: float) -> CriticalPoint:
     c, rho = 3 * A4 / A2**2 - 1, (up - down) ** 2 / (2 * math.pi * A2)
     bent = rho > SMALL
     growth = {
-        "K": Growth(0.0),
-        "parallel": Growth(0.0),
-        "perpendicular": Growth(-2.0, 9 / (4 * rho**2)) if bent else Growth(0.0),
-        "V": Growth(1.0),
-        "V/(n K^2)": Growth(1.0, c),
+        "K": Growth(power=0.0),
+        "parallel": Growth(power=0.0),
+        "perpendicular": Growth(power=-2.0, coefficient=9 / (4 * rho**2)) if bent else Growth(power=0.0),
+        "V": Growth(power=1.0),
+        "V/(n K^2)": Growth(power=1.0, coefficient=c),
     }
     exponents = {"K": 0.0, "parallel": 0.0, "perpendicular": 2.0 if bent else 0.0, "V": -1.0}
-    return CriticalPoint("scale-invariant", 0.0, 1 / A2, None, None, exponents, Coefficients(), growth, 1.0)
+    return CriticalPoint(
+        universality="scale-invariant",
+        C_b=0.0,
+        C_W=1 / A2,
+        K_star=None,
+        stable_from=None,
+        exponents=exponents,
+        coefficients=Coefficients(),
+        growth=growth,
+        onset=1.0,
+    )
 
 
 def _zero(known: Statistics) -> CriticalPoint | None:
@@ -229,24 +255,54 @@ def _zero(known: Statistics) -> CriticalPoint | None:
         K = np.geomspace(K_MIN, known.K_max, SEARCH)
         off = known.moments(K).g / A2 / K - 1
         side = "above" if (off[np.abs(off) > SMALL][:1] < 0).any() else None
-        return CriticalPoint("K*=0", 0.0, 1 / A2, 0.0, side, {}, Coefficients(a1, a2, b1), {}, math.inf)
+        return CriticalPoint(
+            universality="K*=0",
+            C_b=0.0,
+            C_W=1 / A2,
+            K_star=0.0,
+            stable_from=side,
+            exponents={},
+            coefficients=Coefficients(a1=a1, a2=a2, b1=b1),
+            growth={},
+            onset=math.inf,
+        )
     r, a, b = (power - 2) / 2, float(sizes[power]), float(perpendicular[power - 2])
-    coefficients = Coefficients(a1, a2, b1, (a, r, b))
+    coefficients = Coefficients(a1=a1, a2=a2, b1=b1, leading=(a, r, b))
     if a > 0:
-        return CriticalPoint("K*=0", 0.0, 1 / A2, 0.0, None, {}, coefficients, {}, 1 / (r * a))
+        return CriticalPoint(
+            universality="K*=0",
+            C_b=0.0,
+            C_W=1 / A2,
+            K_star=0.0,
+            stable_from=None,
+            exponents={},
+            coefficients=coefficients,
+            growth={},
+            onset=1 / (r * a),
+        )
     size = (r * -a) ** (-1 / r)
     lower = np.abs(perpendicular[1 : power - 2]).max(initial=0.0) > 1e3 * SMALL * scale  # chi_perp - 1 falls more slowly than K^r
     exponents = {"K": 1 / r, "parallel": (1 + r) / r, "V": 2 / r - 1, "K1": 1 / r - 1}
     if not lower:
         exponents["perpendicular"] = b / (r * a)
-    growth = {name: Growth(-p + 0.0) for name, p in exponents.items()}
+    growth = {name: Growth(power=-p + 0.0) for name, p in exponents.items()}
     growth |= {
-        "K": Growth(-1 / r, size),
-        "V": Growth(1 - 2 / r, c / 3 * size**2),
-        "V/(n K^2)": Growth(1.0, c / 3),
-        "K1": Growth(1 - 1 / r + 0.0, -(1 + r) * c / 12 * size),
+        "K": Growth(power=-1 / r, coefficient=size),
+        "V": Growth(power=1 - 2 / r, coefficient=c / 3 * size**2),
+        "V/(n K^2)": Growth(power=1.0, coefficient=c / 3),
+        "K1": Growth(power=1 - 1 / r + 0.0, coefficient=-(1 + r) * c / 12 * size),
     }
-    return CriticalPoint("K*=0", 0.0, 1 / A2, 0.0, "above", exponents, coefficients, growth, 1 / (r * -a))
+    return CriticalPoint(
+        universality="K*=0",
+        C_b=0.0,
+        C_W=1 / A2,
+        K_star=0.0,
+        stable_from="above",
+        exponents=exponents,
+        coefficients=coefficients,
+        growth=growth,
+        onset=1 / (r * -a),
+    )
 
 
 def _half_stable(known: Statistics, K: float) -> CriticalPoint:
@@ -259,16 +315,27 @@ def _half_stable(known: Statistics, K: float) -> CriticalPoint:
     source = C_W**2 * float(m.fourth - m.g**2)
     perpendicular = C_W * float(m.dslope) / s
     exponents = {"K": 0.0, "K - K*": 1.0, "parallel": 2.0, "perpendicular": perpendicular, "V": -1.0}
-    growth = {name: Growth(-p + 0.0) for name, p in exponents.items()}
+    growth = {name: Growth(power=-p + 0.0) for name, p in exponents.items()}
     growth |= {
-        "K": Growth(0.0, K),
-        "K - K*": Growth(-1.0, -1 / s),
-        "V": Growth(1.0, source),
-        "V/(n K^2)": Growth(1.0, source / K**2),
+        "K": Growth(power=0.0, coefficient=K),
+        "K - K*": Growth(power=-1.0, coefficient=-1 / s),
+        "V": Growth(power=1.0, coefficient=source),
+        "V/(n K^2)": Growth(power=1.0, coefficient=source / K**2),
     }
     side = "above" if s < 0 else "below"
     place = _neighbour(known, C_W, C_b, K, above=side == "below")
-    return CriticalPoint("half-stable", C_b, C_W, K, side, exponents, Coefficients(slope=s), growth, 1 / (abs(s) * K), place)
+    return CriticalPoint(
+        universality="half-stable",
+        C_b=C_b,
+        C_W=C_W,
+        K_star=K,
+        stable_from=side,
+        exponents=exponents,
+        coefficients=Coefficients(slope=s),
+        growth=growth,
+        onset=1 / (abs(s) * K),
+        neighbour=place,
+    )
 
 
 def _neighbour(known: Statistics, C_W: float, C_b: float, K: float, above: bool) -> float:

@@ -15,6 +15,7 @@ from largen import door
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
 from largen.adapters.roles import INPUTS, Feed, Role, Roles
+from largen.display import Columns, Record, stacked
 from largen.errors import InputError, UnsupportedError
 
 LARGEST = 1e30  # standard deviations up to which draws fit float32
@@ -28,8 +29,8 @@ class Size(NamedTuple):
     bias: bool
 
 
-@dataclass(frozen=True)
-class InitialisedLayer:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class InitialisedLayer(Record):
     """One layer as it was set: its `name` in the model, the `activation` that feeds it ("inputs" for the inputs), `fan_in`
     (how many inputs an output sums over; of a transposed convolution, where outputs differ in it, the mean),
     variances `C_W` (of a weight times fan_in) and `C_b` (of a bias), `std` of a weight, sqrt(C_W/fan_in), and a `note`."""
@@ -43,8 +44,8 @@ class InitialisedLayer:
     note: str = ""
 
 
-@dataclass(frozen=True)
-class Initialisation:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Initialisation(Record):
     """What was set, layer by layer (`layers`); what has parameters and was left alone, name -> reason (`left`); what to know of
     the whole (`notes`); and the factors of normalisations that end a branch, name -> the number they were set to (`scales`).
     Prints as a table."""
@@ -53,6 +54,9 @@ class Initialisation:
     left: Mapping[str, str]
     notes: tuple[str, ...] = ()
     scales: Mapping[str, float] = field(default_factory=dict)
+
+    def _columns(self) -> Columns:
+        return stacked(self.layers)
 
     def __str__(self) -> str:
         head = ("layer", "fed by", "fan_in", "C_W", "C_b", "std", "")
@@ -172,12 +176,16 @@ def planned(
             need = f"biases of variance C_b = {C_b:.4g}: the critical point of {phi.name} needs them"
             raise InputError(argument, f"the layer {layer.name or '(model)'} without biases", need, "Make the layer with biases.")
         name = INPUTS if layer.feed == INPUTS else phi.name
-        layers.append(InitialisedLayer(layer.name, name, layer.fan_in, C_W, C_b, math.sqrt(C_W / layer.fan_in), layer.note))
+        layers.append(
+            InitialisedLayer(
+                name=layer.name, activation=name, fan_in=layer.fan_in, C_W=C_W, C_b=C_b, std=math.sqrt(C_W / layer.fan_in), note=layer.note
+            )
+        )
     if not all(layer.std < LARGEST for layer in layers):
         raise InputError("input_scale", f"{scale:g}, with which parameters leave float32", "|x|^2/n_0 of the inputs, 1 if standardised")
     distinct = {layer.activation for layer in layers} - {INPUTS, "linear"}
     several = f"Several activations ({', '.join(sorted(distinct))}): each layer is critical by itself; they share no K*."
-    return Initialisation(tuple(layers), dict(left), (several,) if len(distinct) > 1 else (), dict(scales))
+    return Initialisation(layers=tuple(layers), left=dict(left), notes=(several,) if len(distinct) > 1 else (), scales=dict(scales))
 
 
 def _follower(first: Found, found: Sequence[Found], argument: str) -> Activation:

@@ -9,6 +9,7 @@ import numpy as np
 from largen.agreement import words
 from largen.agreement.contrasts import Contrast
 from largen.agreement.statistics import LEVEL, PRECISION, REJECT, Power, extrapolate, limit, mean_and_error, power, smoothed, z_score
+from largen.display import Record
 
 ROUNDING = 1e-6  # float32 networks: no mean is known better than this
 
@@ -72,8 +73,8 @@ class Rule:
 CHECKED = Rule()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Claim:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Claim(Record):
     """One quantity against theory.
 
     `kind`: what was checked, "kernels", "signal", "tensors" or "training" (in a report: its section); `quantity`; `layer` (None for the
@@ -115,6 +116,8 @@ class Claim:
     reasons: tuple[Reason, ...]
     needed: int | None
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    _table = ("", "kind name layer step theory intercept error z worst exponent verdict")
 
     @property
     def name(self) -> str:

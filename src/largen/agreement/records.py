@@ -1,19 +1,20 @@
 """What `lg.check` returns."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from largen.agreement import words
 from largen.agreement.claims import Claim, verdict_of
+from largen.display import Columns, Record, stacked
 
 BELOW = 0.05  # entries of less than this share of the largest are judged absolutely
 
 
-@dataclass(frozen=True)
-class Entries:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Entries(Record):
     """One tensor of `lg.check(..., what="tensors")`, entry by entry: `theory`, and measured networks extrapolated to infinite width,
     `value` with its `error` (standard). `means`, `errors` (widths, ...): n times the measured cumulant at each width."""
 
@@ -22,6 +23,8 @@ class Entries:
     error: np.ndarray
     means: np.ndarray
     errors: np.ndarray
+
+    _table = ("i j k l", "theory value error")
 
     def z(self, theory: Any = None) -> np.ndarray:
         """Standard errors between the measurement and a theory (default: this one), 0 where both are exact and equal."""
@@ -35,7 +38,7 @@ class Entries:
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
-class Check:
+class Check(Record):
     """What `lg.check` returns; it prints as a table.
 
     `what` was checked; `claims`: one `Claim` per quantity; `unjudged`: quantities that could not be judged, with the reason; `verdict`:
@@ -61,6 +64,9 @@ class Check:
     entries: Mapping[str, Entries] = field(default_factory=dict)
     missing: Mapping[str, str] = field(default_factory=dict)
 
+    def _columns(self) -> Columns:
+        return stacked(self.claims)
+
     @property
     def verdict(self) -> str:
         """The verdict of all claims together."""
@@ -70,15 +76,6 @@ class Check:
     def needed(self) -> int | None:
         """Networks per width that would decide every undecided claim, as far as more networks can; None if none is needed."""
         return max((c.needed for c in self.claims if c.needed), default=None)
-
-    def to_frame(self) -> list[dict[str, Any]]:
-        """One dictionary per claim, ready for `pandas.DataFrame` or JSON."""
-        frame = []
-        for c in self.claims:
-            row = asdict(c) | {"name": c.name, "sentence": c.sentence, "controls": {k.name: k.z for k in c.controls}}
-            row["tests"] = {words.direction(t): {"value": t.value, "error": t.error, "z": t.z} for t in c.tests}
-            frame.append(row)
-        return frame
 
     def __repr__(self) -> str:
         head = f"Theory against real networks of widths {', '.join(map(str, self.widths))}: {' '.join(self.net.split())}"

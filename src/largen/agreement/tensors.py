@@ -91,7 +91,7 @@ def samples(found: Metric | None, more: Tensors | None, theory: Corrections, n: 
     if found is not None:
         G, controls = np.asarray(found.metric), np.asarray(found.controls)
         own = np.asarray(found.quartic) - np.einsum("kab,kcd->kabcd", G, G)  # 0 in a plain chain
-        made["V"] = n * (deviations(Tensors(G), ("V",))["V"] + own)
+        made["V"] = n * (deviations(Tensors(K=G), ("V",))["V"] + own)
         made["K1"] = n * (steadied(G, controls) - np.asarray(theory.K))
         if more is not None and more.Theta is not None and "Theta1" in names:
             made["Theta1"] = n * (steadied(np.asarray(more.Theta), controls) - np.asarray(theory.Theta))
@@ -111,4 +111,4 @@ def entry_by_entry(theory: np.ndarray, widths: tuple[int, ...], means: Any, erro
     columns = zip(theory.ravel(), m.reshape(len(widths), -1).T, e.reshape(len(widths), -1).T, strict=True)
     fits = [limit(widths, mean, error, EITHER, abs(float(mean[0] - told)) / size, size) for told, mean, error in columns]
     value, error = (np.array([getattr(fit, name) for fit in fits]).reshape(theory.shape) for name in ("intercept", "error"))
-    return Entries(theory, value, error, m, e)
+    return Entries(theory=theory, value=value, error=error, means=m, errors=e)

@@ -114,6 +114,11 @@ class Node:
 def _code(value: Any) -> str:
     return repr(value.name) if isinstance(value, Activation) and value.registered else repr(value)
 
+    def _repr_html_(self) -> str:
+        from largen.architecture.text import as_html
+
+        return as_html(self)
+
 
 @dataclass_transform(frozen_default=True)
 def node(cls: N) -> N:

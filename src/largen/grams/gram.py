@@ -125,7 +125,7 @@ def gram(
     engine, size = build()
     K, Theta = fill(n1, n2, size, others is None, kind, engine.tile, progress)
     warn_if_inaccurate(engine.error, work, activations(whole))
-    out = Kernel(K, Theta, np.asarray(engine.error, kind))
+    out = Kernel(nngp=K, ntk=Theta, error=np.asarray(engine.error, kind))
     if not jaxed:
         return out
     with island(out):

@@ -18,6 +18,7 @@ from largen.architecture.attention import Attention
 from largen.architecture.nodes import Act, Serial, network
 from largen.architecture.spatial import MaxPool
 from largen.architecture.walk import everything
+from largen.display import Record
 from largen.errors import UnsupportedError
 from largen.networks import room
 from largen.networks.outputs import outputs
@@ -28,13 +29,15 @@ from largen.types import Array, Params
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class SecondTangents:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class SecondTangents(Record):
     """What `lg.measure.ddntk` returns, both (n, n, n, n, o, o, o, o): `first`, ddI_{0123}, symmetric in the slots 1, 2, 3, and
     `second`, ddII_{1234}, symmetric under 1 <-> 2 together with 3 <-> 4. The four points come first, then the four outputs."""
 
     first: Array
     second: Array
+
+    _table = ("x1 x2 x3 x4 i1 i2 i3 i4", "first second")
 
 
 def scaled(tensor: Params, gradient: Params) -> Params:
@@ -96,7 +99,7 @@ def ddntk_of(net: Serial, params: Params, X: Any, tensor: Params) -> SecondTange
     first = jnp.moveaxis(jax.lax.map(thirds, v), 3, 0)
     g = jax.lax.map(moved, v)
     second = product(tensor, g, g, 2).transpose(1, 3, 0, 2)  # (3, 1, 4, 2) to (1, 2, 3, 4)
-    return SecondTangents(_unfolded(first, len(X)), _unfolded(second, len(X)))
+    return SecondTangents(first=_unfolded(first, len(X)), second=_unfolded(second, len(X)))
 
 
 def _unfolded(a: jax.Array, n: int) -> jax.Array:

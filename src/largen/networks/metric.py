@@ -22,6 +22,7 @@ import numpy as np
 from largen import door
 from largen.architecture.chain import Layer, chain
 from largen.architecture.nodes import Serial, network
+from largen.display import Record
 from largen.errors import UnsupportedError
 from largen.networks.outputs import layers
 from largen.networks.work import Work, measured
@@ -29,8 +30,8 @@ from largen.types import Array, Params
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Metric:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Metric(Record):
     """What `lg.measure.metric` returns: `metric` (n, n), the covariance of one unit of the last layer over its weights; `quartic`
     (n, n, n, n), over two different units. Their means over networks are E[z_i1 z_i2] and E[z_i1 z_i2 z_j3 z_j4], i != j.
     `controls` (k,): numbers with mean exactly 0, correlated with `metric`."""
@@ -38,6 +39,8 @@ class Metric:
     metric: Array
     quartic: Array
     controls: Array
+
+    _table = ("i j", "metric")
 
 
 def metric_of(net: Serial, params: Params, X: Any) -> Metric:
@@ -61,7 +64,7 @@ def metric_of(net: Serial, params: Params, X: Any) -> Metric:
     if n > 1:  # pairs of different units: sums over all pairs less those of a unit with itself
         pairs = (z[:, None] * z).reshape(-1, n)
         quartic = quartic + gamma**4 * (second[:, :, None, None] * second - (pairs @ pairs.T / n).reshape(quartic.shape)) / (n - 1)
-    return Metric(known, quartic, jnp.concatenate(controls))
+    return Metric(metric=known, quartic=quartic, controls=jnp.concatenate(controls))
 
 
 def _metric(level: Layer, z: Any) -> Any:

@@ -31,6 +31,7 @@ from jax.scipy.special import ndtr
 
 from largen.architecture.nodes import Dense, Serial
 from largen.architecture.walk import paths
+from largen.display import Columns, Record, grid, pairs
 from largen.networks.empirical import tangent_kernel
 from largen.networks.higher import along, product, scaled
 from largen.networks.outputs import outputs
@@ -44,8 +45,8 @@ ROWS = 2  # rows of signs for a network: ordered pairs of two different ones are
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Tensors:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Tensors(Record):
     """What `lg.measure.tensors` returns, None for what there is not (`missing`).
 
     `K`, `Theta` (n, n): the metric and the NTK averaged over the last weights; their means over networks are K + K1/n and
@@ -65,6 +66,9 @@ class Tensors:
     S: Any = None
     T: Any = None
     U: Any = None
+
+    def _columns(self) -> Columns:
+        return grid(("i", "j"), K=self.K, Theta=self.Theta, **{name: pairs(getattr(self, name)) for name in ("V", "D", "F", "A", "B")})
 
     @property
     def missing(self) -> dict[str, str]:

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 
 from largen import door
 from largen.architecture.nodes import Serial, network
+from largen.display import Record
 from largen.errors import InputError
 from largen.networks.outputs import in_order, layers
 from largen.networks.parameters import a_key
@@ -24,14 +25,16 @@ from largen.types import Array, Params, hand_back, island
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Perturbations:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Perturbations(Record):
     """What `lg.measure.perturbations` returns, arrays (L, n) for L levels and n points: `size` = mean_j z_j^2;
     `parallel` = 2 mean_j z_j t_j for the perturbation along the input; `perpendicular` = mean_j t_j^2 for the orthogonal one."""
 
     size: Array
     parallel: Array
     perpendicular: Array
+
+    _table = ("level point", "size parallel perpendicular")
 
 
 def orthogonal(key: Any, X: Any) -> jax.Array:
@@ -49,7 +52,8 @@ def perturbations_of(net: Serial, params: Params, X: Any, across: Any) -> Pertur
     values, push = jax.linearize(lambda x: layers(net, params, x), X)
     along, other = push(X), push(across.astype(X.dtype))
     rows = [((z**2).mean(1), 2 * (z * along[path]).mean(1), (other[path] ** 2).mean(1)) for path, z in in_order(net, values).items()]
-    return Perturbations(*map(jnp.stack, zip(*rows, strict=True)))
+    size, parallel, perpendicular = map(jnp.stack, zip(*rows, strict=True))
+    return Perturbations(size=size, parallel=parallel, perpendicular=perpendicular)
 
 
 def _needed(n: int, largest: int, total: int, o: int) -> tuple[float, float]:

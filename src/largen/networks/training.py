@@ -10,6 +10,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
+from largen.display import Record
 from largen.errors import InputError, shown
 from largen.networks import room
 from largen.networks.outputs import outputs
@@ -20,8 +21,8 @@ from largen.types import Array, Params, hand_back, is_traced
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class History:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class History(Record):
     """What happened in training. A pytree; from `lg.each`, `loss` and `outputs` have the networks as their first axis.
 
     `loss` (steps + 1,): the loss before each step, last the final one. `time` (steps + 1,): eta x steps, the time of
@@ -32,6 +33,8 @@ class History:
     loss: Array
     time: Array | None
     outputs: Array | None
+
+    _table = ("step", "loss time")
 
     @property
     def missing(self) -> dict[str, str]:
@@ -136,7 +139,7 @@ def train(
         final, losses, outputs = found
         finite(losses, eta, optimizer)
         time = None if step is None else jnp.asarray(step, losses.dtype) * jnp.arange(steps + 1, dtype=losses.dtype)
-        return final, hand_back(History(losses, time, outputs), x)
+        return final, hand_back(History(loss=losses, time=time, outputs=outputs), x)
 
     static = {"steps": steps, "loss": loss, "optimizer": optimizer}
     needed = room.training(size(whole, shape), steps, recorded)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from largen import door, exits
+from largen.display import Columns, Record, grid
 from largen.errors import InputError, shown
 from largen.prediction.first_order.projectors import projectors
 from largen.prediction.spectrum import Factorization, factor, refuse_singular
@@ -21,8 +22,8 @@ from largen.types import Array
 OPTIMA = ("span", "minimum norm", "flow", "descent")
 
 
-@dataclass(frozen=True)
-class NearlyKernel:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class NearlyKernel(Record):
     """What `nearly_kernel` returns, for n train and m test points and o outputs, to first order in mu.
 
     `mean` (m, o) or (m,): the trained outputs, `linear` those of kernel regression alone. `effective` (o, D, D): the kernel of the
@@ -37,6 +38,9 @@ class NearlyKernel:
     effective: Array
     trained: Array
     predictor: Array | None
+
+    def _columns(self) -> Columns:
+        return grid(("point", "output"), mean=self.mean, linear=self.linear)
 
     @property
     def missing(self) -> dict[str, str]:
@@ -84,7 +88,7 @@ def nearly_kernel(k: Any, mu: Any, y: Any, optimum: str = "descent", eta: Any = 
     predictor = {"span": k + own / 2, "minimum norm": k + own / 2 + other}.get(optimum)
     flat = (lambda a: a[:, 0]) if targets.ndim == 1 else (lambda a: a)
     effective = k + own + other
-    return NearlyKernel(flat(mean), flat(linear), effective, (k + effective) / 2, predictor)
+    return NearlyKernel(mean=flat(mean), linear=flat(linear), effective=effective, trained=(k + effective) / 2, predictor=predictor)
 
 
 def _projectors(k: np.ndarray, optimum: str, eta: Any) -> tuple[Factorization, np.ndarray, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.border import bordered
+from largen.display import Columns, Record, grid
 from largen.errors import InputError
 from largen.prediction import flow, memory
 from largen.prediction.spectrum import Condition, condition, factor, flatten, ridges
@@ -25,8 +26,8 @@ LONELY = ("cov", "initial_variance", "noise", "std", "std_observed")  # what one
 BROKEN = "first order in 1/n gives a variance below 0, lowest {:.2g}: the expansion has broken down; take order=0 or a wider network"
 
 
-@dataclass(frozen=True)
-class Prediction:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Prediction(Record):
     r"""Outputs of trained networks on m test points, to the `order` in 1/n asked for: 0 (corrections are of order L/n), or 1.
 
     `mean`: (m,) for y (n,), (m, o) for y (n, o); with an array of T times, a leading axis T. `cov`: (m, m) or (T, m, m), the
@@ -53,6 +54,9 @@ class Prediction:
     error: Any = 0.0
     noise: Any = 0.0
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    def _columns(self) -> Columns:
+        return grid(("time",) * np.ndim(self.time) + ("point", "output"), mean=self.mean, std=self.std)
 
     @property
     def std(self) -> Any:
@@ -225,7 +229,18 @@ def _ensemble(net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: 
         )
     noise, missing = said_noise(plan.how, ridge)
     trusted = condition(f, w, record.error)
-    return Prediction(centre, cov, K_BB.diagonal(), plan.time, plan.how, source, trusted, error=record.error, noise=noise, missing=missing)
+    return Prediction(
+        mean=centre,
+        cov=cov,
+        initial_variance=K_BB.diagonal(),
+        time=plan.time,
+        how=plan.how,
+        source=source,
+        condition=trusted,
+        error=record.error,
+        noise=noise,
+        missing=missing,
+    )
 
 
 def amplified(trusted: Condition, error: Any) -> float:

@@ -12,6 +12,7 @@ import numpy as np
 
 from largen import door, exits, memory
 from largen.border import bordered
+from largen.display import Record
 from largen.errors import InputError, SingularKernelError
 from largen.types import Array, is_traced, island, namespace
 
@@ -43,8 +44,8 @@ class Factorization:
         return len(self.values) * self.eps * self.largest
 
 
-@dataclass(frozen=True)
-class Condition:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Condition(Record):
     """How far the answer can be trusted.
 
     `smallest`, `largest`: extreme eigenvalues of Theta~ + diag(ridge). `number`: by how much a relative error of the kernel
@@ -132,7 +133,7 @@ def condition(f: Factorization, weights: Array, expectations: Any = 0.0) -> Cond
     that the kernel is made of."""
     number = f.largest * weights.max()
     if is_traced(number):
-        return Condition(f.smallest, f.largest, number, f.eps * number, "unknown under tracing")
+        return Condition(smallest=f.smallest, largest=f.largest, number=number, error=f.eps * number, trust="unknown under tracing")
     number = float(number)
     error = f.eps * number
     dtype = np.dtype(f.values.dtype)
@@ -142,7 +143,7 @@ def condition(f: Factorization, weights: Array, expectations: Any = 0.0) -> Cond
     elif not is_traced(expectations) and (amplified := float(expectations) * number) > 1e-3:
         trust = f"poor: the kernel's own error, {float(expectations):.1g}, is amplified {number:.2g} times, to about {amplified:.1g}; "
         trust += f"declare kinks of the activation, or take ridge={1e3 * float(expectations) * f.largest:.0e} or more."
-    return Condition(f.smallest, f.largest, number, error, trust)
+    return Condition(smallest=f.smallest, largest=f.largest, number=number, error=error, trust=trust)
 
 
 def refuse_singular(f: Factorization, longest: float, weights: Array | None = None, outputs: int = 1) -> None:

@@ -20,6 +20,7 @@ from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
 from largen.activations.statistics import statistics
+from largen.display import Record
 from largen.errors import InputError, UnsupportedError, shown
 
 NAME = "the optimal aspect ratio"
@@ -32,8 +33,8 @@ SKEWED = "With a skip connection and an activation that is not odd the series ha
 SHALLOW = "nu is the growth per layer in deep networks, with corrections log(L)/L: below some tens of layers take lg.corrections."
 
 
-@dataclass(frozen=True)
-class AspectRatio:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class AspectRatio(Record):
     """What `lg.analysis.optimal_aspect_ratio` returns.
 
     `r`: the ratio L/n of depth and width, r* = 4/((20 + 3 n_out) nu). `nu`: V/(n K^2) per L/n, at the skip weight `residual`;

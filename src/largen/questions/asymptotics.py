@@ -17,6 +17,7 @@ from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import SMALL, CriticalPoint, Growth, critical
 from largen.activations.statistics import Statistics, statistics
+from largen.display import Columns, Record
 from largen.errors import InputError, UnsupportedError, shown
 from largen.gaussian import line
 from largen.types import float64
@@ -29,8 +30,8 @@ KINKED = "the activation has kinks: <phi'' phi''> diverges, and the NTK changes 
 NAME = "exact tensors of one input"
 
 
-@dataclass(frozen=True)
-class Asymptotics:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Asymptotics(Record):
     """What `lg.analysis.asymptotics` returns, leading order in 1/n and in 1/l.
 
     `ratios` {name: Growth}: the normalised tensor at depth l, times n; `tensors`: the tensor itself, K and Theta too. `Growth` has
@@ -46,6 +47,10 @@ class Asymptotics:
     tensors: dict[str, Growth]
     missing: dict[str, str] = field(default_factory=dict)
 
+    def _columns(self) -> Columns:
+        rows = [(kind, name, g.power, g.coefficient) for kind in ("ratios", "tensors") for name, g in getattr(self, kind).items()]
+        return dict(zip(("of", "name", "power", "coefficient"), map(list, zip(*rows, strict=True)), strict=True))
+
 
 def _scales(bias: Any, weight: Any, K: Any) -> tuple[float, float, float]:
     """Both rates and the kernel, whose squares and products are floats too."""
@@ -56,8 +61,8 @@ def _scales(bias: Any, weight: Any, K: Any) -> tuple[float, float, float]:
     return b, w, size
 
 
-@dataclass(frozen=True)
-class ScaleInvariantTensors:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class ScaleInvariantTensors(Record):
     """What `lg.analysis.scale_invariant_tensors` returns: exact values at one layer for one input, uniform rates and equal hidden widths. A
     tensor that does not exist is None, and `missing` says why."""
 
@@ -111,7 +116,9 @@ def asymptotics(activation: Any, bias: float = 1.0, weight: float = 1.0, K: floa
         missing |= {name: KINKED for name in "RSTU"}
         ratios = {name: growth for name, growth in ratios.items() if name not in "RSTU"}
     tensors = scales | {name: _times(ratios[name], scales, *UNITS[name]) for name in ratios if len(scales) == 2}
-    return Asymptotics(phi, point.universality, (b, w), schedule, ratios, tensors, missing)
+    return Asymptotics(
+        activation=phi, universality=point.universality, rates=(b, w), schedule=schedule, ratios=ratios, tensors=tensors, missing=missing
+    )
 
 
 @exits.finite()
@@ -171,7 +178,7 @@ def _times(ratio: Growth, scales: dict[str, Growth], of_K: int, of_Theta: int) -
     K, Theta = scales["K"], scales["Theta"]
     parts = (ratio.coefficient, K.coefficient, Theta.coefficient)
     known = None if any(part is None for part in parts) else parts[0] * parts[1] ** of_K * parts[2] ** of_Theta  # type: ignore[operator]
-    return Growth(ratio.power + of_K * K.power + of_Theta * Theta.power, known)
+    return Growth(power=ratio.power + of_K * K.power + of_Theta * Theta.power, coefficient=known)
 
 
 Found = tuple[dict[str, Growth], dict[str, Growth], dict[str, str], str]
@@ -184,12 +191,12 @@ def _scale_invariant(point: CriticalPoint, known: Statistics, b: float, w0: floa
     a, w = r - 1, w0 * A2 * K
     th = b + w
     linear = {"V": 3 * r - 1, "F": r / 2, "B": r / 3, "P": 0.0}
-    scales = {"K": Growth(0.0, K), "Theta": Growth(1.0, th)}
+    scales = {"K": Growth(power=0.0, coefficient=K), "Theta": Growth(power=1.0, coefficient=th)}
     if th == 0:
-        return scales, {"V": Growth(1.0, linear["V"])}, dict.fromkeys(NAMES[1:], "no rate, no NTK"), UNIFORM
+        return scales, {"V": Growth(power=1.0, coefficient=linear["V"])}, dict.fromkeys(NAMES[1:], "no rate, no NTK"), UNIFORM
     linear |= {"D": (a * b + (4 * r - 2) * w) / (2 * th), "A": (a * b**2 + 3 * a * b * w + (5 * a + 2) * w**2) / (3 * th**2)}
     linear |= {"Q": r * w / (6 * th), "R": 0.0, "S": w / (12 * th), "T": (w / th) ** 2 / 12, "U": 0.0}
-    return scales, {name: Growth(1.0 if linear[name] else 0.0, linear[name]) for name in NAMES}, {}, UNIFORM
+    return scales, {name: Growth(power=1.0 if linear[name] else 0.0, coefficient=linear[name]) for name in NAMES}, {}, UNIFORM
 
 
 def _zero(point: CriticalPoint, known: Statistics, b: float, w0: float, K: float) -> Found:
@@ -203,17 +210,17 @@ def _zero(point: CriticalPoint, known: Statistics, b: float, w0: float, K: float
         return {}, {"V": point.growth["V/(n K^2)"]}, dict.fromkeys(NAMES[1:], why), schedule
     p, prime = b1 / a1, w0 / point.C_W / -a1
     c, e = b + prime, b1 / a1 * b + (b1 / a1 - 1) * prime
-    scales = {"K": Growth(-1.0, -1 / a1), "Theta": Growth(1 - p, c)}
+    scales = {"K": Growth(power=-1.0, coefficient=-1 / a1), "Theta": Growth(power=1 - p, coefficient=c)}
     if c == 0:
-        return scales, {"V": Growth(1.0, 2 / 3)}, dict.fromkeys(NAMES[1:], "no rate, no NTK"), schedule
+        return scales, {"V": Growth(power=1.0, coefficient=2 / 3)}, dict.fromkeys(NAMES[1:], "no rate, no NTK"), schedule
     linear = {"V": 2 / 3, "D": -2 * e / (9 * c), "F": 1 / (5 - p), "A": 4 * (e / c) ** 2 / 27, "B": 1 / 3}
     linear |= {"P": -(2 - p) / (3 * (5 - p)), "Q": (1 - p - b / c) / (5 - p) ** 2}
-    ratios = {name: Growth(1.0, value) for name, value in linear.items()}
+    ratios = {name: Growth(power=1.0, coefficient=value) for name, value in linear.items()}
     if abs(known.taylor[:, 2]).max() > SMALL * abs(known.taylor[:, 1]).max():
         why = "coefficients of R, S, T, U are known for odd activations (phi''(0) = 0); the powers are these"
-        return scales, ratios | {name: Growth(0.0 if name == "U" else 1.0) for name in "RSTU"}, dict.fromkeys("RSTU", why), schedule
-    ratios |= {"R": Growth(1.0, -(3 * b + 4 * prime) / (48 * c)), "S": Growth(1.0, prime / (12 * c))}
-    ratios |= {"T": Growth(1.0, (b / c) ** 2 / 32), "U": Growth(-1.0, 0.5)}
+        return scales, ratios | {name: Growth(power=0.0 if name == "U" else 1.0) for name in "RSTU"}, dict.fromkeys("RSTU", why), schedule
+    ratios |= {"R": Growth(power=1.0, coefficient=-(3 * b + 4 * prime) / (48 * c)), "S": Growth(power=1.0, coefficient=prime / (12 * c))}
+    ratios |= {"T": Growth(power=1.0, coefficient=(b / c) ** 2 / 32), "U": Growth(power=-1.0, coefficient=0.5)}
     return scales, ratios, {}, schedule
 
 
@@ -233,14 +240,26 @@ def _half_stable(point: CriticalPoint, known: Statistics, b: float, w0: float, K
         return C ** (sum(powers) // 2) * float(line.mean(values, q, known.grid.z, known.grid.w))
 
     F, B = mean(2, 2), mean(0, 4)
-    scales = {"K": Growth(0.0, q), "Theta": Growth(1.0, th)}
-    ratios = {"V": Growth(1.0, v / q**2), "F": Growth(1.0, F / (2 * q)), "B": Growth(1.0, B / 3)}
-    ratios |= {"D": Growth(2.0, 2 * h * v / (3 * q)), "A": Growth(3.0, 8 * h**2 * v / 15)}
+    scales = {"K": Growth(power=0.0, coefficient=q), "Theta": Growth(power=1.0, coefficient=th)}
+    ratios = {
+        "V": Growth(power=1.0, coefficient=v / q**2),
+        "F": Growth(power=1.0, coefficient=F / (2 * q)),
+        "B": Growth(power=1.0, coefficient=B / 3),
+    }
+    ratios |= {"D": Growth(power=2.0, coefficient=2 * h * v / (3 * q)), "A": Growth(power=3.0, coefficient=8 * h**2 * v / 15)}
     if th == 0:
         return scales, {"V": ratios["V"]}, dict.fromkeys(NAMES[1:], "no rate, no NTK"), UNIFORM
     if known.phi.kinks:
         return scales, ratios, dict.fromkeys("PQ", "not known for kinked half-stable activations"), UNIFORM
     P, twice, far = mean(1, 2, 1) / 3, mean(0, 0, 2), mean(0, 1, 0, 1)
-    ratios |= {"P": Growth(1.0, P), "Q": Growth(2.0, h * F / 4), "R": Growth(2.0, q * (far * (B / 3 + P) + twice * P) / 5)}
-    ratios |= {"S": Growth(2.0, q * twice * B / 15), "T": Growth(3.0, q * h**2 * F / 6), "U": Growth(1.0, q * mean(0, 2, 2) / 4)}
+    ratios |= {
+        "P": Growth(power=1.0, coefficient=P),
+        "Q": Growth(power=2.0, coefficient=h * F / 4),
+        "R": Growth(power=2.0, coefficient=q * (far * (B / 3 + P) + twice * P) / 5),
+    }
+    ratios |= {
+        "S": Growth(power=2.0, coefficient=q * twice * B / 15),
+        "T": Growth(power=3.0, coefficient=q * h**2 * F / 6),
+        "U": Growth(power=1.0, coefficient=q * mean(0, 2, 2) / 4),
+    }
     return scales, ratios, {}, UNIFORM

@@ -20,6 +20,7 @@ from largen.activations.activation import Activation
 from largen.architecture.chain import Layer, chain
 from largen.architecture.levels import affine
 from largen.architecture.nodes import network
+from largen.display import Record
 from largen.errors import InputError, UnsupportedError, shown
 from largen.scaling.rates import resolve
 
@@ -47,8 +48,8 @@ NO_RATE = "no term of its recursion is left at these rates"
 KINKED = "not defined for activations with kinks: <phi'' phi''> diverges"
 
 
-@dataclass(frozen=True)
-class Complexity:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Complexity(Record):
     """What `lg.analysis.complexity` returns: counts of numbers.
 
     `infinite` width: labels, K and Theta. `finite` width, first order in 1/n: those and `tensors` {name: independent entries}, without
@@ -111,7 +112,17 @@ def complexity(net: Any, n_train: int, n_test: int = 0, rates: Any = "ntk", n_in
         if undefined:
             missing["finite"] = f"{', '.join(undefined)}: {KINKED}"
     words = _words(infinite, finite, counts, vanishing, parameters, data)
-    return Complexity(infinite, finite, counts, vanishing, undefined, parameters, (2, 4), words, missing)
+    return Complexity(
+        infinite=infinite,
+        finite=finite,
+        tensors=counts,
+        vanishing=vanishing,
+        undefined=undefined,
+        parameters=parameters,
+        exponent=(2, 4),
+        sentences=words,
+        missing=missing,
+    )
 
 
 def entries(name: str, data: int) -> int:

@@ -26,6 +26,7 @@ from largen.architecture.nodes import Serial, network
 from largen.architecture.spatial import outputs_of
 from largen.architecture.walk import needed, walk
 from largen.data import warn_if_unscaled
+from largen.display import Columns, Record
 from largen.errors import InputError, UnsupportedError
 from largen.running.jitted import jitted
 from largen.scaling.rates import resolve
@@ -38,8 +39,8 @@ from largen.types import island
 Rates = tuple[tuple[float, ...], tuple[float, ...]]
 
 
-@dataclass(frozen=True)
-class Contributions:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Contributions(Record):
     """What `lg.analysis.contributions` returns: the NTK Theta(x, x) of the output as a sum over layers, order n^0.
 
     `paths` of the affine layers; `bias`, `weight` (layers, n): what the biases and weights of each add at each of n points;
@@ -70,11 +71,10 @@ class Contributions:
                 worst = max(worst, float(live.max() / live.min()) if live.min() > 0 else math.inf)
         return worst
 
-    def to_frame(self) -> list[dict[str, Any]]:
-        """One dictionary per layer, means over the points, ready for `pandas.DataFrame` or JSON."""
-        rows = zip(self.paths, *self.rates, self.bias.mean(-1), self.weight.mean(-1), *self.shares.T, strict=True)
-        names = ("path", "lambda_b", "lambda_W", "bias", "weight", "bias_share", "weight_share")
-        return [dict(zip(names, (row[0], *map(float, row[1:])), strict=True)) for row in rows]
+    def _columns(self) -> Columns:
+        means = {"bias": self.bias.mean(-1), "weight": self.weight.mean(-1)}
+        shares = dict(zip(("bias_share", "weight_share"), self.shares.T, strict=True))
+        return {"path": [*self.paths], "lambda_b": [*self.rates[0]], "lambda_W": [*self.rates[1]], **means, **shares}
 
 
 @exits.finite()
@@ -114,7 +114,7 @@ def contributions(net: Any, X: Any = None, rates: Any = "ntk") -> Contributions:
         layers = chain_or_none(whole)
         bias, weight = lambdas * (_of_chain(work, layers, x) if layers else _of_network(work, list(extras), x))
     pair = (tuple(map(float, lambdas[0, :, 0])), tuple(map(float, lambdas[1, :, 0])))
-    return Contributions(tuple(extras), bias, weight, (bias + weight).sum(0), pair)
+    return Contributions(paths=tuple(extras), bias=bias, weight=weight, total=(bias + weight).sum(0), rates=pair)
 
 
 def chain_or_none(net: Serial) -> tuple[Layer, ...] | None:

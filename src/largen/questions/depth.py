@@ -23,6 +23,7 @@ from largen.activations.statistics import statistics
 from largen.architecture.chain import Layer, plain
 from largen.architecture.nodes import Node
 from largen.architecture.presets import mlp
+from largen.display import Columns, Record
 from largen.errors import InputError, UnsupportedError, shown
 from largen.gaussian.line import K_MIN
 from largen.questions.criticality import critical_point_of
@@ -42,8 +43,8 @@ MEANING = {
 NONE = {"scatter": "it stays within the tolerance as far as sizes can be followed", "sizes": "sizes settle, fall or grow as a power"}
 
 
-@dataclass(frozen=True)
-class Depth:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Depth(Record):
     """What `lg.how_deep` returns. `depth`: the most affine layers, the smallest of `limits` {criterion: layers}; None where nothing
     limits it. `criterion`: which one that is, "scatter", "correlations" or "sizes". `meaning` {criterion: what is true of real networks
     at its limit}, as measured in tests/questions/test_depth.py. `fluctuation`: V/(n K^2) at `depth`; `width` n of the first hidden
@@ -58,6 +59,9 @@ class Depth:
     tolerance: float
     sentences: tuple[str, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    def _columns(self) -> Columns:
+        return {"criterion": [*self.limits], "layers": [*self.limits.values()], "meaning": [self.meaning.get(name) for name in self.limits]}
 
 
 @exits.finite()
@@ -112,7 +116,17 @@ def how_deep(net: Any, width: int | None = None, tolerance: float = TOLERANCE, X
     reached = None if depth is None else max(way.scatter(depth) for way in courses)
     missing |= {} if depth is not None else dict.fromkeys(("depth", "criterion", "fluctuation"), "no criterion limits the depth")
     words = _words(f"{phi.name} networks with C_W = {last.C_W:.6g}, C_b = {last.C_b:.6g}", n, tolerance, limits, criterion)
-    return Depth(depth, criterion, limits, MEANING, reached, n, tolerance, words, missing)
+    return Depth(
+        depth=depth,
+        criterion=criterion,
+        limits=limits,
+        meaning=MEANING,
+        fluctuation=reached,
+        width=n,
+        tolerance=tolerance,
+        sentences=words,
+        missing=missing,
+    )
 
 
 # ---------------------------------------------------------------- sizes and their scatter, layer by layer

@@ -2,13 +2,14 @@
 
 import itertools
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
+from largen.display import Columns, Record, stacked
 from largen.errors import InputError
 from largen.grams.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
 from largen.questions.cost import Cost, costs
@@ -39,8 +40,8 @@ UNITS = (
 NODE = 36  # characters of a node that are printed
 
 
-@dataclass(frozen=True)
-class Tracked:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Tracked(Record):
     """A row of `Explanation`: what the theory holds after a node, for every pair of points.
 
     `path`; `node` as code, "" for the inputs; `positions` there, () for plain units; `layout`: "" without positions, "pixels" (both points
@@ -58,9 +59,11 @@ class Tracked:
     bytes: float
     least: bool
 
+    _table = ("", "path node positions layout asked_by operations bytes least")
 
-@dataclass(frozen=True, repr=False)
-class Explanation:
+
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Explanation(Record):
     """What `lg.explain` returns; it prints as a table.
 
     `rows`: a record for the inputs and for every node, with `path`, `node`, `positions`, `layout` ("", "pixels", "pairs of pixels"),
@@ -85,9 +88,8 @@ class Explanation:
     cosine: str
     why: str
 
-    def to_frame(self) -> list[dict[str, Any]]:
-        """One dictionary per row, ready for `pandas.DataFrame` or JSON."""
-        return [asdict(row) for row in self.rows]
+    def _columns(self) -> Columns:
+        return stacked(self.rows)
 
     def __repr__(self) -> str:
         rows = [("path", "node", "positions", "tracked", "asked by", "operations", "bytes")]
@@ -194,7 +196,14 @@ def _tracked(cost: Cost, many: int) -> Tracked:
     """The row of a node, a pair of points."""
     code = "" if cost.node is None else repr(cost.node)
     return Tracked(
-        cost.path, code, cost.space, LAYOUTS[cost.layout], cost.asked_by, cost.operations / many**2, cost.bytes / many**2, cost.least
+        path=cost.path,
+        node=code,
+        positions=cost.space,
+        layout=LAYOUTS[cost.layout],
+        asked_by=cost.asked_by,
+        operations=cost.operations / many**2,
+        bytes=cost.bytes / many**2,
+        least=cost.least,
     )
 
 

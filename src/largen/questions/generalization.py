@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from largen import door, exits
+from largen.display import Columns, Record, grid
 from largen.errors import InputError
 from largen.prediction.predict import Prediction, predict
 from largen.theory.kernels import kernel
 from largen.types import Array
 
 
-@dataclass(frozen=True)
-class Generalization:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Generalization(Record):
     """What `generalization` returns. `loss` = `bias` + `variance`, halves of sums over m test points and o outputs; `bias_at` (m,),
     `variance_at` (m,), its shares at every point (sums over outputs). `prediction` is the `lg.predict` record behind them."""
 
@@ -28,6 +29,8 @@ class Generalization:
     bias_at: np.ndarray
     variance_at: np.ndarray
     prediction: Prediction
+
+    _table = ("point", "bias_at variance_at")
 
 
 @exits.finite("time")
@@ -63,11 +66,18 @@ def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: An
     bias = ((mean - truth) ** 2).reshape(len(mean), outputs).sum(1) / 2
     spread = np.diagonal(np.asarray(found.cov, float), axis1=-2, axis2=-1)  # (m,), or (o, m) where outputs differ
     variance = (spread * outputs if spread.ndim == 1 else spread.sum(0)) / 2
-    return Generalization(float(bias.sum() + variance.sum()), float(bias.sum()), float(variance.sum()), bias, variance, found)
+    return Generalization(
+        loss=float(bias.sum() + variance.sum()),
+        bias=float(bias.sum()),
+        variance=float(variance.sum()),
+        bias_at=bias,
+        variance_at=variance,
+        prediction=found,
+    )
 
 
-@dataclass(frozen=True)
-class Robustness:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Robustness(Record):
     """What `robustness` returns, for networks trained on x1 alone and asked at x2.
 
     `robustness`: Theta_21/Theta_11 - 1, the share of y by which the mean at x2 misses it: mean = (1 + robustness) y. `variance`: of the
@@ -80,6 +90,9 @@ class Robustness:
     variance: Array
     cosine: Array
     curvature: Array
+
+    def _columns(self) -> Columns:
+        return grid(("output",), robustness=self.robustness, variance=self.variance, cosine=self.cosine, curvature=self.curvature)
 
 
 @exits.finite()

@@ -24,6 +24,7 @@ from largen import door, exits, memory
 from largen.architecture.chain import plain
 from largen.architecture.levels import levels
 from largen.architecture.nodes import network
+from largen.display import Columns, Record
 from largen.errors import InputError, shown
 from largen.theory.corrections.corrections import corrections
 from largen.theory.exact.metric import metric_chain
@@ -34,8 +35,8 @@ NATS = 40.0  # what lies below exp(-NATS) of the density is left out
 DEAD = "the signal is exactly 0 in some networks, so that there is no density"
 
 
-@dataclass(frozen=True)
-class Amounts:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Amounts(Record):
     """Entropies and information of groups of units, in nats. `entropy`: of each group, then of all together, -inf for a singular kernel
     (the same input twice); `mutual`: between the first two groups; `tripartite`: of three, None for fewer; each with a standard error
     `_se`, None where it is no sample. `missing` says which."""
@@ -47,6 +48,8 @@ class Amounts:
     mutual_se: float | None = None
     tripartite_se: float | None = None
 
+    _table = ("group", "entropy entropy_se")
+
     @property
     def missing(self) -> dict[str, str]:
         """Why a field is None."""
@@ -56,8 +59,8 @@ class Amounts:
         return {name: why for name, why in reasons.items() if getattr(self, name) is None}
 
 
-@dataclass(frozen=True)
-class Information:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Information(Record):
     """What `lg.analysis.information` returns, for groups of `units` of one layer, over random networks.
 
     `infinite`, `series`, `sampled`: `Amounts` at infinite width, to order 1/n^3, and exact up to the sampling error; the last two for
@@ -74,6 +77,11 @@ class Information:
     k: float | None
     inputs: float | None
     missing: dict[str, str] = field(default_factory=dict)
+
+    def _columns(self) -> Columns:
+        kinds = {name: getattr(self, name) for name in ("infinite", "series", "sampled") if getattr(self, name) is not None}
+        names = ("mutual", "mutual_se", "tripartite", "tripartite_se")
+        return {"how": [*kinds], **{name: [getattr(amounts, name) for amounts in kinds.values()] for name in names}}
 
 
 @exits.finite("entropy", "inputs")
@@ -134,7 +142,7 @@ def information(
     dark = len(x) > 1 and not (np.diagonal(K) > 0).all()
     missing |= {"inputs": "the signal of an input is exactly 0: it has no density"} if dark else {}
     inputs = None if len(x) == 1 or dark else _shared(K)
-    return Information(groups, _infinite(K, groups), series, sampled, k, inputs, missing)
+    return Information(units=groups, infinite=_infinite(K, groups), series=series, sampled=sampled, k=k, inputs=inputs, missing=missing)
 
 
 def _groups(units: Any) -> tuple[int, ...]:
@@ -150,7 +158,7 @@ def _infinite(K: np.ndarray, groups: tuple[int, ...]) -> Amounts:
     sign, log = np.linalg.slogdet(2 * math.pi * math.e * K)
     one = log / 2 if sign > 0 else -math.inf
     sizes = np.array([*groups, sum(groups)])
-    return Amounts(sizes * one, 0.0, 0.0 if len(groups) == 3 else None)
+    return Amounts(entropy=sizes * one, mutual=0.0, tripartite=0.0 if len(groups) == 3 else None)
 
 
 def _shared(K: np.ndarray) -> float:
@@ -166,7 +174,7 @@ def _series(G: float, k: float, groups: tuple[int, ...]) -> Amounts:
         entropy = m / 2 * np.log(2 * math.pi * math.e * G) - (m**2 + 2 * m) / 16 * k**2 + (m**3 + 10 * m**2 + 16 * m) / 48 * k**3
     a, b = groups[:2]
     mutual = a * b / 8 * k**2 - a * b * (20 + 3 * a + 3 * b) / 48 * k**3
-    return Amounts(entropy, mutual, math.prod(groups) / 8 * k**3 if len(groups) == 3 else None)
+    return Amounts(entropy=entropy, mutual=mutual, tripartite=math.prod(groups) / 8 * k**3 if len(groups) == 3 else None)
 
 
 def of_mixture(G: np.ndarray, groups: tuple[int, ...], weights: np.ndarray | None = None) -> Amounts:
@@ -187,7 +195,14 @@ def of_mixture(G: np.ndarray, groups: tuple[int, ...], weights: np.ndarray | Non
     three, three_se = None, None
     if len(groups) == 3:
         three, three_se = combined([((-1) ** (len(c) + 1), sum(groups[i] for i in c)) for c in subsets])
-    return Amounts(np.array(entropy), mutual, three, None if weights is not None else np.array(errors), mutual_se, three_se)
+    return Amounts(
+        entropy=np.array(entropy),
+        mutual=mutual,
+        tripartite=three,
+        entropy_se=None if weights is not None else np.array(errors),
+        mutual_se=mutual_se,
+        tripartite_se=three_se,
+    )
 
 
 def _entropies(G: np.ndarray, sizes: list[int], weights: np.ndarray | None) -> list[tuple[float, np.ndarray]]:

@@ -16,13 +16,14 @@ from largen.activations.critical import CriticalPoint, critical
 from largen.architecture.chain import Layer
 from largen.architecture.levels import affine
 from largen.architecture.nodes import network
+from largen.display import Columns, Record
 from largen.questions.contributions import Contributions, Rates, chain_or_none, contributions
 from largen.questions.criticality import critical_point_of
 from largen.scaling.rates import resolve
 
 
-@dataclass(frozen=True)
-class RatePlan:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class RatePlan(Record):
     """What `lg.plan_rates` returns.
 
     `rates` (lambda_b, lambda_W), each one per affine layer: the argument `rates=` of `lg.kernel` and its kin, without the global
@@ -40,6 +41,11 @@ class RatePlan:
     contributions: Contributions
     sentences: tuple[str, ...]
     missing: dict[str, str]
+
+    def _columns(self) -> Columns:
+        bias, weight = zip(*self.sgd.values(), strict=True)
+        rates = {"rate_b": [*self.rates[0]], "rate_W": [*self.rates[1]]}
+        return {"path": [*self.sgd], **rates, "sgd_b": [*bias], "sgd_W": [*weight]}
 
 
 @exits.finite()
@@ -92,7 +98,16 @@ def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, 
     if p is None:
         missing["p_perp"] = "the hidden layers are at no critical point with a power law"
     words = (*_why(layers, point, powers, p), _balance(found))
-    return RatePlan(rates, sgd, None if point is None else point.universality, powers, p, found, words, missing)
+    return RatePlan(
+        rates=rates,
+        sgd=sgd,
+        universality=None if point is None else point.universality,
+        powers=powers,
+        p_perp=p,
+        contributions=found,
+        sentences=words,
+        missing=missing,
+    )
 
 
 def _powers(point: CriticalPoint | None) -> tuple[tuple[float, float], float | None]:

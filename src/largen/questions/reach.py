@@ -23,7 +23,7 @@ from largen.theory.signal.fixed_points import fixed_points
 from largen.theory.signal.signal import signal
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Reach:
     """What a report says about depth. `layers`: affine layers, or levels; `chi_par`, `chi_perp`: per level, mean over the points;
     `gradient`: of the first level; `phase`, `xi_q`, `xi_c`: where deep layers of the last hyperparameters settle (None: not a plain
@@ -35,14 +35,14 @@ class Reach:
     chi_par: tuple[float, ...]
     chi_perp: tuple[float, ...]
     gradient: float
-    phase: str | None
-    xi_q: float | None
-    xi_c: float | None
-    trainable: float | None
-    scatter: float | None
-    width: int | None
-    critical: bool | None
-    recommended: tuple[float, float] | None
+    phase: str | None = None
+    xi_q: float | None = None
+    xi_c: float | None = None
+    trainable: float | None = None
+    scatter: float | None = None
+    width: int | None = None
+    critical: bool | None = None
+    recommended: tuple[float, float] | None = None
     sentences: tuple[str, ...]
 
 
@@ -58,12 +58,12 @@ def reach(net: Any, X: Any) -> Reach:
             _travel(levels, par, perp, gradient),
             "Depth scales are given for plain chains; this network has branches or normalisation.",
         )
-        return Reach(levels, par, perp, gradient, None, None, None, None, None, None, None, None, words)
+        return Reach(layers=levels, chi_par=par, chi_perp=perp, gradient=gradient, sentences=words)
     layers = chain(whole)
     kinds = {layer.activation for layer in layers[1:]}
     if len(kinds) != 1 or len(layers) < 2:
         words = (_travel(levels, par, perp, gradient),)
-        return Reach(levels, par, perp, gradient, None, None, None, None, None, None, None, None, words)
+        return Reach(layers=levels, chi_par=par, chi_perp=perp, gradient=gradient, sentences=words)
     phi = next(iter(kinds))
     assert isinstance(phi, Activation)
     point = critical(phi)
@@ -92,7 +92,21 @@ def reach(net: Any, X: Any) -> Reach:
         words.append(f"How deep at this width is not known: {error}")
     deeper = deep is not None and deep.depth is not None and len(layers) <= deep.depth
     words.append(_advice(point, at, deeper))
-    return Reach(levels, par, perp, gradient, phase, xi_q, xi_c, trainable, scatter, width, at, recommended, tuple(w for w in words if w))
+    return Reach(
+        layers=levels,
+        chi_par=par,
+        chi_perp=perp,
+        gradient=gradient,
+        phase=phase,
+        xi_q=xi_q,
+        xi_c=xi_c,
+        trainable=trainable,
+        scatter=scatter,
+        width=width,
+        critical=at,
+        recommended=recommended,
+        sentences=tuple(w for w in words if w),
+    )
 
 
 def _finite(values: np.ndarray) -> float | None:

@@ -18,6 +18,7 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
+from largen.display import Columns, Record
 from largen.errors import InputError, shown
 from largen.theory.corrections.corrections import Corrections, corrections
 
@@ -25,8 +26,8 @@ FINEST = 1e-8  # tolerance: the corrections themselves are no better
 ASKED = ("K", "K1", "V", "Theta", "Theta1", "A", "B", "P", "Q")
 
 
-@dataclass(frozen=True)
-class Width:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Width(Record):
     """What `width` returns. `width`: of the first hidden layer, the others in proportion, from which on every observable is within
     `tolerance` of its limit; `single`: from which on one network's own NTK is, in its typical (root mean square) deviation.
 
@@ -42,6 +43,10 @@ class Width:
     tolerance: float
     corrections: Corrections
     sentences: tuple[str, ...]
+
+    def _columns(self) -> Columns:
+        names = [*self.relative]
+        return {"observable": names, "relative": [*self.relative.values()], "needed": [self.needed.get(name) for name in names]}
 
 
 @exits.finite()
@@ -81,7 +86,9 @@ def width(net: Any, X: Any, tolerance: float = 0.05, rates: Any = "ntk") -> Widt
         f"One network's own NTK is typically {100 * scatter**0.5:.2g} % from the mean at width {hidden[0]}; "
         f"it takes width {single} for {100 * tolerance:g} %.",
     )
-    return Width(largest, single, sizes, needed, depth, tolerance, found, words)
+    return Width(
+        width=largest, single=single, relative=sizes, needed=needed, L_over_n=depth, tolerance=tolerance, corrections=found, sentences=words
+    )
 
 
 def _relative(found: Corrections) -> dict[str, float]:

@@ -8,9 +8,11 @@ from largen.activations.critical import Critical
 from largen.activations.statistics import statistics
 from largen.architecture.presets import mlp
 from largen.report.figures import THEORY, WIDTHS, style
+from largen.report.figures_records import entitled
 from largen.theory.signal.phase import PhaseDiagram
 from largen.theory.signal.signal import Signal, signal
 
+PLACES = ((1, 1), (1, 2), (2, 1), (2, 2))  # of four panels
 DEPTH = 50  # layers of the picture of a critical point
 STARTS = (0.25, 1.0, 4.0)  # sizes K^(1) it starts from, in units of K* (of 1 where K* = 0 or any)
 
@@ -37,11 +39,12 @@ def critical(record: Critical) -> go.Figure:
             line = {"color": WIDTHS[i], "width": 2}
             fig.add_scatter(x=np.arange(1, DEPTH + 2), y=q**2, mode="lines", name=f"K⁽¹⁾ = {start * unit:.3g}", line=line, row=1, col=2)
         fig.update_xaxes(title_text="layer l", row=1, col=2)
-        fig.update_yaxes(title_text="K", type="log", row=1, col=2)
+        fig.update_yaxes(title_text="K (output units squared)", type="log", row=1, col=2)
     fig.add_hline(1.0, line={"color": THEORY, "dash": "dash", "width": 1}, row=1, col=1)  # type: ignore[arg-type]
-    fig.update_xaxes(title_text="K", type="log", row=1, col=1)
-    fig.update_yaxes(title_text="χ per layer" if has else "χ⊥/χ∥", row=1, col=1, rangemode="tozero")
-    return style(fig)
+    fig.update_xaxes(title_text="K (mean square of a preactivation)", type="log", row=1, col=1)
+    fig.update_yaxes(title_text="χ, a factor per layer" if has else "χ⊥/χ∥ (no unit)", row=1, col=1, rangemode="tozero")
+    point = "no critical point" if record.C_W is None else f"{record.universality}, C_W = {record.C_W:.4g}, C_b = {record.C_b:.4g}"
+    return entitled(style(fig), f"Criticality of {record.activation.name}: {point}")
 
 
 def phase_diagram(record: PhaseDiagram) -> go.Figure:
@@ -61,28 +64,28 @@ def phase_diagram(record: PhaseDiagram) -> go.Figure:
         if len(where) > 0.01 * record.phase.size:
             label = {"text": name, "showarrow": False, "bgcolor": "rgba(255,255,255,0.75)"}
             fig.add_annotation(x=record.C_W[i], y=record.C_b[j], **label)
-    fig.update_xaxes(title_text="C_W", range=[record.C_W.min(), record.C_W.max()])
-    fig.update_yaxes(title_text="C_b", range=[record.C_b.min(), record.C_b.max()])
-    return style(fig, 460).update_layout(margin_t=20)
+    fig.update_xaxes(title_text="C_W (variance of a weight times fan-in)", range=[record.C_W.min(), record.C_W.max()])
+    fig.update_yaxes(title_text="C_b (variance of a bias)", range=[record.C_b.min(), record.C_b.max()])
+    title = f"Phases of {record.activation.name} networks, and the depth scale of correlations"
+    return entitled(style(fig, 480).update_layout(margin_t=20), title)
 
 
 def signal_figure(record: Signal) -> go.Figure:
-    """Sizes, susceptibilities and gradients, level by level, one line a point (at most eight)."""
-    titles = ["RMS size q", "susceptibilities", "mean squared gradient"]
-    fig = make_subplots(1, 3, subplot_titles=titles, horizontal_spacing=0.09)
-    place = np.arange(1, len(record.q) + 1)
-    for a in range(min(8, record.q.shape[1])):
-        first, tint = a == 0, WIDTHS[a % len(WIDTHS)]
-        rows = (
-            (1, "q", place, record.q, "solid"),
-            (2, "χ∥", place[:-1], record.chi_par, "dot"),
-            (2, "χ⊥", place[:-1], record.chi_perp, "solid"),
-            (3, "gradient", place, record.gradient, "solid"),
-        )
-        for col, name, x, y, dash in rows:
-            line = {"color": tint, "dash": dash, "width": 2}
-            fig.add_scatter(x=x, y=np.asarray(y)[:, a], mode="lines", name=name, showlegend=first, line=line, row=1, col=col)
+    """Sizes, susceptibilities and gradients, level by level; one colour a point, of at most six."""
+    titles = ["RMS size q", "χ∥, of sizes", "χ⊥, of small differences", "mean squared gradient"]
+    fig = make_subplots(2, 2, subplot_titles=titles, horizontal_spacing=0.14, vertical_spacing=0.2)
+    place, points = np.arange(1, len(record.q) + 1), np.shape(record.q)[1]
+    panels = ((place, record.q), (place[:-1], record.chi_par), (place[:-1], record.chi_perp), (place, record.gradient))
+    for a, tint in enumerate(WIDTHS[:points]):
+        for (row, col), (x, y) in zip(PLACES, panels, strict=True):
+            entry = {"name": f"point {a}", "legendgroup": f"point {a}", "showlegend": row == col == 1}
+            fig.add_scatter(x=x, y=np.asarray(y)[:, a], mode="lines", line={"color": tint, "width": 2}, **entry, row=row, col=col)
     fig.update_xaxes(title_text="level l")
-    fig.update_yaxes(type="log", row=1, col=1)
-    fig.update_yaxes(title_text="E Σ (∂z⁽ᴸ⁾/∂z⁽ˡ⁾)²", type="log", row=1, col=3)
-    return style(fig)
+    fig.update_xaxes(title_text="from level l to l + 1", row=1, col=2)
+    fig.update_xaxes(title_text="from level l to l + 1", row=2, col=1)
+    fig.update_yaxes(title_text="q (output units)", type="log", row=1, col=1)
+    fig.update_yaxes(title_text="factor per level", row=1, col=2)
+    fig.update_yaxes(title_text="factor per level", row=2, col=1)
+    fig.update_yaxes(title_text="E Σ (∂z⁽ᴸ⁾/∂z⁽ˡ⁾)² (no unit)", type="log", row=2, col=2)
+    some = f"{points} points" if points <= len(WIDTHS) else f"the first {len(WIDTHS)} of {points} points"
+    return entitled(style(fig, 620).update_layout(legend_y=-0.15), f"Signals at infinite width, level by level: {some}")

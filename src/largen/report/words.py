@@ -8,7 +8,7 @@ from largen.agreement.study import Study
 from largen.agreement.study.records import Errors, Section
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
-from largen.architecture.text import as_code, dumps
+from largen.architecture.text import dumps
 from largen.questions.criticality import is_critical
 from largen.report.schema import Network
 
@@ -111,7 +111,7 @@ def network(net: Serial, n_in: int) -> Network:
         f"Theory treats depth over width as small: here L/n = {len(layers)}/{hidden[0]} = {number(ratio, 2)}, "
         "the scale of what it leaves out.",
     )
-    return Network(as_code(net), dumps(net, "toml"), words, len(layers), parameters, critical)
+    return Network(repr(net), dumps(net, "toml"), words, len(layers), parameters, critical)
 
 
 def _listed(values: list[float]) -> str:

@@ -57,6 +57,7 @@ from largen.architecture.spatial import (
 from largen.architecture.walk import Theory, everything, needed, walk
 from largen.border import bordered, linear
 from largen.data import warn_if_unscaled
+from largen.display import Columns, Record, grid
 from largen.errors import AccuracyWarning, InputError, shown, warn
 from largen.gaussian import pair as pairs
 from largen.running.jitted import jitted
@@ -72,8 +73,8 @@ SMALL = 1e-2  # |x|^2/n_0 below which, and above whose inverse, float32 is not e
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Kernel:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Kernel(Record):
     """What `lg.kernel` returns. Order n^0: exact at infinite width.
 
     `nngp` K and `ntk` Theta, (n1, n2), or (layers, n1, n2) for layer="all". `error`: estimated error of either by the Gaussian
@@ -83,6 +84,10 @@ class Kernel:
     nngp: Array
     ntk: Array
     error: Array
+
+    def _columns(self) -> Columns:
+        axes = ("layer", "i", "j")[-np.ndim(self.nngp) :]
+        return grid(axes, nngp=self.nngp, ntk=self.ntk)
 
 
 def _signature(node: Any) -> Any:
@@ -288,7 +293,7 @@ def _kernel_jvp(layer: int | str, primals: Any, tangents: Any) -> Any:
     live = tuple(i for i, way in enumerate(ways) if not isinstance(way, SymbolicZero))
     static = tree, layer, usual, live
     dK, dTheta = linear(partial(_push, *static), partial(_pull, *static), leaves, *(ways[i] for i in live), like=(out.nngp, out.ntk))
-    return out, Kernel(dK, dTheta, jnp.zeros_like(out.error))
+    return out, Kernel(nngp=dK, ntk=dTheta, error=jnp.zeros_like(out.error))
 
 
 def _moved(tree: Any, layer: int | str, usual: bool, live: tuple[int, ...], leaves: Sequence[Any]) -> Any:
@@ -322,13 +327,13 @@ def _walk_kernel(net: Serial, first: Carrier, extras: Any, layer: int | str, sca
     with assuming(sizes=usual, angles=usual and not first.space):  # neighbouring pixels nearly coincide
         last, kept = walk(net, KERNELS, first, extras, keep=keep, scan=scan)
     if layer == -1:
-        return Kernel(last.pair.k, last.theta, last.error)
+        return Kernel(nngp=last.pair.k, ntk=last.theta, error=last.error)
     kept = [positions.reduced(carrier, positions.PIXELS, lead=1) for carrier in kept]
     if len({carrier.space for carrier in kept}) > 1:
         raise InputError("layer", "'all', for levels of different positions", "one level: its number or path")
     K = jnp.concatenate([c.pair.k for c in kept])
     Theta = jnp.concatenate([c.theta for c in kept])
-    return Kernel(K, Theta, last.error) if layer == "all" else Kernel(K[0], Theta[0], last.error)
+    return Kernel(nngp=K, ntk=Theta, error=last.error) if layer == "all" else Kernel(nngp=K[0], ntk=Theta[0], error=last.error)
 
 
 def chosen_layer(layer: Any, names: list[str]) -> int | str:

@@ -67,7 +67,8 @@ def to_store(store: Any, about: dict[str, Any], build: Build, n: tuple[int, int]
             with closing(Log(path, process, header.key)) as log:
                 _fill(result, log, about, begin, len(share), left, progress and process == 0)
                 _together("the store is whole")
-        return Kernel(*result.arrays, np.asarray(result.error(), about["dtype"]))  # type: ignore[arg-type]
+        nngp, ntk = result.arrays
+        return Kernel(nngp=nngp, ntk=ntk, error=np.asarray(result.error(), about["dtype"]))  # type: ignore[arg-type]
 
 
 def _fill(

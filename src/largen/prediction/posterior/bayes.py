@@ -22,7 +22,7 @@ from largen.prediction.spectrum import ridges
 from largen.types import namespace
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Posterior:
     """Posterior of o outputs at m test points to order 1/n, float64.
 
@@ -82,7 +82,7 @@ def bayes(K: Any, K1: Any, V: Any, n: int, y: Any, ridge: Any = 0.0) -> Posterio
     own = G[a:, a:] - R @ G[:a, a:] + (np.einsum("becd,cd->be", W, M) - np.einsum("baec,ac->be", T, inverse)) / n
     across = np.einsum("baec,ai,cj->beij", T, pull, pull, optimize=True) / n
     spread = float(np.einsum("ab,abcd,cd->", M, V[:a, :a, :a, :a], M, optimize=True)) / n
-    return Posterior(R @ y + shift, (own + own.T) / 2, across, shift, G[a:, a:], spread, seen)
+    return Posterior(mean=R @ y + shift, own=(own + own.T) / 2, across=across, shift=shift, prior=G[a:, a:], spread=spread, observed=seen)
 
 
 def evidence_shift(V: Any, n: int, seen: Observed) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.border import bordered
+from largen.display import Record
 from largen.errors import InputError, SingularKernelError
 from largen.prediction import memory
 from largen.prediction.posterior.bayes import evidence_shift
@@ -23,8 +24,8 @@ UNDEFINED = (SingularKernelError, BrokenDown)  # there is no evidence here, what
 UNKNOWN = {"condition": "unknown under tracing", "spread": "unknown under tracing"}
 
 
-@dataclass(frozen=True)
-class Evidence:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Evidence(Record):
     """What `lg.bayes.evidence` returns: `log` = `fit` + `complexity` + `constant` + `finite_width`, summed over the outputs.
 
     `fit` -(1/2) sum y.K~^{-1} y, how well the data agree with the prior; `complexity` -(o/2) log det K~, what it costs to allow for many
@@ -42,6 +43,8 @@ class Evidence:
     spread: float | None
     condition: Condition | None
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    _table = ("", "log fit complexity constant finite_width order spread")
 
 
 @exits.finite()
@@ -106,13 +109,34 @@ def _infinite(net: Serial, X: Array, y: Array, ridge: Any) -> Evidence:
     K = kernels(net, X).nngp
     if is_traced(K, y, ridge):
         fit, complexity, constant = log_density(K, y, ridge)
-        return Evidence(fit + complexity + constant, fit, complexity, constant, 0.0, 0, None, None, UNKNOWN | {"spread": "order=0"})
+        return Evidence(
+            log=fit + complexity + constant,
+            fit=fit,
+            complexity=complexity,
+            constant=constant,
+            finite_width=0.0,
+            order=0,
+            spread=None,
+            condition=None,
+            missing=UNKNOWN | {"spread": "order=0"},
+        )
     seen = observe(K, y, ridge)
-    return Evidence(seen.log, seen.fit, seen.complexity, seen.constant, 0.0, 0, None, seen.condition, {"spread": "order=0"})
+    return Evidence(
+        log=seen.log,
+        fit=seen.fit,
+        complexity=seen.complexity,
+        constant=seen.constant,
+        finite_width=0.0,
+        order=0,
+        spread=None,
+        condition=seen.condition,
+        missing={"spread": "order=0"},
+    )
 
 
 def _first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Evidence:
-    K, K1, V, n = tensors(net, X)
+    known = tensors(net, X)
+    K, K1, V, n = known.K, known.K1, known.V, known.width
     xp, dtype, total = namespace(X), X.dtype, np.zeros(4)
     for group in together:
         y = np.asarray(group, np.float64)
@@ -122,15 +146,35 @@ def _first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Ev
         total += start.fit, start.complexity, finite, spread
         constant, condition = start.constant * len(together), seen.condition
     fit, complexity, finite = (xp.asarray(v, dtype=dtype)[()] for v in total[:3])
-    return Evidence(fit + complexity + constant + finite, fit, complexity, constant, finite, 1, float(total[3]), condition)
+    return Evidence(
+        log=fit + complexity + constant + finite,
+        fit=fit,
+        complexity=complexity,
+        constant=constant,
+        finite_width=finite,
+        order=1,
+        spread=float(total[3]),
+        condition=condition,
+    )
 
 
 @float64
 def _traced_first_order(net: Serial, X: Array, together: list[Array], ridge: Any) -> Evidence:
-    K, K1, V, n = traced_tensors(net, X) if is_traced(net, X) else tensors(net, X)
+    known = traced_tensors(net, X) if is_traced(net, X) else tensors(net, X)
+    K, K1, V, n = known.K, known.K1, known.V, known.width
     fit, complexity, finite = (part.astype(X.dtype) for part in _parts(K, K1, V, n, together, ridge))
     constant = -sum(y.size for y in together) / 2 * float(np.log(2 * np.pi))
-    return Evidence(fit + complexity + constant + finite, fit, complexity, constant, finite, 1, None, None, UNKNOWN)
+    return Evidence(
+        log=fit + complexity + constant + finite,
+        fit=fit,
+        complexity=complexity,
+        constant=constant,
+        finite_width=finite,
+        order=1,
+        spread=None,
+        condition=None,
+        missing=UNKNOWN,
+    )
 
 
 @jitted()

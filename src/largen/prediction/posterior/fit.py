@@ -8,6 +8,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
+from largen.display import Columns, Record
 from largen.errors import InputError, SingularKernelError
 from largen.prediction.posterior.evidence import evidence
 from largen.prediction.posterior.search import START, Search, Undefined
@@ -20,8 +21,8 @@ EDGE = 1e-6  # how near its bound, in the logarithm, a hyperparameter counts as 
 CLOSE = 1e-3  # a gradient up to this is that of a maximum
 
 
-@dataclass(frozen=True)
-class Fit:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Fit(Record):
     """What `lg.bayes.fit` returns: `net` with its hyperparameters set, the `ridge`, and their log `evidence` (`start`: where the
     search starts).
 
@@ -45,6 +46,10 @@ class Fit:
     steps: int
     message: str
     order: int
+
+    def _columns(self) -> Columns:
+        rows = [(name, k, *row) for name in self.values for k, row in enumerate(zip(self.values[name], self.errors[name], strict=True))]
+        return dict(zip(("name", "place", "value", "error"), map(list, zip(*rows, strict=True)), strict=True))
 
     def __repr__(self) -> str:
         end = "converged" if self.converged else f"not converged, a derivative of {self.gradient:.2g} is left ({self.message})"

@@ -49,6 +49,16 @@ class Observed:
         return self.fit + self.complexity + self.constant
 
 
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """The metric of the outputs at N points over networks of `width` n: mean `K` + `K1`/n, both (N, N), covariance `V`/n (N, N, N, N)."""
+
+    K: Any
+    K1: Any
+    V: Any
+    width: int
+
+
 def observe(G: Any, y: Any, ridge: Any = 0.0, shifted: bool = False) -> Observed:
     """The `Observed` record of y (n, o) under the prior covariance G (n, n) and `ridge`, a number or one per sample.
 
@@ -93,11 +103,10 @@ def traced(G: Any, y: Any, ridge: Any = 0.0) -> Observed:
     return Observed(inverse, inverse @ y, fit, complexity, constant, None)
 
 
-def tensors(net: Any, X: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """(K, K1, V, n) of the outputs at the points X (N, features) in float64; V/n and K1/n are covariance and shift of their metric.
-    Raises as `expansion`."""
+def tensors(net: Any, X: Any) -> Metric:
+    """The metric of the outputs at the points X (N, features) in float64. Raises as `expansion`."""
     out = expansion(net, X)
-    return np.asarray(out.K), np.asarray(out.K1), np.asarray(out.V), out.width
+    return Metric(K=np.asarray(out.K), K1=np.asarray(out.K1), V=np.asarray(out.V), width=out.width)
 
 
 def expansion(net: Any, X: Any) -> Any:
@@ -115,12 +124,13 @@ def expansion(net: Any, X: Any) -> Any:
         return corrections(net, np.asarray(X, np.float64), tensors=("K", "K1", "V"))
 
 
-def traced_tensors(net: Any, X: Any) -> tuple[Any, Any, Any, int]:
+def traced_tensors(net: Any, X: Any) -> Metric:
     """As `tensors`, of traced values, for `jax.grad` and its kin. Raises `UnsupportedError` as `tensors`, and both as `metric`."""
     from largen.theory.corrections.slopes import metric
 
     layers = _layers(net)
-    return *metric(layers, X), layers[-2].width if len(layers) > 1 else X.shape[1]
+    K, K1, V = metric(layers, X)
+    return Metric(K=K, K1=K1, V=V, width=layers[-2].width if len(layers) > 1 else X.shape[1])
 
 
 def _layers(net: Any) -> Any:

@@ -13,14 +13,15 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
+from largen.display import Record
 from largen.errors import InputError
 from largen.prediction.posterior.observed import groups, observe, tensors
 from largen.prediction.spectrum import ridges
 from largen.types import Array, island, namespace
 
 
-@dataclass(frozen=True)
-class RepresentationUpdate:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class RepresentationUpdate(Record):
     """What `lg.bayes.representation_update` returns, for all N points, those of X first.
 
     `change` (N, N): E[(1/n) sum_j s_j(x_1) s_j(x_2) | y] - E[(1/n) sum_j s_j(x_1) s_j(x_2)] over the n units of the last hidden layer, of
@@ -32,6 +33,8 @@ class RepresentationUpdate:
     prior: Array
     width: int
     spread: float
+
+    _table = ("i j", "change prior")
 
 
 @exits.finite()
@@ -61,7 +64,8 @@ def representation_update(net: Any, X: Any, y: Any, ridge: Any = 0.0, X_other: A
     other = X[:0] if X_other is None else door.points(X_other, "X_other", X.shape[1], "X")
     if len(groups(net, columns := y.reshape(len(X), -1))) > 1:
         raise InputError("y", f"shape {y.shape}", "one column: a network with one output has one representation for it")
-    K, _, V, n = tensors(net, np.concatenate([np.asarray(X), np.asarray(other)]))
+    known = tensors(net, np.concatenate([np.asarray(X), np.asarray(other)]))
+    K, V, n = known.K, known.V, known.width
     last, a = chain(net)[-1], len(X)
     if not float(last.C_W):
         raise InputError("net", "a last layer with C_W = 0", "one that sees the layer before it, C_W > 0")
@@ -71,7 +75,7 @@ def representation_update(net: Any, X: Any, y: Any, ridge: Any = 0.0, X_other: A
     xp = namespace(X, y)
     with island(X):
         change, prior = (xp.asarray(v, X.dtype) for v in (moved / float(last.C_W), (K - float(last.C_b)) / float(last.C_W)))
-    return RepresentationUpdate(change, prior, n, spread)
+    return RepresentationUpdate(change=change, prior=prior, width=n, spread=spread)
 
 
 @exits.finite()
@@ -96,8 +100,9 @@ def conditional_variance(net: Any, X: Any, z: Any, ridge: Any = 0.0) -> Array:
     net, X = network(net), door.points(X)
     z, ridge = door.targets(z, len(X), "z"), ridges(ridge, len(X))
     door.concrete((net, X, z, ridge), "net, X, z, ridge")
-    K, K1, V, n = tensors(net, X)
-    G = K + K1 / n
+    known = tensors(net, X)
+    V, n = known.V, known.width
+    G = known.K + known.K1 / n
     M = observe(G, np.asarray(z, np.float64).reshape(len(X), -1), ridge, shifted=True).tilt
     xp = namespace(X, z)
     with island(X):

@@ -11,13 +11,14 @@ from largen import door, exits, memory
 from largen.activations.critical import critical
 from largen.architecture.mapping import map_affine
 from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.display import Columns, Record, grid
 from largen.errors import InputError, UnsupportedError, shown
 from largen.prediction.posterior.evidence import defined_log
 from largen.theory.signal.fixed_points import fixed_points
 
 
-@dataclass(frozen=True)
-class EvidenceScan:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class EvidenceScan(Record):
     """What `lg.bayes.scan` returns: `log` (depths, C_b, C_W), the log evidence; -inf where the kernel is singular or order 1 fails.
 
     `C_W`, `C_b`, `depths` (affine layers L): the axes. `best` (L, C_b, C_W) of the largest; `best_C_W`, `best_C_b` (depths,) at each depth.
@@ -35,6 +36,10 @@ class EvidenceScan:
     critical: tuple[float, float] | None
     phase: tuple[str, ...]
     caution: str
+
+    def _columns(self) -> Columns:
+        depth, C_b, C_W = np.meshgrid(self.depths, self.C_b, self.C_W, indexing="ij")
+        return grid((), depth=depth, C_b=C_b, C_W=C_W, log=self.log)
 
     @property
     def missing(self) -> dict[str, str]:

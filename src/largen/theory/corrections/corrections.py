@@ -14,6 +14,7 @@ from largen.architecture.chain import Layer, chain
 from largen.architecture.levels import levels
 from largen.architecture.nodes import network
 from largen.data import warn_if_unscaled
+from largen.display import Columns, Record, grid, pairs
 from largen.errors import InputError, UnsupportedError
 from largen.scaling.rates import resolve
 from largen.theory.corrections import tangent
@@ -30,8 +31,8 @@ LATTICES, SETS = 8, 16  # different inputs up to which there are lattices; sets 
 ARRAYS, MORE_ARRAYS = 12, 60  # (n, n, n, n) arrays alive in one step, without and with those of the NTK
 
 
-@dataclass(frozen=True)
-class Corrections:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Corrections(Record):
     """What `lg.corrections` returns: metric and NTK of a layer to first order in 1/n, where n is the `width` of the layer before.
 
     The preactivations z of layer l, of two different units i and j, at the inputs 1, 2, 3, 4, have the cumulants
@@ -77,6 +78,11 @@ class Corrections:
     U: Any = None
     missing: Mapping[str, str] = field(default_factory=dict)
     standard_errors: Mapping[str, Any] = field(default_factory=dict)
+
+    def _columns(self) -> Columns:
+        axes = ("layer",) * np.ndim(self.width) + ("i", "j")
+        means = {name: getattr(self, name) for name in ("K", "K1", "Theta", "Theta1")}
+        return grid(axes, **means, **{name: pairs(getattr(self, name)) for name in ("V", "D", "F", "A", "B")})
 
 
 @exits.finite()

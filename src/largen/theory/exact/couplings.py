@@ -15,6 +15,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.activations.activation import activation
+from largen.display import Record
 from largen.errors import InputError
 from largen.gaussian import hermite, piecewise
 from largen.types import Array, island
@@ -22,14 +23,16 @@ from largen.types import Array, island
 SINGULAR = 1e-12  # smallest eigenvalue of K relative to the largest
 
 
-@dataclass(frozen=True)
-class Couplings:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Couplings(Record):
     """What `lg.exact.couplings` returns, each to first order in 1/n. `quadratic` g^{ab} (N, N), upper indices; `covariance` g_{ab} (N, N),
     its inverse; `quartic` v^{(ab)(cd)} (N, N, N, N), upper indices, of order 1/n."""
 
     quadratic: Array
     covariance: Array
     quartic: Array
+
+    _table = ("i j", "quadratic covariance")
 
 
 @exits.finite()
@@ -62,7 +65,7 @@ def couplings(K: Any, V: Any, K1: Any, n: int, neurons: int = 1) -> Couplings:
     up = np.linalg.inv(k)
     shift = (k1 - m / 2 * np.einsum("cd,abcd->ab", up, vertex) - np.einsum("cd,acbd->ab", up, vertex)) / n
     raised = np.einsum("abcd,ae,bf,cg,dh->efgh", vertex, up, up, up, up, optimize=True) / n
-    return Couplings(up - up @ shift @ up, k + shift, raised)
+    return Couplings(quadratic=up - up @ shift @ up, covariance=k + shift, quartic=raised)
 
 
 @exits.finite()
@@ -100,8 +103,8 @@ def _slope(f: Any, q: Any, kinks: tuple[float, ...]) -> np.ndarray:
     return np.asarray(jax.jvp(mean, (q,), (jnp.ones_like(q),))[1])
 
 
-@dataclass(frozen=True)
-class Running:
+@dataclass(frozen=True, kw_only=True)
+class Running(Record):
     """What `lg.exact.running` returns: how a coupling changes with depth. `exponent` p of coupling ~ depth^p over the last doubling of the
     depth; `kind`: "relevant" (grows), "irrelevant" (falls), "marginal" (stays, |p| < 1/2)."""
 
@@ -128,4 +131,4 @@ def running(coupling: Any) -> Running:
     if not (values[last - 1] > 0 and values[half - 1] > 0):
         raise InputError("coupling", f"{values[half - 1]:.3g} at layer {half}, {values[last - 1]:.3g} at layer {last}", "values > 0")
     p = float(np.log(values[last - 1] / values[half - 1]) / np.log(last / half))
-    return Running(p, "marginal" if abs(p) < 0.5 else "relevant" if p > 0 else "irrelevant")
+    return Running(exponent=p, kind="marginal" if abs(p) < 0.5 else "relevant" if p > 0 else "irrelevant")

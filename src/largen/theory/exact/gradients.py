@@ -25,6 +25,7 @@ import numpy as np
 from largen import door, exits
 from largen.activations.dual import moment
 from largen.architecture.chain import Layer
+from largen.display import Columns, Record, grid
 from largen.errors import InputError
 from largen.theory.exact.factors import Slopes, concrete_chain, excess, factor, second_moment, slopes
 from largen.types import Array, island
@@ -32,8 +33,8 @@ from largen.types import Array, island
 NAME = "the law of gradient norms"
 
 
-@dataclass(frozen=True)
-class GradientLaw:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class GradientLaw(Record):
     """What `lg.exact.gradient_law` returns: statistics of |dz^(L)_i/dz^(l)|, the Euclidean norm over the units of layer l, for l = 1..L.
 
     `how`: "exact" at any width, arrays (L,), the same for every input; or "leading order" in 1/n, where `mean_square` (L, n) is all
@@ -54,6 +55,10 @@ class GradientLaw:
     total_variance: np.ndarray | None = None
     ratio: np.ndarray | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    def _columns(self) -> Columns:
+        names = ("mean_square", "mean", "typical", "log_variance", "dead", "square_variance", "total_variance", "ratio")
+        return grid(("layer", "point"), **{name: getattr(self, name) for name in names})
 
 
 @exits.finite()
@@ -136,4 +141,4 @@ def _leading(layers: tuple[Layer, ...], X: Any) -> GradientLaw:
         kept = np.cumprod([np.ones(len(x)), *(np.asarray(c) for c in chi[::-1])], axis=0)[::-1]
     why = "no exact law: only scale-invariant activations have one"
     absent = ("mean", "typical", "log_variance", "dead", "square_variance", "total_variance", "ratio")
-    return GradientLaw(kept.astype(x.dtype), "leading order", missing=dict.fromkeys(absent, why))
+    return GradientLaw(mean_square=kept.astype(x.dtype), how="leading order", missing=dict.fromkeys(absent, why))

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from largen import door, exits, memory
+from largen.display import Columns, Record, grid, pairs
 from largen.errors import InputError, UnsupportedError
 from largen.theory.exact.factors import LINEAR, concrete_chain
 from largen.types import Array
@@ -26,8 +27,8 @@ NAME = "the exact deep linear correlators"
 Pairing = tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True)
-class DeepLinear:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class DeepLinear(Record):
     """What `lg.exact.deep_linear` returns, exact at any width. Entry m-1 of the tuples has shape (L, N, ..., N) with 2m axes of samples.
 
     `moments`: E[Ghat_12 Ghat_34 ...], so that E[z_{i1;1} ... z_{i2m;2m}] = sum over pairings pi of prod_{(ab) in pi} delta_{ia ib}
@@ -37,6 +38,12 @@ class DeepLinear:
 
     moments: tuple[Array, ...]
     cumulants: tuple[Array, ...]
+
+    def _columns(self) -> Columns:
+        names = ("moments", "cumulants")
+        first = {name: getattr(self, name)[0] for name in names}
+        second = {f"{name} 2": pairs(getattr(self, name)[1]) for name in names if len(getattr(self, name)) > 1}
+        return grid(("layer", "i", "j"), **first, **second)
 
 
 @exits.finite()
@@ -83,7 +90,7 @@ def deep_linear(net: Any, X: Any, order: int = 2) -> DeepLinear:
     for m in range(1, order + 1):  # kappa(1..m) = mu - the products of cumulants over partitions into several blocks
         rest = [part for part in _partitions(list(range(m))) if len(part) > 1]
         cumulants.append(moments[m - 1] - sum(_product(part, cumulants, m) for part in rest))
-    return DeepLinear(tuple(a.astype(x.dtype) for a in moments), tuple(np.asarray(a, x.dtype) for a in cumulants))
+    return DeepLinear(moments=tuple(a.astype(x.dtype) for a in moments), cumulants=tuple(np.asarray(a, x.dtype) for a in cumulants))
 
 
 def pairings(size: int, left: tuple[int, ...] | None = None) -> Iterator[Pairing]:

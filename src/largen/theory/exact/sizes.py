@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from largen import door, exits
+from largen.display import Record
 from largen.errors import InputError, UnsupportedError
 from largen.theory.exact.factors import DIGITS, concrete_chain, excess, factor, powers, second_moment, slopes_of
 
@@ -21,8 +22,8 @@ MOST = 100  # order
 NAME = "the exact law of sizes"
 
 
-@dataclass(frozen=True)
-class SizeMoments:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class SizeMoments(Record):
     """What `lg.exact.size_moments` returns: exact at any width, arrays over layers l = 1..L and powers m = 1..order.
 
     `K` (L,): E[Ghat] = E[z^2]. `moments` (L, order): E[Ghat^m]; E[z_i^(2m)] = (2m-1)!! times it. `cumulants` (L, order): of
@@ -46,6 +47,8 @@ class SizeMoments:
     series: np.ndarray
     double_scaled: np.ndarray
     cutoff: np.ndarray
+
+    _table = ("layer", "K kurtosis norm_variance dead log_mean log_variance ratio")
 
 
 @exits.finite("moments", "cumulants", "kurtosis", "norm_variance", "series", "double_scaled", "cutoff")

@@ -17,6 +17,7 @@ from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.dual import dual
 from largen.activations.statistics import Statistics, root, statistics
+from largen.display import Record
 from largen.gaussian.line import K_MIN
 from largen.gaussian.pair import Pair
 from largen.running.jitted import jitted
@@ -29,8 +30,8 @@ MARGINAL = 1e-9  # |chi - 1| below which a scale is infinite
 LINE = "every size is a fixed point: {} is homogeneous, C_b = 0 and C_W is critical, so that each keeps the size it has"
 
 
-@dataclass(frozen=True)
-class FixedPoints:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class FixedPoints(Record):
     """What `lg.fixed_points` returns, arrays of shape (m,), one entry a fixed point of the kernel, stable ones first, then by size.
 
     `K` = K*; None on a line of fixed points (a scale-invariant activation at its critical point: every size is kept), where the other
@@ -54,6 +55,8 @@ class FixedPoints:
     phase: str
     searched: tuple[float, float]
     missing: Mapping[str, str] = field(default_factory=dict)
+
+    _table = ("point", "K stable chi_par chi_perp c xi_q xi_c")
 
 
 @exits.finite("xi_q", "xi_c")
@@ -91,7 +94,7 @@ def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float
     phase = phase_of(entries[0]["chi_perp"]) if settles else "divergent"
     missing = {"K": LINE.format(phi.name)} if line else {}
     columns |= dict.fromkeys(missing)
-    return FixedPoints(phi, w, b, stable=stable, phase=phase, searched=(0.0, known.K_max), missing=missing, **columns)
+    return FixedPoints(activation=phi, C_W=w, C_b=b, stable=stable, phase=phase, searched=(0.0, known.K_max), missing=missing, **columns)
 
 
 def on_a_line(known: Statistics, C_W: Any, C_b: Any) -> Any:

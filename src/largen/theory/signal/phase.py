@@ -13,6 +13,7 @@ import numpy as np
 from largen import door, exits, memory
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.statistics import Statistics, statistics
+from largen.display import Columns, Record, grid
 from largen.errors import InputError
 from largen.gaussian.line import K_MIN
 from largen.theory.signal.fixed_points import MARGINAL, cosine_map, on_a_line
@@ -23,8 +24,8 @@ CELL = 400.0  # bytes for every (C_W, C_b)
 TABLE, KINKED = (96, 64), (64, 48)  # size of the table of Psi, in log K and sqrt(1 - c); kinks cost more a pair
 
 
-@dataclass(frozen=True)
-class PhaseDiagram:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class PhaseDiagram(Record):
     """What `lg.phase_diagram` returns. Arrays of shape (a, b), entry [i, j] at `C_W[i]`, `C_b[j]`.
 
     `K`: the kernel that deep layers settle at from K = 1 (infinite in the divergent phase; 1 where every size is fixed); `chi_par`,
@@ -47,6 +48,11 @@ class PhaseDiagram:
     edge: np.ndarray
     edge_K: np.ndarray
     searched: tuple[float, float]
+
+    def _columns(self) -> Columns:
+        names = ("K", "chi_par", "chi_perp", "c", "xi_q", "xi_c", "phase")
+        C_W, C_b = np.meshgrid(self.C_W, self.C_b, indexing="ij")
+        return grid((), C_W=C_W, C_b=C_b, **{name: getattr(self, name) for name in names})
 
 
 @exits.finite("K", unseen=("chi_par", "chi_perp", "c", "xi_q", "xi_c"))
@@ -87,9 +93,11 @@ def phase_diagram(activation: str | Callable[[Any], Any] | Activation, C_W: Any,
     with np.errstate(divide="ignore"):
         xi_q, xi_c = (np.where(np.abs(v - 1) < MARGINAL, np.inf, np.abs(1 / np.log(np.abs(v)))) for v in (par, chi))
     blank = np.where(finite, 1.0, np.nan)
-    values = [v.reshape(len(w), len(b)) for v in (K, par * blank, perp * blank, c * blank, xi_q * blank, xi_c * blank, phase)]
+    found = {"chi_par": par, "chi_perp": perp, "c": c, "xi_q": xi_q, "xi_c": xi_c}
+    cells = {"K": K, **{name: value * blank for name, value in found.items()}, "phase": phase}
+    values: dict[str, Any] = {name: value.reshape(len(w), len(b)) for name, value in cells.items()}
     edge, edge_K = table.edge()
-    return PhaseDiagram(phi, w, b, *values, edge=edge, edge_K=edge_K, searched=(0.0, known.K_max))
+    return PhaseDiagram(activation=phi, C_W=w, C_b=b, **values, edge=edge, edge_K=edge_K, searched=(0.0, known.K_max))
 
 
 def _axis(value: Any, name: str) -> np.ndarray:

@@ -21,6 +21,7 @@ from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, like, marks, walk
 from largen.border import bordered
 from largen.data import warn_if_unscaled
+from largen.display import Record
 from largen.running.jitted import jitted
 from largen.scaling.rates import resolve
 from largen.theory import held, positions
@@ -31,8 +32,8 @@ from largen.types import Array, hand_back, island, namespace, numbers
 
 
 @jax.tree_util.register_dataclass
-@dataclass(frozen=True)
-class Signal:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Signal(Record):
     """What `lg.signal` returns; L levels (the affine layers of a plain network), n points, order n^0.
 
     `K`, `Theta` (L, n, n): NNGP and NTK; `q` (L, n): root mean square of the preactivations, sqrt(K); `c` (L, n, n): correlations
@@ -49,6 +50,8 @@ class Signal:
     chi_perp: Array
     gradient: Array
     error: Array
+
+    _table = ("level point", "q chi_par chi_perp gradient")
 
 
 @exits.finite()
@@ -85,7 +88,9 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
         xp = namespace(sizes, perp)
         gradient = xp.flip(xp.cumprod(xp.concatenate([xp.ones_like(sizes[:1]), xp.flip(perp, 0)]), 0), 0)
         c = xp.where(pair.near <= pair.far, 1 - pair.near, pair.far - 1)
-        out = Signal(pair.k, found.theta, xp.sqrt(sizes), c, par, perp, gradient, found.error[-1])
+        out = Signal(
+            K=pair.k, Theta=found.theta, q=xp.sqrt(sizes), c=c, chi_par=par, chi_perp=perp, gradient=gradient, error=found.error[-1]
+        )
         out = jax.tree_util.tree_map(lambda a: a.astype(x.dtype), out)
     warn_if_inaccurate(out.error, work, activations(whole))
     return hand_back(out, x)

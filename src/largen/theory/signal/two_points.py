@@ -18,6 +18,7 @@ from largen.activations.activation import activation as as_activation
 from largen.activations.statistics import statistics
 from largen.architecture.nodes import Act, network
 from largen.architecture.walk import everything
+from largen.display import Columns, Record, grid
 from largen.errors import InputError, UnsupportedError
 from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
@@ -25,8 +26,8 @@ from largen.theory.signal.signal import at_levels, susceptibilities
 from largen.types import float64
 
 
-@dataclass(frozen=True)
-class TwoPoints:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class TwoPoints(Record):
     """What `lg.exact.two_points` returns; L levels, float64.
 
     `K0`, `K1`, `K2` (L,): exact at infinite width, `K2` without cancellation. `K00`, `dK1`, `ddK2` (L,): the expansion, of relative
@@ -44,6 +45,8 @@ class TwoPoints:
     chi_perp: np.ndarray
     h: np.ndarray | None
     missing: dict[str, str] = field(default_factory=dict)
+
+    _table = ("level", "K0 K1 K2 K00 dK1 ddK2 chi_par chi_perp h")
 
 
 @exits.finite()
@@ -78,24 +81,27 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
         reason = "a kink makes the distance non-analytic in the difference (PDLT 5.171): use K1, K2, which are exact, or lg.exact.angles"
         missing = {name: reason for name in ("K00", "dK1", "ddK2", "h")}
         K0, K1, K2, par, perp = (np.asarray(v) for v in (K0, K1, K2, par, perp))
-        return TwoPoints(K0, K1, K2, None, None, None, par, perp, None, missing)
+        return TwoPoints(K0=K0, K1=K1, K2=K2, K00=None, dK1=None, ddK2=None, chi_par=par, chi_perp=perp, h=None, missing=missing)
     par, perp, h = (v[:, 0] for v in susceptibilities(whole, middle, h=True))
     d1, d2 = [K1[0]], [K2[0]]
     for p, s, c in zip(par, perp, h, strict=True):
         d1.append(p * d1[-1])
         d2.append(s * d2[-1] + c * d1[-2] ** 2)
     K0, K1, K2, K00, dK1, ddK2, par, perp, h = (np.asarray(v) for v in (K0, K1, K2, middle[:, 0], d1, d2, par, perp, h))
-    return TwoPoints(K0, K1, K2, K00, dK1, ddK2, par, perp, h)
+    return TwoPoints(K0=K0, K1=K1, K2=K2, K00=K00, dK1=dK1, ddK2=ddK2, chi_par=par, chi_perp=perp, h=h)
 
 
-@dataclass(frozen=True)
-class Angles:
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Angles(Record):
     """What `lg.exact.angles` returns: `psi` (layers, ...) the angles, first the given ones; `rho` of the recursion (PDLT 5.163);
     `crossover` (...): the depth 3/(rho psi) from which an angle falls as 3/(rho l) (5.166, 5.169), infinite without a kink."""
 
     psi: np.ndarray
     rho: float
     crossover: np.ndarray
+
+    def _columns(self) -> Columns:
+        return grid(("layer", "angle"), psi=self.psi)
 
 
 @exits.finite("crossover")
@@ -129,7 +135,7 @@ def angles(activation: Any, psi: Any, layers: int) -> Angles:
     for _ in range(many - 1):
         found.append(_next(found[-1], rho))
     with np.errstate(divide="ignore"):
-        return Angles(np.stack(found), float(rho), 3 / (rho * start) if rho > 0 else np.full_like(start, np.inf))
+        return Angles(psi=np.stack(found), rho=float(rho), crossover=3 / (rho * start) if rho > 0 else np.full_like(start, np.inf))
 
 
 def _next(psi: np.ndarray, rho: float) -> np.ndarray:
