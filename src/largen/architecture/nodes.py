@@ -110,14 +110,15 @@ class Node:
         home = "lg." if type(self).__module__.partition(".")[0] == __name__.partition(".")[0] else ""
         return f"{home}{type(self).__name__}({', '.join(self.arguments())})"
 
-
-def _code(value: Any) -> str:
-    return repr(value.name) if isinstance(value, Activation) and value.registered else repr(value)
-
     def _repr_html_(self) -> str:
+        """One row a node, for notebooks."""
         from largen.architecture.text import as_html
 
         return as_html(self)
+
+
+def _code(value: Any) -> str:
+    return repr(value.name) if isinstance(value, Activation) and value.registered else repr(value)
 
 
 @dataclass_transform(frozen_default=True)
