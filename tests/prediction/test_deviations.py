@@ -10,7 +10,7 @@ from hypothesis import assume, given, settings, strategies as st
 import largen as lg
 from largen.errors import AccuracyWarning, InputError, SingularKernelError
 from largen.prediction.flow import nonnegative
-from largen.prediction.predict import first_order
+from largen.prediction.record import first_order
 from largen.prediction.sample import draw
 
 X, X_test, y = np.random.RandomState(0).randn(4, 3), np.random.RandomState(1).randn(5, 3), np.array([1.0, -1.0, 0.5, 0.2])

@@ -31,7 +31,8 @@ from largen.errors import InputError, SingularKernelError
 from largen.networks.ensemble import each
 from largen.networks.training import train
 from largen.prediction import flow
-from largen.prediction.predict import Prediction, predict
+from largen.prediction.predict import predict
+from largen.prediction.record import Prediction
 from largen.prediction.spectrum import Factorization
 from largen.theory.kernels import kernel
 

@@ -11,7 +11,9 @@ from largen.architecture.nodes import network
 from largen.border import bordered
 from largen.errors import InputError
 from largen.prediction import memory
-from largen.prediction.predict import Prediction, kernels, predict
+from largen.prediction.kernels import kernels
+from largen.prediction.predict import predict
+from largen.prediction.record import Prediction
 from largen.types import Array, is_traced, island, namespace
 
 

@@ -12,7 +12,8 @@ import numpy as np
 
 from largen import door, exits
 from largen.errors import InputError
-from largen.prediction.predict import Prediction, predict
+from largen.prediction.predict import predict
+from largen.prediction.record import Prediction
 from largen.theory.kernels import kernel
 from largen.types import Array
 

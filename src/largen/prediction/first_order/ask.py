@@ -10,7 +10,7 @@ from largen.prediction import flow, memory
 from largen.prediction.first_order.ensemble import NEEDED, trained_ensemble
 from largen.prediction.first_order.network import trained_network
 from largen.prediction.posterior.observed import groups
-from largen.prediction.predict import LONELY, ONE, WIRED, Prediction, amplified, first_order, said_noise
+from largen.prediction.record import LONELY, ONE, WIRED, Prediction, amplified, first_order, said_noise
 from largen.prediction.spectrum import Condition, Factorization, condition
 from largen.types import Array, is_traced, island, namespace
 

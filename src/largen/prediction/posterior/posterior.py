@@ -7,7 +7,7 @@ import numpy as np
 
 from largen.prediction.posterior.bayes import bayes
 from largen.prediction.posterior.observed import expansion, groups
-from largen.prediction.predict import WIRED, Prediction, amplified, first_order, said_noise
+from largen.prediction.record import WIRED, Prediction, amplified, first_order, said_noise
 from largen.types import Array, island, namespace
 
 SOURCE = "Bayesian posterior to order 1/n (PDLT 6.88 without inverses; covariance by reweighting)"
