@@ -9,12 +9,14 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.border import bordered
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.prediction import flow, memory
-from largen.prediction.kernels import kernels
-from largen.prediction.record import LONELY, ONE, Prediction, said_noise
+from largen.prediction.kernels import kernels, variances
+from largen.prediction.record import LONELY, ONE, Prediction, asked, said_noise
 from largen.prediction.spectrum import condition, factor, flatten, ridges
 from largen.types import Array, island, namespace
+
+SOURCE = "ensemble of networks at infinite width (PDLT 10.40, 10.41)"
 
 
 @exits.finite("time")
@@ -32,6 +34,7 @@ def predict(
     ridge: Any = 0.0,
     order: int = 0,
     params: Any = None,
+    covariance: str | None = "diagonal",
 ) -> Prediction:
     """Outputs on `X_test` of networks trained on (X, y): mean and covariance over initialisations, at infinite width or to order 1/n.
 
@@ -59,9 +62,13 @@ def predict(
     NTK with all pairs of outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y); with order=1 also its own dNTK and ddNTKs, up to 1/n^2.
     One network has no covariance: `.cov` is None.
 
+    `covariance`: "diagonal" for the variances at the test points alone, which `.std` needs, without a matrix (m, m); "full" for `.cov`
+    too; None for the mean alone. What was not asked for is None. (At order=1 the tensors of all points are computed in any case.)
+
     Shapes: X (n, features) or (n, *positions, channels), X_test (m, ...) likewise, y (n,) or (n, o) -> `.mean` (m,) or (m,
-    o), `.std` likewise, `.cov` (m, m) per output; with T times, a leading axis T. The dtype is that of X (float32 at least), with `params`
-    that of the parameters. Without `params`, a network with one output takes any number of columns (each its own network).
+    o), `.std` likewise, `.cov` (m, m) per output with covariance="full"; with T times, a leading axis T. The dtype is that of X (float32
+    at least), with `params` that of the parameters. Without `params`, a network with one output takes any number of columns (each its
+    own network).
     One eigendecomposition of n x n serves all times, outputs and test points. Differentiable in C_W, ridge, time, y, X, ...,
     once and, where the kernel is, twice, at repeated eigenvalues too; works under `jit` and `vmap`. See `Prediction` for every field.
 
@@ -80,12 +87,12 @@ def predict(
     X_test = door.inputs(X_test, "X_test", X.shape[1:], "X")
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
     plan = flow.schedule(how, time, eta, steps)
-    order = door.order(order)
+    order, covariance = door.order(order), _covariance(covariance)
     if how == "bayes" and (params is not None or not (isinstance(rates, str) and rates == "ntk")):
         name, got, need = ("rates", repr(rates), 'rates="ntk"') if params is None else ("params", "one network", "no params")
         raise InputError(name, got, f'{need} with how="bayes": the posterior averages over initialisations and has no training')
     outputs, dtype = _outputs(net, y, params), jnp.promote_types(X.dtype, np.float32)
-    _fits(net, X, X_test, outputs, plan, params, dtype.itemsize)
+    _fits(net, X, X_test, outputs, plan, params, covariance, dtype.itemsize)
     xp = namespace(X, y, X_test)
     with island(X, params):
         X, X_test, targets = (xp.asarray(a, dtype=dtype) for a in (X, X_test, y))
@@ -93,10 +100,18 @@ def predict(
         if order == 1:
             out = _first_order(net, params, X, columns, X_test, rates, plan, ridge)
         elif params is None:
-            out = _ensemble(net, X, columns, X_test, rates, plan, ridge)
+            out = _ensemble(net, X, columns, X_test, rates, plan, ridge, covariance)
         else:
             out = _network(net, params, X, columns, X_test, rates, plan, ridge)
+        out = asked(out, covariance)
         return out if y.ndim == 2 else replace(out, mean=out.mean[..., 0])
+
+
+def _covariance(value: Any) -> str | None:
+    """How much of the covariance is asked for."""
+    if value is not None and (not isinstance(value, str) or value not in ("diagonal", "full")):
+        raise InputError("covariance", shown(value), '"diagonal" (the variances), "full", or None (the mean alone)')
+    return value
 
 
 def _outputs(net: Serial, y: Array, params: Any) -> int:
@@ -109,12 +124,15 @@ def _outputs(net: Serial, y: Array, params: Any) -> int:
     return width
 
 
-def _fits(net: Serial, X: Array, X_test: Array, outputs: int, plan: flow.Schedule, params: Any, itemsize: int) -> None:
+def _fits(
+    net: Serial, X: Array, X_test: Array, outputs: int, plan: flow.Schedule, params: Any, covariance: str | None, itemsize: int
+) -> None:
     """Refuse what does not fit into memory, before any work."""
     n, m, times = len(X), len(X_test), int(np.size(plan.time))
     if params is None:
-        needed = memory.kernel_prediction(net, X.shape[1:], n, m, times, itemsize)
-        what = "kernels, one factorisation and a covariance per time"
+        full = covariance == "full"
+        needed = memory.kernel_prediction(net, X.shape[1:], n, m, times, itemsize, full)
+        what = "kernels, one factorisation and " + ("a covariance per time" if full else "what trains each test point per time")
     else:
         needed, what = memory.network_prediction(n, m, outputs, times, itemsize), f"one network's kernel with its {outputs} outputs"
     got = f"{n} train and {m} test points at {times} time{'s' * (times > 1)} ({what})"
@@ -133,28 +151,47 @@ def _first_order(net: Serial, params: Any, X: Array, y: Array, X_test: Array, ra
     return ask.ensemble(net, X, y, X_test, rates, plan, ridge)
 
 
-def _ensemble(net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
-    """The ensemble of infinitely wide networks, from theory's kernels of train and test points together."""
-    n, both = len(X), namespace(X).concatenate([X, X_test])
-    record = kernels(net, both, rates)
-    K, theta = record.nngp, record.nngp if plan.how == "bayes" else record.ntk
-    K_AA, K_BA, K_BB, theta_BA = K[:n, :n], K[n:, :n], K[n:, n:], theta[n:, :n]
-    f = factor(theta[:n, :n], ridge, "K" if plan.how == "bayes" else "theta")
+def _ensemble(
+    net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any, covariance: str | None
+) -> Prediction:
+    """The ensemble of infinitely wide networks, from theory's kernels of train points, of train with test points, and, as far as the
+    covariance is asked for, of test points."""
+    bayes, train, cross = plan.how == "bayes", kernels(net, X, rates=rates), kernels(net, X, X_test, rates)
+    K_BA, theta_AA, theta_BA = cross.nngp.T, *((train.nngp, cross.nngp.T) if bayes else (train.ntk, cross.ntk.T))
+    K_BB, error = None, namespace(train.error).maximum(train.error, cross.error)
+    if covariance is not None:
+        K_BB, own = _prior(net, X_test, covariance)
+        error = namespace(error, own).maximum(error, own)
+    f = factor(theta_AA, ridge, "K" if bayes else "theta")
     w = flow.weights(f, plan)
-    centre = flow.mean(f, w, theta_BA, y)
-    if plan.how == "bayes":
-        cov, source = (
-            flow.posterior_covariance(f, w, K_AA, ridge, K_BA, K_BB, record.error),
-            "Bayesian posterior at infinite width (PDLT 6.57, 6.64)",
-        )
-    else:
-        cov, source = (
-            flow.covariance(f, w, theta_BA, K_AA, K_BA, K_BB, record.error),
-            "ensemble of networks at infinite width (PDLT 10.40, 10.41)",
-        )
+    spread = None
+    if K_BB is not None and bayes:
+        spread = flow.posterior_covariance(f, w, train.nngp, ridge, K_BA, K_BB, error)
+    elif K_BB is not None:
+        spread = flow.covariance(f, w, theta_BA, train.nngp, K_BA, K_BB, error)
     noise, missing = said_noise(plan.how, ridge)
-    trusted = condition(f, w, record.error)
-    return Prediction(centre, cov, K_BB.diagonal(), plan.time, plan.how, source, trusted, error=record.error, noise=noise, missing=missing)
+    full = covariance == "full" and spread is not None and K_BB is not None
+    return Prediction(
+        mean=flow.mean(f, w, theta_BA, y),
+        cov=spread if full else None,
+        variance=spread.diagonal(axis1=-2, axis2=-1) if full else spread,
+        initial_variance=K_BB.diagonal() if full else K_BB,
+        time=plan.time,
+        how=plan.how,
+        source="Bayesian posterior at infinite width (PDLT 6.57, 6.64)" if bayes else SOURCE,
+        condition=condition(f, w, error),
+        error=error,
+        noise=noise,
+        missing=missing,
+    )
+
+
+def _prior(net: Serial, X_test: Array, covariance: str) -> tuple[Array, Any]:
+    """The prior covariance of test points, or its diagonal, with its error."""
+    if covariance == "diagonal":
+        return variances(net, X_test)
+    record = kernels(net, X_test)
+    return record.nngp, record.error
 
 
 def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
@@ -174,6 +211,7 @@ def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates:
     return Prediction(
         mean=z0[n:] + moved.reshape(*moved.shape[:-2], len(X_test), outputs),
         cov=None,
+        variance=None,
         initial_variance=None,
         time=plan.time,
         how=plan.how,

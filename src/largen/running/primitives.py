@@ -204,7 +204,7 @@ def _dot_general(dimension_numbers: Any, preferred_element_type: Any) -> Operati
         rows, columns = [x.shape[i] for i in free_x], [y.shape[i] for i in free_y]
         a = x.transpose(*left_batch, *free_x, *left).reshape(*batch, math.prod(rows), inner)
         b = y.transpose(*right_batch, *right, *free_y).reshape(*batch, inner, math.prod(columns))
-        product = np.matmul(a, b).reshape(*batch, *rows, *columns)
+        product = np.matmul(a, b).reshape((*batch, *rows, *columns))
         return product if preferred_element_type is None else product.astype(preferred_element_type, copy=False)
 
     return dot
