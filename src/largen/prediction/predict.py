@@ -158,24 +158,25 @@ def _ensemble(
     covariance is asked for, of test points."""
     bayes, train, cross = plan.how == "bayes", kernels(net, X, rates=rates), kernels(net, X, X_test, rates)
     K_BA, theta_AA, theta_BA = cross.nngp.T, *((train.nngp, cross.nngp.T) if bayes else (train.ntk, cross.ntk.T))
-    K_BB, error = None, namespace(train.error).maximum(train.error, cross.error)
+    error = namespace(train.error).maximum(train.error, cross.error)
+    f = factor(theta_AA, ridge, "K" if bayes else "theta")
+    w = flow.weights(f, plan)
+    cov = variance = prior = None
     if covariance is not None:
         K_BB, own = _prior(net, X_test, covariance)
         error = namespace(error, own).maximum(error, own)
-    f = factor(theta_AA, ridge, "K" if bayes else "theta")
-    w = flow.weights(f, plan)
-    spread = None
-    if K_BB is not None and bayes:
-        spread = flow.posterior_covariance(f, w, train.nngp, ridge, K_BA, K_BB, error)
-    elif K_BB is not None:
-        spread = flow.covariance(f, w, theta_BA, train.nngp, K_BA, K_BB, error)
+        if bayes:
+            cov = flow.posterior_covariance(f, w, train.nngp, ridge, K_BA, K_BB, error)
+        else:
+            cov = flow.covariance(f, w, theta_BA, train.nngp, K_BA, K_BB, error)
+        full = K_BB.ndim == 2
+        prior, variance = (K_BB.diagonal(), cov.diagonal(axis1=-2, axis2=-1)) if full else (K_BB, cov)
     noise, missing = said_noise(plan.how, ridge)
-    full = covariance == "full" and spread is not None and K_BB is not None
     return Prediction(
         mean=flow.mean(f, w, theta_BA, y),
-        cov=spread if full else None,
-        variance=spread.diagonal(axis1=-2, axis2=-1) if full else spread,
-        initial_variance=K_BB.diagonal() if full else K_BB,
+        cov=cov,  # or the variances, where no more was asked for: `asked` drops them
+        variance=variance,
+        initial_variance=prior,
         time=plan.time,
         how=plan.how,
         source="Bayesian posterior at infinite width (PDLT 6.57, 6.64)" if bayes else SOURCE,
