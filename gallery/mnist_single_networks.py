@@ -110,8 +110,8 @@ def study(
     shape = {"activation": "leaky_relu(0.3)", "C_W": [2 / 1.09] * 4 + [0.1 / 1.09]}
     net, one = (lg.mlp(widths=[widths[0]] * 4, out=out, **shape) for out in (10, 1))
     eta = float(lg.max_learning_rate(lg.kernel(one, X).ntk)) / 2  # leaves room for the kernels of narrow networks
-    both = lg.predict(one, X, np.hstack([y, np.eye(points)]), T, how="descent", eta=eta, steps=steps)
-    theory = lg.predict(one, X, y, T, how="descent", eta=eta, steps=np.array([max(1, steps // 10), steps]))
+    both = lg.predict(one, X, np.hstack([y, np.eye(points)]), T, how="descent", eta=eta, steps=steps, covariance=None)
+    theory = lg.predict(one, X, y, T, how="descent", eta=eta, steps=np.array([max(1, steps // 10), steps]), covariance="full")
     response, mean = both.mean[:, 10:], theory.mean[-1]
     early, now = (drawn(at_time(theory, t), labels, draws) for t in (0, 1))
     expected = float(now.mean())

@@ -121,7 +121,7 @@ def theory(t: Any, X: np.ndarray, y: np.ndarray, eta: float) -> tuple[np.ndarray
     what the printed sign of inf.157 adds to the means."""
     n, width = len(y), t.width
     net, how = network(width), {"how": "descent", "eta": eta, "steps": np.inf}
-    one, zero = (lg.predict(net, X[:n], y, X[n:], order=order, **how) for order in (1, 0))
+    one, zero = (lg.predict(net, X[:n], y, X[n:], order=order, covariance="full", **how) for order in (1, 0))
     inverse = np.linalg.inv(t.Theta[:n, :n])
     P = np.concatenate([-t.Theta[n:, :n] @ inverse, np.eye(len(X) - n)], 1)
     moved = t.A + t.B.transpose(0, 2, 1, 3) + t.B.transpose(0, 2, 3, 1)  # A_(d1)(23) + B_d213 + B_d312

@@ -146,6 +146,61 @@ def test_allowed_imports_pass(tmp_path: Path) -> None:
     assert violations(package) == []
 
 
+LATE = [{"architecture.branches", "architecture.nodes", "architecture.text"}]  # nodes print themselves as code, which knows all nodes
+
+
+def statements(node: ast.AST, late: bool) -> Iterator[ast.AST]:
+    """All nodes that run when a module is imported; `late`: those inside functions too. TYPE_CHECKING never runs."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.If) and ast.unparse(child.test) == "TYPE_CHECKING":
+            continue
+        if late or not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+            yield child
+            yield from statements(child, late)
+
+
+def graph(source: Path, late: bool) -> dict[str, set[str]]:
+    """Module -> modules of the package that it imports, by their names inside the package."""
+    files = {path.relative_to(source.parent).with_suffix("").parts: path for path in source.rglob("*.py")}
+    named = {parts[:-1] if parts[-1] == "__init__" else parts: path for parts, path in files.items()}
+    found = {}
+    for module, path in named.items():
+        tree = ast.Module(
+            [n for n in statements(ast.parse(path.read_text("utf-8")), late) if isinstance(n, ast.Import | ast.ImportFrom)], []
+        )
+        names = [name for _, name in imported(tree, module, path.stem == "__init__")]
+        found[".".join(module[1:])] = {".".join((name if name in named else name[:-1])[1:]) for name in names if name[0] == source.name}
+    return found
+
+
+def circles(edges: dict[str, set[str]]) -> list[set[str]]:
+    """Groups of modules that import each other, directly or not."""
+    reached: dict[str, set[str]] = {}
+    for module in edges:
+        left, seen = [module], set[str]()
+        while left:
+            new = edges.get(left.pop(), set()) - seen
+            seen |= new
+            left += new
+        reached[module] = seen
+    groups = {frozenset(other for other in seen if module in reached.get(other, ())) for module, seen in reached.items() if module in seen}
+    return sorted(map(set, groups), key=sorted)
+
+
+def test_no_modules_import_each_other() -> None:
+    assert circles(graph(SOURCE, late=False)) == []
+    assert circles(graph(SOURCE, late=True)) == LATE
+
+
+def test_a_planted_circle_is_found(tmp_path: Path) -> None:
+    package = tmp_path / "largen"
+    (package / "room").mkdir(parents=True)
+    for name, text in {"a": "from largen.room import b", "b": "def f():\n    from largen.room.c import g", "c": "from . import a"}.items():
+        (package / "room" / f"{name}.py").write_text(text)
+    assert circles(graph(package, late=False)) == []
+    assert circles(graph(package, late=True)) == [{"room.a", "room.b", "room.c"}]
+
+
 def python_outside() -> Iterator[tuple[str, str]]:
     """(place, code) of everything that users may copy: gallery, benchmarks, pages, README."""
     for folder in ("gallery", "benchmarks"):

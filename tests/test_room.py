@@ -42,7 +42,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "standardize a view": lambda: lg.standardize(LONG),
     "signal of a view": lambda: lg.signal(NET, LONG),
     "signal of many points": lambda: lg.signal(NET, np.ones((10**5, 1))),
-    "predict at many points": lambda: lg.predict(NET, X, Y, np.ones((200_000, 2))),
+    "predict at many points": lambda: lg.predict(NET, X, Y, np.ones((200_000, 2)), covariance="full"),
     "predict at many times": lambda: lg.predict(NET, X, Y, X, time=np.broadcast_to(1.0, 10**8)),
     "predict from many points": lambda: lg.predict(NET, np.ones((10**5, 2)), np.ones(10**5), X),
     "predict to first order": lambda: lg.predict(CHAIN, np.ones((2000, 2)), np.ones(2000), X, order=1),
@@ -111,16 +111,17 @@ def a_machine_of_eight_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_prediction_counts_its_kernels_as_kernels_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Series of smooth activations weigh far more than a few points: lg.kernel of all points fits where lg.predict does, and no sooner."""
+    """Series of smooth activations weigh far more than a few points: lg.kernel of the train points, or of all that are drawn, fits where
+    lg.predict does, and no sooner."""
     X, train, test = np.ones((30, 2)), slice(20), slice(20, 30)
-    needed = 8.0 * held.numbers(NET, (2,), 30, 30, False)
-    calls = [lambda: lg.kernel(NET, X), lambda: lg.predict(NET, X[train], np.ones((20, 2)), X[test], ridge=1.0)]
-    calls += [lambda: lg.sample(NET, X, KEY), lambda: lg.bayes.evidence(NET, X, np.ones((30, 2)), ridge=1.0)]
-    for call in calls:
-        monkeypatch.setattr(memory, "available", lambda: 0.99 * needed)
+    calls = [(30, lambda: lg.kernel(NET, X)), (20, lambda: lg.predict(NET, X[train], np.ones((20, 2)), X[test], ridge=1.0))]
+    calls += [(30, lambda: lg.sample(NET, X, KEY)), (30, lambda: lg.bayes.evidence(NET, X, np.ones((30, 2)), ridge=1.0))]
+    for points, call in calls:
+        needed = 8.0 * held.numbers(NET, (2,), points, points, False)
+        monkeypatch.setattr(memory, "available", lambda needed=needed: 0.99 * needed)
         with pytest.raises(InputError, match="GiB"):
             call()
-        monkeypatch.setattr(memory, "available", lambda: 1.01 * needed)
+        monkeypatch.setattr(memory, "available", lambda needed=needed: 1.01 * needed)
         call()
 
 

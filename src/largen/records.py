@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from largen.prediction.posterior.fit import Fit as Fit
     from largen.prediction.posterior.representation import RepresentationUpdate as RepresentationUpdate
     from largen.prediction.posterior.scan import EvidenceScan as EvidenceScan
-    from largen.prediction.predict import Prediction as Prediction
+    from largen.prediction.record import Prediction as Prediction
     from largen.questions.aspect import AspectRatio as AspectRatio
     from largen.questions.asymptotics import Asymptotics as Asymptotics, ScaleInvariantTensors as ScaleInvariantTensors
     from largen.questions.complexity import Complexity as Complexity

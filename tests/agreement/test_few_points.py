@@ -41,7 +41,7 @@ def test_the_formula_gives_the_printed_numbers(
     layers: int, setting: dict[str, Any], mean: Any, diagonal: Any, off: Any, posterior: Any
 ) -> None:
     net = lg.mlp(widths=[64] * (layers - 1), out=1, **setting)
-    p = lg.predict(net, X, Y, T, RATES)
+    p = lg.predict(net, X, Y, T, RATES, covariance="full")
     # The printed tanh kernels were integrated to about 1e-6, as the next test shows; ReLU ones are closed forms.
     close = 5e-6 if setting is TANH else 2e-8
     assert np.allclose(p.mean, mean, rtol=0, atol=close) and np.allclose(p.cov.diagonal(), diagonal, rtol=0, atol=close)
@@ -64,7 +64,7 @@ def test_the_tanh_numbers_by_an_independent_integration() -> None:
         slopes = float(weight @ (1 / (np.cosh(z1) * np.cosh(z2)) ** 2) @ weight)
         K[i, j], theta[i, j] = 0.1 + 1.5 * both, 0.3 + both + 1.5 * slopes * ntk[i, j]
     R = theta[3:, :3] @ np.linalg.inv(theta[:3, :3])
-    p = lg.predict(lg.mlp(widths=[64], out=1, **TANH), X, Y, T, RATES)
+    p = lg.predict(lg.mlp(widths=[64], out=1, **TANH), X, Y, T, RATES, covariance="full")
     assert np.allclose(p.mean, R @ Y, rtol=0, atol=1e-11)
     cov = K[3:, 3:] - R @ K[:3, 3:] - K[3:, :3] @ R.T + R @ K[:3, :3] @ R.T
     assert np.allclose(p.cov, cov, rtol=0, atol=1e-11)
@@ -72,7 +72,7 @@ def test_the_tanh_numbers_by_an_independent_integration() -> None:
 
 def test_the_expected_loss_is_the_printed_one() -> None:
     for setting, loss in ((TANH, 0.604910), (RELU, 0.738446)):  # printed .604913 for tanh: its mean is off by 4e-6
-        p = lg.predict(lg.mlp(widths=[64], out=1, **setting), X, Y, T, RATES)
+        p = lg.predict(lg.mlp(widths=[64], out=1, **setting), X, Y, T, RATES, covariance="full")
         aims = np.cos([0.6, 1.9, -1.0])
         assert 0.5 * float(((p.mean - aims) ** 2 + p.cov.diagonal()).sum()) == pytest.approx(loss, abs=1e-6)
 
@@ -91,8 +91,8 @@ def test_real_networks_trained_for_ever_agree_and_the_posterior_is_refused() -> 
 def test_training_the_last_layer_only_is_the_posterior() -> None:
     net, rates = lg.mlp(widths=[32], out=4, **RELU), ([0.0, 0.0], [0.0, 2.0])
     trained, posterior = (
-        lg.predict(net, X, np.repeat(Y[:, None], 4, 1), T, rates),
-        lg.predict(net, X, np.repeat(Y[:, None], 4, 1), T, how="bayes"),
+        lg.predict(net, X, np.repeat(Y[:, None], 4, 1), T, rates, covariance="full"),
+        lg.predict(net, X, np.repeat(Y[:, None], 4, 1), T, how="bayes", covariance="full"),
     )
     assert np.allclose(trained.mean, posterior.mean, atol=1e-9) and np.allclose(trained.cov, posterior.cov, atol=1e-9)
     assert np.allclose(trained.cov.diagonal(), [0.05996366, 0.07532107, 0.69329054], atol=1e-6)

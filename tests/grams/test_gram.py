@@ -12,13 +12,14 @@ from largen.architecture.branches import settled
 from largen.architecture.nodes import network
 from largen.errors import InputError, UnsupportedError
 from largen.grams import gram as room, plan
+from largen.grams.blocks import Layout, compute, one_block
 from largen.grams.tables.angles import Rows
 from largen.grams.tables.curve import CLOSE, arcsine, at_end, at_middle, build
 from largen.grams.tables.features import grid
 from largen.grams.tables.one_variable import one_variable
 from largen.grams.tables.powers import powers, split
 from largen.grams.tables.separable import separable
-from largen.grams.tiles import pairs, stretches
+from largen.grams.tiles import Stretch, stretches
 from largen.scaling.rates import resolve
 
 pytestmark = pytest.mark.slow
@@ -248,16 +249,41 @@ def test_a_normalisation_that_is_felt_is_no_power() -> None:
     assert powers(felt, resolve(felt)).K == 0 and tabulated(felt, X) is None
 
 
-def test_tiles_cover_every_entry_once() -> None:
+class Numbered:
+    """Tiles of f(i, j) = 100 i + j, or of a symmetric function; keeps which were asked for."""
+
+    error = 0.0
+
+    def __init__(self, same: bool) -> None:
+        self.same, self.asked = same, []
+
+    def whole(self, n1: int, n2: int) -> np.ndarray:
+        i, j = np.arange(float(n1))[:, None], np.arange(float(n2))
+        return 100 * np.minimum(i, j) + np.maximum(i, j) if self.same else 100 * i + j
+
+    def tile(self, rows: Stretch, columns: Stretch) -> tuple[np.ndarray, np.ndarray]:
+        self.asked.append((rows, columns))
+        part = self.whole(rows.stop, columns.stop)[rows.start :, columns.start :]
+        return part, -part
+
+
+@pytest.mark.parametrize("same", [False, True])
+def test_blocks_of_any_size_hold_the_entries_of_one(same: bool) -> None:
     for n in (1, 7, 10, 23):
         assert {part.stop - part.start for part in stretches(n, 5)} == {min(n, 5)}
-        for same in (False, True):
-            count = np.zeros((n, n), int)
-            for rows, columns in pairs(n, n, 5, same):
-                count[rows.new : rows.stop, columns.new : columns.stop] += 1
-                if same and rows != columns:
-                    count[columns.new : columns.stop, rows.new : rows.stop] += 1
-            assert (count == 1).all()
+        for m in [n] if same else (n, 4, 12):
+            for across in (1, 2, 9):
+                engine, layout = Numbered(same), Layout(n, m, same, 5, across)
+                K, Theta = np.full((n, m), np.nan), np.full((n, m), np.nan)
+                for place in layout.places():
+                    at, values = layout.slices(place), compute(engine, layout, place, np.float64, 2)
+                    K[at], Theta[at] = values
+                    if layout.mirrored(place):
+                        K[at[::-1]], Theta[at[::-1]] = (value.T for value in values)
+                assert np.array_equal(K, engine.whole(n, m)) and np.array_equal(Theta, -K)
+                assert len(engine.asked) == len(set(engine.asked))  # every tile once
+            one = compute(Numbered(same), one_block(n, m, same, 5), (0, 0), np.float64, 2)
+            assert np.array_equal(one[0], K) and np.array_equal(one[1], Theta)
 
 
 def test_a_function_no_table_follows_has_none() -> None:

@@ -84,7 +84,7 @@ def test_other_functions_and_arguments_with_the_flag_off() -> None:
         (lambda c: lg.bayes.evidence(net(c), X[:2], Y, 0.1).log, 1.0),
         (lambda c: lg.max_learning_rate(lg.kernel(net(c), X).ntk), 1.0),
         (lambda r: lg.predict(one, X[:2], Y, X[2:], ridge=r).mean.sum(), 0.1),
-        (lambda t: lg.predict(one, X[:2], Y, X[2:], time=t).cov.sum(), 1.0),
+        (lambda t: lg.predict(one, X[:2], Y, X[2:], time=t, covariance="full").cov.sum(), 1.0),
         (lambda c: lg.predict(net(c), X[:2].tolist(), Y, X[2:], time=1.0).mean.sum(), 1.0),
     ]
     for of, at in cases:

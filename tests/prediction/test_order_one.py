@@ -192,20 +192,20 @@ def test_predict_asks_theory():
     net = lg.widen(TANH, 2)
     t = lg.corrections(net, POINTS, rates=RATES)
     out = trained_ensemble(t, y[:, :1])
-    p = lg.predict(net, POINTS[:1], y[:, 0], POINTS[1:], rates=RATES, order=1)
+    p = lg.predict(net, POINTS[:1], y[:, 0], POINTS[1:], rates=RATES, order=1, covariance="full")
     assert p.order == 1 and p.time == np.inf and p.condition.trust == "good" and p.missing == {}
     assert np.allclose(p.mean, out.mean[:, 0], atol=1e-14) and np.allclose(p.cov, out.cov[:, :, 0, 0], atol=1e-14)
     assert p.initial_variance[0] == pytest.approx(t.K[1, 1] + t.K1[1, 1] / 128)
-    columns = lg.predict(net, POINTS[:1], y, POINTS[1:], rates=RATES, order=1)  # each its own network
+    columns = lg.predict(net, POINTS[:1], y, POINTS[1:], rates=RATES, order=1, covariance="full")  # each its own network
     assert columns.mean.shape == (1, 2) and columns.cov.shape == (2, 1, 1) and columns.mean[0, 0] == p.mean[0]
     wired = lg.mlp(widths=[128], out=2, activation="tanh", C_W=1.5, C_b=0.3)
-    both = lg.predict(wired, POINTS[:1], y, POINTS[1:], rates=RATES, order=1)
+    both = lg.predict(wired, POINTS[:1], y, POINTS[1:], rates=RATES, order=1, covariance="full")
     known = trained_ensemble(t, y)
     assert np.allclose(both.mean, known.mean) and both.cov[1, 0, 0] == pytest.approx(known.cov[0, 0, 1, 1])
     assert "two different outputs" in both.missing["across"]
     assert both.error == p.error == t.error and np.allclose(both.std[0] ** 2, both.cov[:, 0, 0]) and np.allclose(p.std**2, p.cov[0])
     assert draw(both, jax.random.key(0), 500).std(0) == pytest.approx(np.sqrt(both.cov[:, 0, 0])[None], rel=0.2)
-    narrow = lg.predict(lg.widen(TANH, 1 / 32), POINTS[:1], 30 * y[:, 0], POINTS[1:], rates=RATES, order=1)
+    narrow = lg.predict(lg.widen(TANH, 1 / 32), POINTS[:1], 30 * y[:, 0], POINTS[1:], rates=RATES, order=1, covariance="full")
     assert narrow.condition.trust.startswith("poor: the correction is")
 
 

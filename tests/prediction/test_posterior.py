@@ -68,7 +68,7 @@ def reweighted(G, y, ridge):
 
 
 def test_infinite_width_of_set_b():
-    p = lg.predict(set_b(64), TRAIN, Y, TEST, how="bayes")
+    p = lg.predict(set_b(64), TRAIN, Y, TEST, how="bayes", covariance="full")
     assert np.allclose(p.mean, [[0.22471672, 0.48206671]], atol=2e-6) and abs(p.cov[0, 0] - 0.05708556) < 2e-6
 
 
@@ -205,7 +205,7 @@ def test_dtypes_and_a_wide_network():
     single = posterior(RELU, TRAIN.astype(np.float32), Y.astype(np.float32), TEST.astype(np.float32), 0.1)
     assert single.mean.dtype == single.cov.dtype == np.float32
     wide = posterior(lg.widen(RELU, 10**6), TRAIN, Y[:, :1], TEST, np.array([0.1, 0.2]))
-    known = lg.predict(RELU, TRAIN, Y[:, 0], TEST, how="bayes", ridge=np.array([0.1, 0.2]))
+    known = lg.predict(RELU, TRAIN, Y[:, 0], TEST, how="bayes", ridge=np.array([0.1, 0.2]), covariance="full")
     assert np.allclose(wide.mean[:, 0], known.mean, atol=1e-5) and np.allclose(wide.cov, known.cov, atol=1e-5)
 
 

@@ -56,7 +56,7 @@ TANH3 = lg.mlp(widths=[64, 64], out=1, activation="tanh", C_W=1.5, C_b=0.1)
     ids=["tanh", "relu", "tanh-3"],
 )
 def test_printed_ensembles(net, eigenvalues, mean, diagonal, off, bayes, tolerance):
-    p = lg.predict(net, X, Y, X_TEST, rates=RATES)
+    p = lg.predict(net, X, Y, X_TEST, rates=RATES, covariance="full")
     assert p.mean.dtype == np.float64 and isinstance(p.mean, np.ndarray)
     assert np.allclose(p.mean, mean, atol=tolerance, rtol=0)
     assert np.allclose(p.cov.diagonal(), diagonal, atol=tolerance, rtol=0)
@@ -69,14 +69,14 @@ def test_printed_ensembles(net, eigenvalues, mean, diagonal, off, bayes, toleran
 @pytest.mark.parametrize("net, loss", [(TANH, 0.604913), (RELU, 0.738446)], ids=["tanh", "relu"])
 def test_expected_test_loss(net, loss):
     """The loss is over the 4 identical outputs of the printed ensembles: 2 sum of (m - y)^2 + C_bb, per output half of that."""
-    p = lg.predict(net, X, Y, X_TEST, rates=RATES)
+    p = lg.predict(net, X, Y, X_TEST, rates=RATES, covariance="full")
     assert abs(((p.mean - np.cos(ANGLES)) ** 2 + p.cov.diagonal()).sum() / 2 - loss) < 4e-6
 
 
 def test_last_layer_training_is_the_posterior():
     """PDLT 10.46: with rates only in the last layer the NTK is the NNGP; and the printed posterior covariance of the ReLU net."""
-    last = lg.predict(RELU, X, Y, X_TEST, rates=((0.0, 0.0), (0.0, 2.0)))
-    bayes = lg.predict(RELU, X, Y, X_TEST, how="bayes")
+    last = lg.predict(RELU, X, Y, X_TEST, rates=((0.0, 0.0), (0.0, 2.0)), covariance="full")
+    bayes = lg.predict(RELU, X, Y, X_TEST, how="bayes", covariance="full")
     assert np.allclose(last.mean, bayes.mean, atol=1e-12) and np.allclose(last.cov, bayes.cov, atol=1e-12)
     assert np.allclose(bayes.cov.diagonal(), (0.05996366, 0.07532107, 0.69329054), atol=6e-9)
     assert np.allclose(bayes.cov[np.triu_indices(3, 1)], (-0.03258467, -0.10968589, 0.07897523), atol=6e-9)
@@ -87,7 +87,7 @@ def test_bayes_with_noise_is_scikit_learns_posterior():
     rng = np.random.default_rng(0)
     points, y, noise = rng.normal(size=(12, 3)), rng.normal(size=(12, 2)), rng.uniform(0.1, 0.5, size=12)
     net = lg.Dense(1, C_W=3.0, C_b=0.25)  # K = 0.25 + x.x'
-    ours = lg.predict(net, points[:8], y[:8], points[8:], how="bayes", ridge=noise[:8])
+    ours = lg.predict(net, points[:8], y[:8], points[8:], how="bayes", ridge=noise[:8], covariance="full")
     options: Any = {"alpha": noise[:8], "optimizer": None}  # both documented, neither in its annotations
     theirs = GaussianProcessRegressor(DotProduct(0.5, "fixed"), **options).fit(points[:8], y[:8])
     mean, cov = theirs.predict(points[8:], return_cov=True)
@@ -96,24 +96,24 @@ def test_bayes_with_noise_is_scikit_learns_posterior():
 
 def test_shapes_times_and_dtypes():
     y = np.stack([Y, 2 * Y], 1)
-    path = lg.predict(RELU, X, y, X_TEST, time=[0.0, 1.0, 9.0, np.inf], rates=RATES)
+    path = lg.predict(RELU, X, y, X_TEST, time=[0.0, 1.0, 9.0, np.inf], rates=RATES, covariance="full")
     assert path.mean.shape == (4, 3, 2) and path.cov.shape == (4, 3, 3) and path.initial_variance.shape == (3,)
     assert np.allclose(path.mean[..., 1], 2 * path.mean[..., 0], atol=1e-14)
     assert np.allclose(np.diag(path.cov[0]), path.initial_variance)
-    one = lg.predict(RELU, X, Y, X_TEST, time=1.0, rates=RATES)
+    one = lg.predict(RELU, X, Y, X_TEST, time=1.0, rates=RATES, covariance="full")
     assert one.mean.shape == (3,) and np.allclose(one.mean, path.mean[1, :, 0], atol=1e-14)
     steps = lg.predict(RELU, X, Y, X_TEST, how="descent", eta=1e-3, steps=1000, rates=RATES)
     assert steps.time == 1.0 and np.allclose(steps.mean, one.mean, atol=1e-3)
     newton = lg.predict(RELU, X, Y, X_TEST, how="newton", rates=RATES)
     assert np.allclose(newton.mean, path.mean[3, :, 0], atol=1e-14)
-    single = lg.predict(RELU, X.astype(np.float32), Y, X_TEST)
+    single = lg.predict(RELU, X.astype(np.float32), Y, X_TEST, covariance="full")
     assert single.mean.dtype == single.cov.dtype == np.float32 and isinstance(single.mean, np.ndarray)
     assert isinstance(lg.predict(RELU, jnp.asarray(X), Y, X_TEST).mean, jax.Array)
     assert "mean" in repr(one) and one.missing == {}
 
 
 def test_test_points_may_be_train_points():
-    p = lg.predict(RELU, X, Y, X)
+    p = lg.predict(RELU, X, Y, X, covariance="full")
     assert np.allclose(p.mean, Y, atol=1e-12) and np.abs(p.cov).max() < 1e-12
 
 
@@ -198,7 +198,7 @@ def test_bad_input(changes, told):
 
 
 def test_the_end_of_descent():
-    end, flow = (lg.predict(RELU, X, Y, X_TEST, **how) for how in ({"how": "descent", "eta": 0.3, "steps": np.inf}, {}))
+    end, flow = (lg.predict(RELU, X, Y, X_TEST, covariance="full", **how) for how in ({"how": "descent", "eta": 0.3, "steps": np.inf}, {}))
     assert end.time == np.inf and np.allclose(end.mean, flow.mean, atol=1e-14) and np.allclose(end.cov, flow.cov, atol=1e-14)
     f = factor(np.diag([1.0, 2.0]))
     assert np.allclose(weights(f, schedule("descent", eta=1.0, steps=3)), [1, 1])
@@ -219,7 +219,7 @@ def test_images_and_sequences() -> None:
     rng = np.random.default_rng(3)
     X, y = rng.normal(size=(7, 4, 3, 2)), rng.normal(size=5)
     net = lg.Conv(1, 2, C_W=1.5, C_b=0.1) >> lg.Act("erf") >> lg.GlobalAvgPool() >> lg.Dense(1)
-    p = lg.predict(net, X[:5], y, X[5:], time=2.0)
+    p = lg.predict(net, X[:5], y, X[5:], time=2.0, covariance="full")
     known = lg.kernel(net, X)
     values, vectors = np.linalg.eigh(known.ntk[:5, :5])
     R = known.ntk[5:, :5] @ (vectors * ((1 - np.exp(-2 * values)) / values)) @ vectors.T

@@ -34,7 +34,7 @@ def test_prior_draws_have_the_covariance_of_the_kernel():
 
 def test_posterior_draws_have_the_moments_of_the_prediction():
     y, ridge, count = np.array([1.0, -1.0, 0.5]), np.array([0.1, 0.2, 0.3]), 20000
-    p = lg.predict(NET, X[:3], y, X, how="bayes", ridge=ridge)
+    p = lg.predict(NET, X[:3], y, X, how="bayes", ridge=ridge, covariance="full")
     draws = lg.sample(NET, X, KEY, draws=count, given=(X[:3], y), ridge=ridge)
     assert draws.shape == (count, 5)
     mean, cov = moments(draws)
@@ -49,7 +49,7 @@ def test_posterior_draws_pass_through_the_data_and_keep_the_columns_of_y():
 
 
 def test_draws_of_a_prediction_at_many_times():
-    p = lg.predict(NET, X[:3], np.ones(3), X, time=[0.0, 1.0, np.inf])
+    p = lg.predict(NET, X[:3], np.ones(3), X, time=[0.0, 1.0, np.inf], covariance="full")
     draws = draw(p, KEY, 6)
     assert draws.shape == (6, 3, 5) and np.allclose(draws[:, 2, :3], 1, atol=1e-6)
     assert np.array_equal(draws, draw(p, KEY, 6)) and not np.allclose(draws, draw(p, jax.random.key(8), 6))

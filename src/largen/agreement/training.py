@@ -31,7 +31,8 @@ from largen.errors import InputError, SingularKernelError
 from largen.networks.ensemble import each
 from largen.networks.training import train
 from largen.prediction import flow
-from largen.prediction.predict import Prediction, predict
+from largen.prediction.predict import predict
+from largen.prediction.record import Prediction
 from largen.prediction.spectrum import Factorization
 from largen.theory.kernels import kernel
 
@@ -125,15 +126,17 @@ def forecast(q: Question) -> tuple[dict[Key, Contrast], np.ndarray]:
     """The directions of every quantity, with controls; and the response R (m, n), with which an infinitely wide network trains from
     outputs z to z_B - R (z_A - y)."""
     one, out = with_outputs(q.net, 1), q.y.shape[1]
-    trained = predict(one, q.X, np.hstack([q.y, np.eye(len(q.X))]), q.X_test, q.rates, "descent", eta=q.eta, steps=q.steps)
+    trained = predict(
+        one, q.X, np.hstack([q.y, np.eye(len(q.X))]), q.X_test, q.rates, "descent", eta=q.eta, steps=q.steps, covariance="full"
+    )
 
     def flowed(net: Serial, rates: Any) -> Prediction:
         """A control at the same time: by flow, since eta may be too large for the control's own kernel."""
-        return predict(net, q.X, q.y, q.X_test, rates, time=q.eta * q.steps)
+        return predict(net, q.X, q.y, q.X_test, rates, time=q.eta * q.steps, covariance="full")
 
     rivals: dict[str, Any] = {HEAVIER: flowed(heavier(one), q.rates), EXCHANGED: flowed(one, exchanged(q.net, q.rates))}
     try:
-        rivals[BAYES] = predict(one, q.X, q.y, q.X_test, how="bayes")
+        rivals[BAYES] = predict(one, q.X, q.y, q.X_test, how="bayes", covariance="full")
     except SingularKernelError:
         rivals[BAYES] = "the posterior needs a kernel that is not singular"
     means, covs = ({k: p if isinstance(p, str) else np.asarray(getattr(p, part)) for k, p in rivals.items()} for part in ("mean", "cov"))

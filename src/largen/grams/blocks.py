@@ -1,8 +1,9 @@
-"""Blocks of a Gram matrix: squares of whole tiles, each computed by itself.
+"""Blocks of a Gram matrix: squares of whole tiles, each computed by itself. A matrix in memory is one block.
 
 The tiles of all blocks are those of the matrix computed in one piece, so that its entries are the same to the last bit.
 """
 
+import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,15 +70,27 @@ class Stopped(Exception):
     """The work was called off between two tiles."""
 
 
+def one_block(n1: int, n2: int, same: bool, tile: int) -> Layout:
+    """A matrix whose tiles are all in the block (0, 0)."""
+    return Layout(n1, n2, same, tile, -(-max(n1, n2) // tile))
+
+
 def compute(
-    engine: Engine, layout: Layout, place: Place, dtype: Any, threads: int, device: Any = None, stop: threading.Event | None = None
+    engine: Engine,
+    layout: Layout,
+    place: Place,
+    dtype: Any,
+    threads: int,
+    device: Any = None,
+    stop: threading.Event | None = None,
+    progress: bool = False,
 ) -> Values:
-    """(K, Theta) of one block, on a JAX device if one is named; raises `Stopped` soon after `stop` is set."""
+    """(K, Theta) of one block, on a JAX device if one is named; raises `Stopped` soon after `stop` is set. `progress` counts tiles."""
     rows, columns = layout.slices(place)
     shape = rows.stop - rows.start, columns.stop - columns.start
     out = empty(shape, dtype), empty(shape, dtype)
 
-    @np.errstate(over="ignore", invalid="ignore")  # whoever writes the block looks at what came of it
+    @np.errstate(over="ignore", invalid="ignore")  # `put` looks at what came of it
     def one(pair: tuple[Stretch, Stretch]) -> None:
         if stop is not None and stop.is_set():
             raise Stopped
@@ -89,7 +102,9 @@ def compute(
         K, Theta = (part[first.new - first.start :, second.new - second.start :] for part in values)
         put(out, (K, Theta), (lower, right), layout.same and place[0] == place[1] and first != second)
 
-    with ThreadPoolExecutor(max(1, threads)) as pool:
-        for _ in pool.map(one, layout.pairs(place)):
-            pass
+    work = list(layout.pairs(place))
+    with ThreadPoolExecutor(max(1, min(threads, len(work)))) as pool:
+        for done, _ in enumerate(pool.map(one, work), 1):
+            if progress:
+                print(f"\rgram: {done} of {len(work)} tiles", end="\n" if done == len(work) else "", file=sys.stderr, flush=True)
     return out

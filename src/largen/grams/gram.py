@@ -5,6 +5,7 @@ are for any norms, up to powers of them, without biases and with homogeneous act
 tabulated once, and evaluated behind one matrix product, so that the cost does not grow with depth.
 """
 
+import os
 import threading
 from functools import partial
 from typing import Any
@@ -19,7 +20,7 @@ from largen.architecture.nodes import Serial, network
 from largen.architecture.spatial import outputs_of
 from largen.data import warn_if_unscaled
 from largen.errors import InputError
-from largen.grams.blocks import Engine
+from largen.grams.blocks import Engine, compute, one_block
 from largen.grams.images.images import images
 from largen.grams.plan import COSINE, IMAGES, NORMS, plan
 from largen.grams.store.store import identity
@@ -27,7 +28,7 @@ from largen.grams.store.to_store import memory, to_store
 from largen.grams.tables.angles import Rows
 from largen.grams.tables.one_variable import one_variable
 from largen.grams.tables.separable import separable
-from largen.grams.tiles import Once, Stretch, Values, fill, symmetric
+from largen.grams.tiles import Once, Stretch, Values, symmetric
 from largen.memory import require
 from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
@@ -123,7 +124,8 @@ def gram(
     if cluster is not None:
         raise InputError("cluster", "a cluster without a store", "store=, a path that all workers see")
     engine, size = build()
-    K, Theta = fill(n1, n2, size, others is None, kind, engine.tile, progress)
+    layout = one_block(n1, n2, others is None, size)
+    K, Theta = compute(engine, layout, (0, 0), kind, os.cpu_count() or 1, progress=progress)
     warn_if_inaccurate(engine.error, work, activations(whole))
     out = Kernel(nngp=K, ntk=Theta, error=np.asarray(engine.error, kind))
     if not jaxed:

@@ -1,15 +1,12 @@
-"""Square tiles of a Gram matrix: which there are, threads that fill them, and the arrays they fill.
+"""Square tiles of a Gram matrix: which there are, and the arrays they fill.
 
 Every tile of one call has the same shape, so that one compiled program does them all: the last in a row or column reaches back
 over the one before it, and writes only what is new. Where both sets of points are the same, tiles below the diagonal are not
 computed: they are written as transposes, so that the result is symmetric to the last bit.
 """
 
-import os
-import sys
 import threading
-from collections.abc import Callable, Hashable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -36,14 +33,6 @@ def stretches(n: int, size: int) -> list[Stretch]:
     """Stretches of equal length min(size, n) that cover 0..n."""
     size = min(size, n)
     return [Stretch(min(at, n - size), at, min(at + size, n)) for at in range(0, n, size)]
-
-
-def pairs(n1: int, n2: int, size: int, same: bool) -> Iterator[tuple[Stretch, Stretch]]:
-    """All tiles, those on and above the diagonal if `same`."""
-    columns = stretches(n2, size)
-    for i, rows in enumerate(stretches(n1, size)):
-        for column in columns[i:] if same else columns:
-            yield rows, column
 
 
 def empty(shape: tuple[int, int], dtype: Any) -> np.ndarray:
@@ -88,21 +77,3 @@ def put(whole: Values, values: Values, at: tuple[slice, slice], mirrored: bool) 
         exits.require(out[at] if out.itemsize < new.itemsize else new, f"`.{name}` of `gram`")  # here, where it is still in the cache
         if mirrored:
             out[at[::-1]] = new.T
-
-
-def fill(n1: int, n2: int, size: int, same: bool, dtype: Any, tile: Callable[[Stretch, Stretch], Values], progress: bool) -> Values:
-    """(K, Theta), (n1, n2), from `tile(rows, columns)`, one thread a core."""
-    out = empty((n1, n2), dtype), empty((n1, n2), dtype)
-    work = list(pairs(n1, n2, size, same))
-
-    def one(place: tuple[Stretch, Stretch]) -> None:
-        rows, columns = place
-        lower, right = slice(rows.new, rows.stop), slice(columns.new, columns.stop)
-        K, Theta = (part[rows.new - rows.start :, columns.new - columns.start :] for part in tile(rows, columns))
-        put(out, (K, Theta), (lower, right), same and rows != columns)
-
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, len(work))) as pool:
-        for done, _ in enumerate(pool.map(one, work), 1):
-            if progress:
-                print(f"\rgram: {done} of {len(work)} tiles", end="\n" if done == len(work) else "", file=sys.stderr, flush=True)
-    return out

@@ -4,7 +4,8 @@ Solvers (`spectrum`, `flow`) take arrays; `predict` and `sample` fetch them from
 """
 
 from largen.prediction.flow import Schedule as Schedule, schedule as schedule, weights as weights
-from largen.prediction.predict import Prediction as Prediction, predict as predict
+from largen.prediction.predict import predict as predict
+from largen.prediction.record import Prediction as Prediction
 from largen.prediction.sample import draw as draw, sample as sample
 from largen.prediction.spectrum import (
     Condition as Condition,

@@ -155,21 +155,27 @@ def stepped(theta: np.ndarray, residual: np.ndarray, eta: float, at: Sequence[in
 
 
 def covariance(f: Factorization, w: Array, theta_BA: Array, K_AA: Array, K_BA: Array, K_BB: Array, error: Any = 0.0) -> Array:
-    """Covariance of the trained outputs over initialisations, (m, m) or (T, m, m), the same for each output (PDLT 10.41).
+    """Covariance of the trained outputs over initialisations, (m, m) or (T, m, m), the same for each output (PDLT 10.41); for a K_BB that
+    is its diagonal alone, (m,), the variances, (m,) or (T, m).
 
     K_BB - R_t K_AB - K_BA R_t^T + R_t K_AA R_t^T with R_t = Theta_BA w(Theta~ + R), K the prior covariance of the outputs: that of
     z_B - R_t z_A, which is none the less positive semidefinite for an R_t that is not exact. `error`: relative error of K.
     """
     vectors = _vectors(f)
     R = _weighed(f, theta_BA @ vectors, w) @ vectors.T
+    prior = K_BB if K_BB.ndim == 1 else K_BB.diagonal()
+    size = prior**0.5 + abs(R) @ K_AA.diagonal() ** 0.5
+    slack = (4 * (len(K_AA) + 1) * f.eps + error) * size**2
+    if K_BB.ndim == 1:
+        return nonnegative(K_BB - 2 * (R * K_BA).sum(-1) + ((R @ K_AA) * R).sum(-1), slack)
     cross = R @ K_BA.T
     out = K_BB - cross - cross.mT + R @ K_AA @ R.mT
-    size = K_BB.diagonal() ** 0.5 + abs(R) @ K_AA.diagonal() ** 0.5
-    return nonnegative((out + out.mT) / 2, (4 * (len(K_AA) + 1) * f.eps + error) * size**2)
+    return lifted((out + out.mT) / 2, slack)
 
 
 def posterior_covariance(f: Factorization, w: Array, K_AA: Array, ridge: Any, K_BA: Array, K_BB: Array, error: Any = 0.0) -> Array:
-    """K_BB - K_BA (K_AA + R)^{-1} K_AB, (m, m), of the noiseless function (PDLT 6.57); f is that of K_AA + R, w = 1/lambda.
+    """K_BB - K_BA (K_AA + R)^{-1} K_AB, (m, m), of the noiseless function (PDLT 6.57); f is that of K_AA + R, w = 1/lambda. For a K_BB
+    (m,), its diagonal alone, (m,).
 
     As the covariance of z_B - R_inf (z_A + noise), whose rounding is not amplified by the condition of K_AA + R.
     """
@@ -178,15 +184,19 @@ def posterior_covariance(f: Factorization, w: Array, K_AA: Array, ridge: Any, K_
     return covariance(f, w, K_BA, noisy, K_BA, K_BB, error)
 
 
-def nonnegative(cov: Array, slack: Any) -> Array:
-    """Covariances (..., m, m) whose variances below 0 by up to `slack` (..., m), which is rounding, are 0. `InputError` for others."""
-    variance = cov.diagonal(axis1=-2, axis2=-1)
+def nonnegative(variance: Array, slack: Any) -> Array:
+    """Variances (..., m), of which those below 0 by up to `slack` (..., m), which is rounding, are 0. `InputError` for others."""
     if not is_traced(variance, slack) and (variance < -slack).any():
         lowest = float((variance + slack).min())
         got = f"points for which a variance comes out as {float(variance.min()):.3g}, below 0 by {-lowest:.2g} more than rounding"
         raise InputError(
             "X, X_test", got, "a kernel that is a covariance", "Take float64 arrays; if the activation has kinks, declare them."
         )
-    xp = namespace(cov)
-    lift = xp.maximum(variance, 0) - variance
-    return cov + lift[..., None] * xp.eye(cov.shape[-1], dtype=cov.dtype)
+    return namespace(variance).maximum(variance, 0)
+
+
+def lifted(cov: Array, slack: Any) -> Array:
+    """Covariances (..., m, m) with `nonnegative` variances."""
+    variance = cov.diagonal(axis1=-2, axis2=-1)
+    lift = nonnegative(variance, slack) - variance
+    return cov + lift[..., None] * namespace(cov).eye(cov.shape[-1], dtype=cov.dtype)

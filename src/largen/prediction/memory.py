@@ -5,17 +5,18 @@ from largen.memory import NORMAL as NORMAL, available as available, require as r
 from largen.theory import held
 
 
-def kernel_prediction(net: Serial, shape: tuple[int, ...], train: int, test: int, times: int, itemsize: int) -> float:
-    """Bytes at the peak of a prediction with mean and covariance, of points of a shape: joint kernels, one eigendecomposition, one
-    covariance a time.
+def kernel_prediction(net: Serial, shape: tuple[int, ...], train: int, test: int, times: int, itemsize: int, full: bool = True) -> float:
+    """Bytes at the peak of a prediction with mean and variances, or `full` covariance, of points of a shape: kernels of train points, of
+    test with train and, if full, of test points, one eigendecomposition, one covariance a time.
 
-    The recursion of the kernels of all points holds what `held` counts; that of points with positions goes by blocks, and asks for
-    itself. Afterwards the kernels and what is cut from them count as 8 square arrays, the eigendecomposition and the rotated train block
-    as 5, each time as four (test, train) and three (test, test) arrays.
+    The recursion of every kernel holds what `held` counts; that of points with positions goes by blocks, and asks for itself. Afterwards
+    the kernels and what is made of them count as 8 arrays of each pair of sets, the eigendecomposition and the rotated train block
+    as 5, each time as four (test, train) and, if full, three (test, test) arrays.
     """
-    points = train + test
-    recursion = held.numbers(net, shape, points, points, False) if len(shape) == 1 else 0.0
-    later = 8.0 * points**2 + 5 * train**2 + times * (4 * test * train + 3 * test**2 + 4 * train)
+    tests = test**2 if full else test
+    blocks = [(train, train), (test, train), (test, test if full else 1)]
+    recursion = max(held.numbers(net, shape, a, b, False) for a, b in blocks) if len(shape) == 1 else 0.0
+    later = 8.0 * (train**2 + test * train + tests) + 5 * train**2 + times * (4 * test * train + 3 * tests + 4 * train)
     return itemsize * max(recursion, later)
 
 

@@ -1,7 +1,6 @@
 """`lg.predict`: what a trained network outputs, for the ensemble of wide networks or for one given network."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import jax.numpy as jnp
@@ -10,77 +9,14 @@ import numpy as np
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.border import bordered
-from largen.display import Columns, Record, grid
-from largen.errors import InputError
+from largen.errors import InputError, shown
 from largen.prediction import flow, memory
-from largen.prediction.spectrum import Condition, condition, factor, flatten, ridges
-from largen.types import Array, is_traced, island, namespace
+from largen.prediction.kernels import kernels, variances
+from largen.prediction.record import LONELY, ONE, Prediction, asked, said_noise
+from largen.prediction.spectrum import condition, factor, flatten, ridges
+from largen.types import Array, island, namespace
 
-WIRED = "the covariance of two different outputs, of order 1/n, is not in this record"
-ONE = "one network has no spread over initialisations; leave out params for the ensemble"
-NOISE = {  # why the noise of a new observation is not known
-    "training": "the ridge of training is a decay, or the rate of offsets, no variance of a noise: how='bayes' takes one",
-    "each": "a noise variance for each train sample says nothing of test points",
-}
-LONELY = ("cov", "initial_variance", "noise", "std", "std_observed")  # what one network has not
-BROKEN = "first order in 1/n gives a variance below 0, lowest {:.2g}: the expansion has broken down; take order=0 or a wider network"
-
-
-@dataclass(frozen=True, repr=False, kw_only=True)
-class Prediction(Record):
-    r"""Outputs of trained networks on m test points, to the `order` in 1/n asked for: 0 (corrections are of order L/n), or 1.
-
-    `mean`: (m,) for y (n,), (m, o) for y (n, o); with an array of T times, a leading axis T. `cov`: (m, m) or (T, m, m), the
-    covariance of the noiseless function over initialisations, the same for each output, outputs independent; positive semidefinite
-    to rounding, its diagonal never below 0. At order=1 it depends on the targets: (m, m) for one column, (o, m, m) for several,
-    correlated with each other; T in front of these; cut off after 1/n, it need not be positive where it is small.
-    `initial_variance`: (m,), its diagonal before training. `time`: eta x steps, for the loss (1/2) sum. `how`: the method.
-    `source`: what was predicted, and from what. `condition`: what to trust. `error`: estimated relative error of the Gaussian
-    expectations in the kernel, 0 where all are closed forms. `noise`: the variance of an observation about the function, the ridge of
-    bayes. A field that does not exist is None, with the reason in `missing`.
-
-    `std`, of the shape of `mean`: the standard deviation of the noiseless function, \sqrt{cov_bb}. `std_observed`: that of an
-    observation, \sqrt{cov_bb + noise}.
-    """
-
-    mean: Array
-    cov: Any
-    initial_variance: Any
-    time: Any
-    how: str
-    source: str
-    condition: Condition
-    order: int = 0
-    error: Any = 0.0
-    noise: Any = 0.0
-    missing: Mapping[str, str] = field(default_factory=dict)
-
-    def _columns(self) -> Columns:
-        return grid(("time",) * np.ndim(self.time) + ("point", "output"), mean=self.mean, std=self.std)
-
-    @property
-    def std(self) -> Any:
-        """Standard deviation of the noiseless function, of the shape of `mean`."""
-        return None if "std" in self.missing else self._deviation(0.0)
-
-    @property
-    def std_observed(self) -> Any:
-        """Standard deviation of an observation, of the shape of `mean`."""
-        return None if "std_observed" in self.missing else self._deviation(self.noise)
-
-    def _deviation(self, noise: Any) -> Array:
-        """sqrt(variance + noise), of the shape of the mean."""
-        variance = self.cov.diagonal(axis1=-2, axis2=-1)
-        if self.apart:
-            variance = variance.swapaxes(-1, -2)
-        elif variance.ndim < self.mean.ndim:
-            variance = variance[..., None].repeat(self.mean.shape[-1], axis=-1)
-        return (variance + noise) ** 0.5
-
-    @property
-    def apart(self) -> bool:
-        """Whether every output has a covariance of its own."""
-        return self.cov.ndim - (np.ndim(self.time) > 0) == 3
+SOURCE = "ensemble of networks at infinite width (PDLT 10.40, 10.41)"
 
 
 @exits.finite("time")
@@ -98,6 +34,7 @@ def predict(
     ridge: Any = 0.0,
     order: int = 0,
     params: Any = None,
+    covariance: str | None = "diagonal",
 ) -> Prediction:
     """Outputs on `X_test` of networks trained on (X, y): mean and covariance over initialisations, at infinite width or to order 1/n.
 
@@ -125,9 +62,13 @@ def predict(
     NTK with all pairs of outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y); with order=1 also its own dNTK and ddNTKs, up to 1/n^2.
     One network has no covariance: `.cov` is None.
 
+    `covariance`: "diagonal" for the variances at the test points alone, which `.std` needs, without a matrix (m, m); "full" for `.cov`
+    too; None for the mean alone. What was not asked for is None. (At order=1 the tensors of all points are computed in any case.)
+
     Shapes: X (n, features) or (n, *positions, channels), X_test (m, ...) likewise, y (n,) or (n, o) -> `.mean` (m,) or (m,
-    o), `.std` likewise, `.cov` (m, m) per output; with T times, a leading axis T. The dtype is that of X (float32 at least), with `params`
-    that of the parameters. Without `params`, a network with one output takes any number of columns (each its own network).
+    o), `.std` likewise, `.cov` (m, m) per output with covariance="full"; with T times, a leading axis T. The dtype is that of X (float32
+    at least), with `params` that of the parameters. Without `params`, a network with one output takes any number of columns (each its
+    own network).
     One eigendecomposition of n x n serves all times, outputs and test points. Differentiable in C_W, ridge, time, y, X, ...,
     once and, where the kernel is, twice, at repeated eigenvalues too; works under `jit` and `vmap`. See `Prediction` for every field.
 
@@ -146,12 +87,12 @@ def predict(
     X_test = door.inputs(X_test, "X_test", X.shape[1:], "X")
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
     plan = flow.schedule(how, time, eta, steps)
-    order = door.order(order)
+    order, covariance = door.order(order), _covariance(covariance)
     if how == "bayes" and (params is not None or not (isinstance(rates, str) and rates == "ntk")):
         name, got, need = ("rates", repr(rates), 'rates="ntk"') if params is None else ("params", "one network", "no params")
         raise InputError(name, got, f'{need} with how="bayes": the posterior averages over initialisations and has no training')
     outputs, dtype = _outputs(net, y, params), jnp.promote_types(X.dtype, np.float32)
-    _fits(net, X, X_test, outputs, plan, params, dtype.itemsize)
+    _fits(net, X, X_test, outputs, plan, params, covariance, dtype.itemsize)
     xp = namespace(X, y, X_test)
     with island(X, params):
         X, X_test, targets = (xp.asarray(a, dtype=dtype) for a in (X, X_test, y))
@@ -159,10 +100,18 @@ def predict(
         if order == 1:
             out = _first_order(net, params, X, columns, X_test, rates, plan, ridge)
         elif params is None:
-            out = _ensemble(net, X, columns, X_test, rates, plan, ridge)
+            out = _ensemble(net, X, columns, X_test, rates, plan, ridge, covariance)
         else:
             out = _network(net, params, X, columns, X_test, rates, plan, ridge)
+        out = asked(out, covariance)
         return out if y.ndim == 2 else replace(out, mean=out.mean[..., 0])
+
+
+def _covariance(value: Any) -> str | None:
+    """How much of the covariance is asked for."""
+    if value is not None and (not isinstance(value, str) or value not in ("diagonal", "full")):
+        raise InputError("covariance", shown(value), '"diagonal" (the variances), "full", or None (the mean alone)')
+    return value
 
 
 def _outputs(net: Serial, y: Array, params: Any) -> int:
@@ -175,30 +124,24 @@ def _outputs(net: Serial, y: Array, params: Any) -> int:
     return width
 
 
-def _fits(net: Serial, X: Array, X_test: Array, outputs: int, plan: flow.Schedule, params: Any, itemsize: int) -> None:
+def _fits(
+    net: Serial, X: Array, X_test: Array, outputs: int, plan: flow.Schedule, params: Any, covariance: str | None, itemsize: int
+) -> None:
     """Refuse what does not fit into memory, before any work."""
     n, m, times = len(X), len(X_test), int(np.size(plan.time))
     if params is None:
-        needed = memory.kernel_prediction(net, X.shape[1:], n, m, times, itemsize)
-        what = "kernels, one factorisation and a covariance per time"
+        full = covariance == "full"
+        needed = memory.kernel_prediction(net, X.shape[1:], n, m, times, itemsize, full)
+        what = "kernels, one factorisation and " + ("a covariance per time" if full else "what trains each test point per time")
     else:
         needed, what = memory.network_prediction(n, m, outputs, times, itemsize), f"one network's kernel with its {outputs} outputs"
     got = f"{n} train and {m} test points at {times} time{'s' * (times > 1)} ({what})"
     memory.require(needed, "X, X_test", got, "Predict test points in batches, ask for fewer times, use float32, or fewer train points.")
 
 
-def kernels(net: Serial, X: Array, rates: Any = "ntk") -> Any:
-    """The kernels of all points: whole, or, of points with positions, whose recursions hold much more than the result, by blocks.
-    Derivatives need them whole."""
-    from largen.grams.gram import gram
-    from largen.theory.kernels import kernel
-
-    return kernel(net, X, rates=rates) if X.ndim == 2 or is_traced((net, X, rates)) else gram(net, X, rates=rates)
-
-
 def _first_order(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
     """To order 1/n: the posterior, one network, or the ensemble."""
-    from largen.prediction.first_order import ask
+    from largen.prediction.first_order import ask  # here, as they import SciPy
     from largen.prediction.posterior.posterior import posterior
 
     if plan.how == "bayes":
@@ -208,63 +151,48 @@ def _first_order(net: Serial, params: Any, X: Array, y: Array, X_test: Array, ra
     return ask.ensemble(net, X, y, X_test, rates, plan, ridge)
 
 
-def _ensemble(net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
-    """The ensemble of infinitely wide networks, from theory's kernels of train and test points together."""
-    n, both = len(X), namespace(X).concatenate([X, X_test])
-    record = kernels(net, both, rates)
-    K, theta = record.nngp, record.nngp if plan.how == "bayes" else record.ntk
-    K_AA, K_BA, K_BB, theta_BA = K[:n, :n], K[n:, :n], K[n:, n:], theta[n:, :n]
-    f = factor(theta[:n, :n], ridge, "K" if plan.how == "bayes" else "theta")
+def _ensemble(
+    net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any, covariance: str | None
+) -> Prediction:
+    """The ensemble of infinitely wide networks, from theory's kernels of train points, of train with test points, and, as far as the
+    covariance is asked for, of test points."""
+    bayes, train, cross = plan.how == "bayes", kernels(net, X, rates=rates), kernels(net, X, X_test, rates)
+    K_BA, theta_AA, theta_BA = cross.nngp.T, *((train.nngp, cross.nngp.T) if bayes else (train.ntk, cross.ntk.T))
+    error = namespace(train.error).maximum(train.error, cross.error)
+    f = factor(theta_AA, ridge, "K" if bayes else "theta")
     w = flow.weights(f, plan)
-    centre = flow.mean(f, w, theta_BA, y)
-    if plan.how == "bayes":
-        cov, source = (
-            flow.posterior_covariance(f, w, K_AA, ridge, K_BA, K_BB, record.error),
-            "Bayesian posterior at infinite width (PDLT 6.57, 6.64)",
-        )
-    else:
-        cov, source = (
-            flow.covariance(f, w, theta_BA, K_AA, K_BA, K_BB, record.error),
-            "ensemble of networks at infinite width (PDLT 10.40, 10.41)",
-        )
+    cov = variance = prior = None
+    if covariance is not None:
+        K_BB, own = _prior(net, X_test, covariance)
+        error = namespace(error, own).maximum(error, own)
+        if bayes:
+            cov = flow.posterior_covariance(f, w, train.nngp, ridge, K_BA, K_BB, error)
+        else:
+            cov = flow.covariance(f, w, theta_BA, train.nngp, K_BA, K_BB, error)
+        full = K_BB.ndim == 2
+        prior, variance = (K_BB.diagonal(), cov.diagonal(axis1=-2, axis2=-1)) if full else (K_BB, cov)
     noise, missing = said_noise(plan.how, ridge)
-    trusted = condition(f, w, record.error)
     return Prediction(
-        mean=centre,
-        cov=cov,
-        initial_variance=K_BB.diagonal(),
+        mean=flow.mean(f, w, theta_BA, y),
+        cov=cov,  # or the variances, where no more was asked for: `asked` drops them
+        variance=variance,
+        initial_variance=prior,
         time=plan.time,
         how=plan.how,
-        source=source,
-        condition=trusted,
-        error=record.error,
+        source="Bayesian posterior at infinite width (PDLT 6.57, 6.64)" if bayes else SOURCE,
+        condition=condition(f, w, error),
+        error=error,
         noise=noise,
         missing=missing,
     )
 
 
-def amplified(trusted: Condition, error: Any) -> float:
-    """The relative error to expect of an answer: that of rounding, or of the kernel's Gaussian expectations if that is larger."""
-    return max(trusted.error, float(error) * trusted.number)
-
-
-def first_order(cov: Array, prior: Array, amplified: float) -> tuple[Array, dict[str, str]]:
-    """Covariances to order 1/n whose variances below 0 by rounding are 0, and what is missing where one is further below: `amplified`
-    is the relative error to expect, `prior` (m,) the variances before training."""
-    lowest = float(cov.diagonal(axis1=-2, axis2=-1).min())
-    slack = 16 * amplified * float(prior.max())
-    if lowest < -slack:
-        return cov, dict.fromkeys(("std", "std_observed"), BROKEN.format(lowest))
-    return flow.nonnegative(cov, slack), {}
-
-
-def said_noise(how: str, ridge: Any) -> tuple[Any, dict[str, str]]:
-    """The variance of an observation about the function, as far as it was said, and what is missing without it."""
-    if how == "bayes" and np.ndim(ridge) == 0:
-        return ridge, {}
-    if how != "bayes" and not is_traced(ridge) and not np.any(ridge):
-        return 0.0, {}
-    return None, dict.fromkeys(("noise", "std_observed"), NOISE["each" if how == "bayes" else "training"])
+def _prior(net: Serial, X_test: Array, covariance: str) -> tuple[Array, Any]:
+    """The prior covariance of test points, or its diagonal, with its error."""
+    if covariance == "diagonal":
+        return variances(net, X_test)
+    record = kernels(net, X_test)
+    return record.nngp, record.error
 
 
 def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:
@@ -284,6 +212,7 @@ def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates:
     return Prediction(
         mean=z0[n:] + moved.reshape(*moved.shape[:-2], len(X_test), outputs),
         cov=None,
+        variance=None,
         initial_variance=None,
         time=plan.time,
         how=plan.how,

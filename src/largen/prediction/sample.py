@@ -11,7 +11,9 @@ from largen.architecture.nodes import network
 from largen.border import bordered
 from largen.errors import InputError
 from largen.prediction import memory
-from largen.prediction.predict import Prediction, kernels, predict
+from largen.prediction.kernels import kernels
+from largen.prediction.predict import predict
+from largen.prediction.record import Prediction
 from largen.types import Array, is_traced, island, namespace
 
 
@@ -40,12 +42,13 @@ def draw(prediction: Prediction, key: Any, draws: int = 1) -> Array:
     """
     draws = door.count(draws, "draws")
     if prediction.cov is None or prediction.initial_variance is None:
-        raise InputError("prediction", "one without a covariance", "a prediction with .cov", prediction.missing.get("cov", ""))
+        need = 'a prediction with .cov, by covariance="full"'
+        raise InputError("prediction", "one without a covariance", need, prediction.missing.get("cov", ""))
     if prediction.apart:
-        keys = jax.random.split(key, prediction.mean.shape[-1])
-        each = [
-            draw(replace(prediction, mean=prediction.mean[..., i], cov=prediction.cov[..., i, :, :]), k, draws) for i, k in enumerate(keys)
-        ]
+        p, each = prediction, []
+        for i, k in enumerate(jax.random.split(key, p.mean.shape[-1])):
+            alone = replace(p, mean=p.mean[..., i], cov=p.cov[..., i, :, :], variance=p.variance[..., i, :])
+            each.append(draw(alone, k, draws))
         return namespace(prediction.mean).stack(each, axis=-1)
     mean, times = prediction.mean, prediction.cov.ndim - 2
     tail = mean.shape[times:]  # (m,) or (m, o)
@@ -86,7 +89,7 @@ def sample(net: Any, X: Any, key: Any, draws: int = 1, given: Any = None, ridge:
         train = door.inputs(given[0], "given[0] (X_train)", X.shape[1:], "X")
         with island(X):
             train = namespace(X, train).asarray(train, dtype=X.dtype)
-        return draw(predict(net, train, given[1], X, how="bayes", ridge=ridge), key, draws)
+        return draw(predict(net, train, given[1], X, how="bayes", ridge=ridge, covariance="full"), key, draws)
     outputs = net.units(None) or 1
     needed = memory.kernel_prediction(net, X.shape[1:], 0, len(X), 1, X.dtype.itemsize)
     needed += (1 + memory.NORMAL) * draws * len(X) * outputs * X.dtype.itemsize

@@ -13,7 +13,8 @@ import numpy as np
 from largen import door, exits
 from largen.display import Columns, Record, grid
 from largen.errors import InputError
-from largen.prediction.predict import Prediction, predict
+from largen.prediction.predict import predict
+from largen.prediction.record import Prediction
 from largen.theory.kernels import kernel
 from largen.types import Array
 
@@ -60,11 +61,13 @@ def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: An
     truth = door.host(door.targets(y_test, len(mean), "y_test"), "y_test")
     if truth.shape != mean.shape:
         raise InputError("y_test", f"shape {truth.shape}", f"shape {mean.shape}, that of the predictions")
-    if found.cov is None:
-        raise InputError("params", "one network", "no params: bias and variance are those of the ensemble")
+    if found.variance is None:
+        asked = "params" if how.get("params") is not None else "covariance"
+        got = "one network" if asked == "params" else "None"
+        raise InputError(asked, got, f"no {asked}: bias and variance are those of the ensemble")
     outputs = mean.size // len(mean)
     bias = ((mean - truth) ** 2).reshape(len(mean), outputs).sum(1) / 2
-    spread = np.diagonal(np.asarray(found.cov, float), axis1=-2, axis2=-1)  # (m,), or (o, m) where outputs differ
+    spread = np.asarray(found.variance, float)  # (m,), or (o, m) where outputs differ
     variance = (spread * outputs if spread.ndim == 1 else spread.sum(0)) / 2
     return Generalization(
         loss=float(bias.sum() + variance.sum()),

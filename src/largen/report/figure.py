@@ -9,7 +9,7 @@ from largen.activations.critical import Critical
 from largen.agreement.claims import Claim
 from largen.agreement.records import Check
 from largen.errors import InputError
-from largen.prediction.predict import Prediction
+from largen.prediction.record import Prediction
 from largen.theory.kernels import Kernel
 from largen.theory.signal.phase import PhaseDiagram
 from largen.theory.signal.signal import Signal

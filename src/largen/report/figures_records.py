@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from largen.agreement.claims import Claim
-from largen.prediction.predict import Prediction
+from largen.prediction.record import Prediction
 from largen.report.figures import THEORY, WIDTHS, style
 from largen.theory.kernels import Kernel
 

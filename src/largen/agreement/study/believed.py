@@ -59,12 +59,12 @@ def believe(plan: Plan, task: Task, net: Serial) -> Belief:
         mean, cov = flow.mean(f, w, joint[0], task.y), flow.covariance(f, w, *joint)
         losses.append((*loss(mean[:n], cov[:n, :n], task.y), *loss(mean[n:], cov[n:, n:], task.y_test)))
     train, train_sd, test, test_sd = (np.array(part) for part in zip(*losses, strict=True))
-    last = predict(net, X, task.y, task.X_test, how="descent", eta=eta, steps=at[-1])
+    last = predict(net, X, task.y, task.X_test, how="descent", eta=eta, steps=at[-1], covariance="full")
     samples = draw(last, jax.random.key(plan.seed + 1), DRAWS)
     ridges = [JITTER * float(np.mean(np.diag(k))) for k in (K, theta)]
-    bayes = predict(net, X, task.y, task.X_test, how="bayes", ridge=ridges[0])
-    end = predict(net, X, task.y, task.X_test, how="flow", ridge=ridges[1])
-    noise, bias = float(np.mean(np.diagonal(last.cov))) * task.y.shape[1], float(np.mean(np.sum((last.mean - task.y_test) ** 2, 1)))
+    bayes = predict(net, X, task.y, task.X_test, how="bayes", ridge=ridges[0], covariance=None)
+    end = predict(net, X, task.y, task.X_test, how="flow", ridge=ridges[1], covariance=None)
+    noise, bias = float(np.mean(last.variance)) * task.y.shape[1], float(np.mean(np.sum((last.mean - task.y_test) ** 2, 1)))
     return Belief(
         layers=tuple(layer.path for layer in chain(net)),
         K=np.asarray(some.nngp),
@@ -76,7 +76,7 @@ def believe(plan: Plan, task: Task, net: Serial) -> Belief:
         train=(train, train_sd),
         test=(test, test_sd),
         last=np.asarray(last.mean),
-        last_variance=np.asarray(last.cov).diagonal(),
+        last_variance=np.asarray(last.variance),
         samples=np.asarray(samples),
         nngp=np.asarray(bayes.mean),
         ntk_end=np.asarray(end.mean),

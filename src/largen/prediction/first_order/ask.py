@@ -10,7 +10,7 @@ from largen.prediction import flow, memory
 from largen.prediction.first_order.ensemble import NEEDED, trained_ensemble
 from largen.prediction.first_order.network import trained_network
 from largen.prediction.posterior.observed import groups
-from largen.prediction.predict import LONELY, ONE, WIRED, Prediction, amplified, first_order, said_noise
+from largen.prediction.record import LONELY, ONE, WIRED, Prediction, amplified, first_order, said_noise
 from largen.prediction.spectrum import Condition, Factorization, condition
 from largen.types import Array, is_traced, island, namespace
 
@@ -45,6 +45,7 @@ def ensemble(net: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow
     return Prediction(
         mean=xp.asarray(_timed(mean, plan), dtype=X.dtype),
         cov=xp.asarray(whole, dtype=X.dtype),
+        variance=xp.asarray(whole.diagonal(axis1=-2, axis2=-1), dtype=X.dtype),
         initial_variance=xp.asarray(first.prior, dtype=X.dtype),
         time=plan.time,
         how=plan.how,
@@ -75,6 +76,7 @@ def single(net: Any, params: Any, X: Array, y: Array, X_test: Array, rates: Any,
     return Prediction(
         mean=_timed([out.outputs for out in found], plan),
         cov=None,
+        variance=None,
         initial_variance=None,
         time=plan.time,
         how=plan.how,

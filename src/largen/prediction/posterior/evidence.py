@@ -13,9 +13,9 @@ from largen.border import bordered
 from largen.display import Record
 from largen.errors import InputError, SingularKernelError
 from largen.prediction import memory
+from largen.prediction.kernels import kernels
 from largen.prediction.posterior.bayes import evidence_shift
 from largen.prediction.posterior.observed import BrokenDown, groups, log_density, observe, tensors, traced, traced_tensors
-from largen.prediction.predict import kernels
 from largen.prediction.spectrum import Condition, ridges
 from largen.running.jitted import jitted
 from largen.types import Array, float64, is_traced, island, namespace

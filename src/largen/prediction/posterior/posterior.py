@@ -7,7 +7,7 @@ import numpy as np
 
 from largen.prediction.posterior.bayes import bayes
 from largen.prediction.posterior.observed import expansion, groups
-from largen.prediction.predict import WIRED, Prediction, amplified, first_order, said_noise
+from largen.prediction.record import WIRED, Prediction, amplified, first_order, said_noise
 from largen.types import Array, island, namespace
 
 SOURCE = "Bayesian posterior to order 1/n (PDLT 6.88 without inverses; covariance by reweighting)"
@@ -46,6 +46,7 @@ def posterior(net: Any, X: Array, columns: Array, X_test: Array, ridge: Any = 0.
         return Prediction(
             mean=xp.asarray(np.concatenate([part.mean for part in parts], axis=1), dtype=dtype),
             cov=xp.asarray(whole, dtype=dtype),
+            variance=xp.asarray(whole.diagonal(axis1=-2, axis2=-1), dtype=dtype),
             initial_variance=xp.asarray((K + K1 / width).diagonal()[n:], dtype=dtype),
             time=np.inf,
             how="bayes",

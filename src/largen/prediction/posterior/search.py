@@ -11,9 +11,9 @@ from largen.architecture.levels import affine
 from largen.architecture.mapping import map_affine
 from largen.architecture.nodes import Affine, Serial
 from largen.errors import InputError
+from largen.prediction.kernels import kernels
 from largen.prediction.posterior.evidence import UNDEFINED, defined_log
 from largen.prediction.posterior.observed import observe
-from largen.prediction.predict import kernels
 
 START = 1e-2  # where a bias variance of 0 starts; and, times the mean square of the targets, a ridge of 0
 STEP = (1e-4, 1e-3)  # of central differences at order 0 and 1: relative errors of about 1e-8 and 1e-6
