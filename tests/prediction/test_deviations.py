@@ -162,3 +162,10 @@ def test_no_matrix_of_test_points_is_made() -> None:
     assert p.std.shape == (100_000,) and np.isfinite(p.std).all()
     with pytest.raises(InputError, match="covariance"):
         lg.predict(NET, X, y, X_test, covariance="all")
+
+
+def test_variances_of_pooled_images() -> None:
+    images = np.random.default_rng(0).normal(size=(7, 4, 4, 2))
+    net = lg.cnn([4, 4], out=1, activation="relu", C_W=2.0, pool=True)
+    full, diagonal = (lg.predict(net, images[:4], y, images[4:], covariance=c) for c in ("full", "diagonal"))
+    assert np.allclose(full.variance, diagonal.variance, rtol=0, atol=1e-12) and diagonal.variance.min() > 1e-3
