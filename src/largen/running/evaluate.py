@@ -13,6 +13,19 @@ from largen.running.primitives import PLAIN, SHAPED, Unknown
 from largen.types import is_traced
 
 TABLE = {name: ((), lambda operation=operation: operation) for name, operation in PLAIN.items()} | SHAPED | INDEXED
+# parameters that do not change a value: how it is to be computed, or promises about what is given
+HARMLESS = {
+    "accuracy",
+    "dimensions",
+    "indices_are_sorted",
+    "is_stable",
+    "out_sharding",
+    "precision",
+    "sharding",
+    "unique_indices",
+    "weak_type",
+}
+HARMLESS |= {"axis_size", "update_consts", "update_jaxpr"}
 STEP = 2000  # numbers that take as long as calling NumPy once
 TURNS = 2  # of loops, at least: work beyond is found out when it is done
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
@@ -159,9 +172,10 @@ def _form(equation: Any) -> Form:
     """What one equation does."""
     name, params = equation.primitive.name, equation.params
     if name in LOOPS:
-        return LOOPS[name](params)
+        return LOOPS[name](equation)
     wanted, make = TABLE.get(name, ((), None))
-    if make is None or any(key not in params for key in wanted):
+    said = {key for key, value in params.items() if not (key in HARMLESS or value is None or value is False)}
+    if make is None or not said <= set(wanted):
         raise Unknown(name)
     operation, several = make(**{key: params[key] for key in wanted}), equation.primitive.multiple_results
 
@@ -172,10 +186,16 @@ def _form(equation: Any) -> Form:
     return Form(run, 0, 0)
 
 
-def _scan(params: Any) -> Form:
-    body, length = evaluated(params["jaxpr"]), params["length"]
-    consts, carried, reverse = params["num_consts"], params["num_carry"], params["reverse"]
-    shapes = [(v.aval.shape, v.aval.dtype) for v in params["jaxpr"].jaxpr.outvars[carried:]]
+def _scan(equation: Any) -> Form:
+    params, inner = equation.params, equation.params["jaxpr"].jaxpr
+    body, length, reverse = evaluated(params["jaxpr"]), params["length"], params["reverse"]
+    # what is carried has one shape inside and outside, rows have one axis more outside: so no version of JAX has to say how many are which
+    carried, given = (
+        sum(out.aval.ndim == own.aval.ndim for out, own in zip(outside, inside, strict=True))
+        for outside, inside in ((equation.outvars, inner.outvars), (equation.invars, inner.invars))
+    )
+    consts = given - carried
+    shapes = [(v.aval.shape, v.aval.dtype) for v in inner.outvars[carried:]]
 
     def run(meter: Meter, values: Sequence[Any]) -> Sequence[Any]:
         fixed, carry, rows = values[:consts], list(values[consts : consts + carried]), values[consts + carried :]
@@ -190,7 +210,8 @@ def _scan(params: Any) -> Form:
     return Form(run, length * body.costs, body.equations)
 
 
-def _while(params: Any) -> Form:
+def _while(equation: Any) -> Form:
+    params = equation.params
     condition, body = evaluated(params["cond_jaxpr"]), evaluated(params["body_jaxpr"])
     asked, used = params["cond_nconsts"], params["body_nconsts"]
 
@@ -207,8 +228,8 @@ def _while(params: Any) -> Form:
     return Form(run, TURNS * (condition.costs + body.costs), condition.equations + body.equations)
 
 
-def _cond(params: Any) -> Form:
-    branches = [evaluated(branch) for branch in params["branches"]]
+def _cond(equation: Any) -> Form:
+    branches = [evaluated(branch) for branch in equation.params["branches"]]
 
     def run(meter: Meter, values: Sequence[Any]) -> Sequence[Any]:
         which = min(max(int(values[0]), 0), len(branches) - 1)

@@ -78,7 +78,7 @@ class Jitted:
         program, out = jax.make_jaxpr(flat, return_shape=True)(*kinds)
         try:
             form = evaluated(program)
-        except Unknown:
+        except (Unknown, KeyError):  # KeyError: a version of JAX that says it otherwise
             return None
         most = SHARE * form.equations
         return _Small(form, jax.tree_util.tree_structure(out), most) if form.costs <= most else None

@@ -83,6 +83,7 @@ PLAIN: dict[str, Operation] = {
     "ne": np.not_equal,
     "neg": np.negative,
     "nextafter": np.nextafter,
+    "one_minus_square": lambda x: (1 - x) * (1 + x),
     "not": np.bitwise_not,
     "or": np.bitwise_or,
     "pow": lambda x, y: np.power(x, y, dtype=x.dtype),
