@@ -1,5 +1,7 @@
 """The general expectation of one and two functions: closed values, batches, errors, bad input."""
 
+import math
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,6 +29,29 @@ def test_one_function():
     np.testing.assert_allclose(expectation([jnp.abs], K, kinks=[0.0]).value, np.sqrt(2 * K[:, 0, 0] / np.pi), rtol=1e-11)
     assert expectation([jnp.abs], K).error > 1e-6  # the undeclared kink shows
     assert expectation([jnp.cos], jnp.asarray(K, jnp.float32)).value.dtype == jnp.float32
+
+
+@pytest.mark.parametrize("p", [10, 20, 30])
+def test_steep_functions_keep_their_mass(p):
+    """E max(z, 0)^p = (p - 1)!!/2 for even p at variance 1, by a rule that reaches as far as that; of independent ones the product."""
+
+    def f(z):
+        return jnp.maximum(z, 0) ** p
+
+    right = math.prod(range(1, p, 2)) / 2
+    for functions, K, want in (([f], np.eye(1), right), ([f, f], np.eye(2), right**2)):
+        found = expectation(functions, K, kinks=(0.0,))
+        error = abs(found.value - want)
+        assert error < 1e-9 * want and error / 3 <= found.error < 1e-7 * want
+
+
+def test_mass_that_a_rule_does_not_reach_is_in_its_error():
+    """exp(13 z) has its mass at z = 13, within 16, and exp(17 z) has not."""
+    for rate, kept in ((5.0, True), (13.0, False), (17.0, False)):
+        found, right = expectation([lambda z, rate=rate: jnp.exp(rate * z)], np.eye(1)), math.exp(rate * rate / 2)
+        error = abs(found.value - right)
+        assert error / 3 <= found.error and (found.error < 1e-9 * right) == kept
+    assert found.error == np.inf
 
 
 def test_bad_input():

@@ -7,9 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.reach import STEEPEST, growth
+from largen.activations.reach import growth
 from largen.activations.statistics import ACCURACY, PROBE, kink
 from largen.gaussian import line
+from largen.gaussian.piecewise import STEEPEST
 from largen.types import float64
 
 SIDE, JUMP = 1e-7, 1e-3  # next to 0; what a smooth function does not change by within twice as much

@@ -2,26 +2,14 @@
 
 from functools import cache
 
-import jax
-import jax.numpy as jnp
-import numpy as np
-
 from largen.activations.activation import Activation
 from largen.gaussian import piecewise
-from largen.types import float64
-
-STEEPEST = 40  # powers of z that expectations are prepared for
 
 
 @cache
-@float64
 def growth(phi: Activation) -> float:
-    """The power of z that phi grows like, STEEPEST at most."""
-    z = 2.0 ** np.arange(4, 12)
-    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        sizes = np.abs(np.asarray(phi.fn(jnp.asarray(np.stack([z, -z])))))
-        degrees = np.log2(sizes[:, 1:] / sizes[:, :-1])
-    return float(np.where(np.isnan(degrees), 0, degrees).clip(0, STEEPEST).max())
+    """The power of z that phi grows like."""
+    return piecewise.growth(phi.fn)
 
 
 def reach(phi: Activation) -> float:

@@ -14,6 +14,8 @@ from largen.errors import InputError, UnsupportedError
 from largen.gaussian import hermite, pair as pairs, piecewise
 from largen.types import Array, hand_back, is_traced, island
 
+COARSE = 12  # nodes of a piece in one dimension by which the error is estimated
+
 Elementwise = Callable[[Any], Any]
 
 
@@ -31,9 +33,10 @@ def expectation(functions: Sequence[Elementwise], K: Any, kinks: Sequence[float]
     """E[f1(z1) ... fm(zm)], z ~ N(0, K), for m = 1 or 2 elementwise functions; K is (..., m, m), a batch of covariances.
 
     Without `kinks` the functions are taken as analytic: a trapezoid rule for one, Hermite series for two, whose error is a
-    rigorous bound. With kinks, points where any of them or of their derivatives jumps: Gauss-Legendre split there, whose
-    error is the change from a coarser rule. Three and four functions raise `UnsupportedError`; matrices that are not
-    symmetric positive semi-definite `InputError`.
+    rigorous bound. With kinks, points where any of them or of their derivatives jumps: Gauss-Legendre split there, as far out
+    as the functions grow, whose error is the change from a coarser rule of shorter reach. The error is infinite where one
+    smooth function has its mass beyond 16 standard deviations. Three and four functions raise `UnsupportedError`; matrices
+    that are not symmetric positive semi-definite `InputError`.
 
     >>> import numpy as np, jax.numpy as jnp
     >>> K = np.array([[1.0, 0.5], [0.5, 2.0]])
@@ -60,13 +63,15 @@ def expectation(functions: Sequence[Elementwise], K: Any, kinks: Sequence[float]
 
 def _rules(functions: tuple[Elementwise, ...], K: Any, kinks: tuple[float, ...]) -> Expectation:
     q = jnp.diagonal(K, axis1=-2, axis2=-1)
+    reach = piecewise.reach(max(map(piecewise.growth, functions)))
+    short = reach - piecewise.SHORT
     if len(functions) == 1:
         f, q1 = functions[0], q[..., 0]
         if not kinks:
-            fine = hermite.mean(f, q1)
-            return Expectation(fine, jnp.abs(fine - hermite.mean(f, q1, every=2)).max())
-        fine = piecewise.mean(f, q1, kinks)
-        return Expectation(fine, jnp.abs(fine - piecewise.mean(f, q1, kinks, piecewise.COARSE)).max())
+            fine, change = hermite.mean(f, q1), hermite.mean(f, q1, every=2)
+            return Expectation(fine, jnp.maximum(jnp.abs(fine - change), hermite.ends(f, q1, fine)).max())
+        fine = piecewise.graded_mean(f, q1, kinks, reach)
+        return Expectation(fine, jnp.abs(fine - piecewise.graded_mean(f, q1, kinks, short, COARSE)).max())
     f, g = functions
     point = pairs.from_moments(q[..., 0], q[..., 1], K[..., 0, 1])
     if kinks:
@@ -74,8 +79,9 @@ def _rules(functions: tuple[Elementwise, ...], K: Any, kinks: tuple[float, ...])
         def product(z1: Any, z2: Any) -> tuple[Any, ...]:
             return (f(z1) * g(z2),)
 
-        (fine,) = piecewise.pair_mean(product, point.q1, point.q2, point.near, point.far, kinks)
-        (coarse,) = piecewise.pair_mean(product, point.q1, point.q2, point.near, point.far, kinks, order=piecewise.COARSE)
+        at = point.q1, point.q2, point.near, point.far
+        (fine,) = piecewise.pair_mean(product, *at, kinks, reach=reach)
+        (coarse,) = piecewise.pair_mean(product, *at, kinks, piecewise.COARSE, short)
         return Expectation(fine, jnp.abs(fine - coarse).max())
     tolerance = hermite.tolerance(K.dtype)
     A1, n1, rest1, square1 = hermite.coefficients((f,), point.q1, tolerance)

@@ -23,6 +23,7 @@ BLOCK, MOST = 64, 4096  # terms computed at a time, at most
 MANY, APART = 1024, 0.03  # terms of functions with kinks, at most; 1 - |c| from which they are enough
 PANEL, LENGTH, ENDS = 60, 3, 12  # nodes of a panel for functions with kinks, its length, half that of all panels
 STEP, REACH = 0.03, 16.0  # trapezoid in u: spectral for analytic functions; resolves h_4096
+NEGLIGIBLE = 1e-12  # what is left at the ends of the rule, relative
 UNROLL = 8  # terms a turn of the loops
 CLOSE = 1e-3  # 1 - |c| below which 1 - c' is summed without cancellation
 CACHE = 16384  # pairs at a time
@@ -44,6 +45,17 @@ def mean(f: Callable[[Any], Any], q: Any, every: int = 1) -> Any:
     """E[f(z)], z ~ N(0, q), for smooth f; the shape of q."""
     u, w = nodes(q.dtype, every)
     return jnp.tensordot(f(jnp.sqrt(q)[..., None] * u), w, 1)
+
+
+def ends(f: Callable[[Any], Any], q: Any, total: Any) -> Any:
+    """What a standard deviation beyond the rule would add if |f| times the density stayed as it is at the ends, infinite where it still
+    grows there, and not from nothing in comparison with the total E[f]; the shape of q."""
+    u, w = nodes(q.dtype)
+    at = np.array([0, 1, -1, -2])
+    values = jnp.abs(f(jnp.sqrt(q)[..., None] * u[at])) * w[at]
+    outer = values[..., ::2].sum(-1) / STEP
+    growing = (values[..., ::2] > values[..., 1::2]).any(-1) & (outer > NEGLIGIBLE * jnp.abs(total))
+    return jnp.where(growing, jnp.inf, outer)
 
 
 def split_nodes(q: Any, kinks: Sequence[float], reach: float) -> tuple[Any, Any]:

@@ -20,9 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.gaussian.pair import safe_divide
+from largen.types import float64
 
 REACH = 7.5  # N(0, 1) beyond is 6e-14
+STEEPEST = 40  # powers of z that rules are prepared for
 TAIL = 4e-12  # of the integrand beyond the reach of a function that grows
+NOTHING = 1e-12  # a piece that is shorter
 LONG = 7.75  # a reach that pieces are halved for
 SHORT = 0.5  # by how much the coarse rule's reach is shorter, so that the error estimate sees the cut
 FINE, COARSE = 36, 32  # nodes a piece; their difference is the error estimate
@@ -51,6 +54,16 @@ def padded(order: int, nodes: int = FINE, grade: float = GRADE) -> tuple[np.ndar
     return np.pad(x, (0, nodes - order), constant_values=0.5), np.pad(w, (0, nodes - order))
 
 
+@float64
+def growth(f: Callable[[Any], Any]) -> float:
+    """The power of z that f grows like, STEEPEST at most."""
+    z = 2.0 ** np.arange(4, 12)
+    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+        sizes = np.abs(np.asarray(f(jnp.asarray(np.stack([z, -z])))))
+        degrees = np.log2(sizes[:, 1:] / sizes[:, :-1])
+    return float(np.where(np.isnan(degrees), 0, degrees).clip(0, STEEPEST).max())
+
+
 def reach(degree: float) -> float:
     """In units of r: where |z|^degree squared, times the density of z, has all its mass but TAIL."""
     if degree <= 0:
@@ -67,7 +80,7 @@ def split(breaks: Any, order: Any, reach: Any = REACH) -> tuple[Any, Any]:
     end = jnp.broadcast_to(jnp.asarray(reach, breaks.dtype), (*inner.shape[:-1], 1))
     edges = jnp.concatenate([-end, inner, end], -1)
     left, length = edges[..., :-1, None], jnp.diff(edges)[..., None]
-    nodes = left + length * x
+    nodes = jnp.where(length > NOTHING, left + length * x, end[..., None])  # an empty piece has no nodes on a kink
     weights = length * w * jnp.exp(-nodes * nodes / 2) / np.sqrt(2 * np.pi)
     flat = (*nodes.shape[:-2], -1)
     return nodes.reshape(flat), weights.reshape(flat)
