@@ -181,9 +181,10 @@ def test_the_door(monkeypatch):
     for net in (lg.mlp(widths=[8], out=1), lg.Dense(8) >> lg.Sum(lg.Act("tanh") >> lg.Dense(8), lg.Identity()) >> lg.Dense(1)):
         with pytest.raises(UnsupportedError):
             lg.predict(**{**case, "net": net})
-    monkeypatch.setattr(memory, "available", lambda: 1000.0)
-    with pytest.raises(InputError, match="1 train and 1 test points at order=1"):
-        lg.predict(**case)
+    many = np.random.default_rng(0).normal(size=(40, POINTS.shape[1]))
+    monkeypatch.setattr(memory, "available", lambda: 1e8)  # enough for kernels, not for tensors of four points each
+    with pytest.raises(InputError, match="40 train and 1 test points at order=1"):
+        lg.predict(**{**case, "X": many, "y": np.ones(40)})
 
 
 @pytest.mark.slow
