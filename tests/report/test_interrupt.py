@@ -15,7 +15,8 @@ from largen.report.write import write
 @pytest.mark.slow
 @pytest.mark.parametrize("seconds", [2, 8])
 def test_ctrl_c_leaves_one_line_and_no_files(tmp_path: Path, seconds: int) -> None:
-    code = "import sys; from largen.cli import main; print('ready', flush=True); main(sys.argv[1:])"
+    own = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # a script's background ignores the signal
+    code = f"import signal, sys; {own}; from largen.cli import main; print('ready', flush=True); main(sys.argv[1:])"
     out = tmp_path / "deep" / "out"
     command = [sys.executable, "-c", code, "report", "--out", str(out), "--networks", "500"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
@@ -23,7 +24,10 @@ def test_ctrl_c_leaves_one_line_and_no_files(tmp_path: Path, seconds: int) -> No
         time.sleep(seconds)
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        said, complaint = process.communicate(timeout=120)
+        try:
+            said, complaint = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, complaint) == (130, "largen: interrupted; nothing was written\n")
     assert said == ""
     assert list(tmp_path.iterdir()) == []

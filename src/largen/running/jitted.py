@@ -16,7 +16,7 @@ from largen.running.evaluate import Form, Meter, TooMuch, evaluated
 from largen.running.primitives import Unknown
 
 SHARE = 2.5e5  # numbers for each equation: NumPy computes them in a tenth of the time that XLA takes to compile it
-KEPT = 256  # programs
+KEPT = 64  # programs of each function
 
 
 @dataclass(frozen=True)
