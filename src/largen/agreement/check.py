@@ -130,8 +130,10 @@ def check(
     root = a_key(jax.random.key(0) if key is None else key)
     keys = tuple(jax.random.fold_in(root, i) for i in range(len(real)))
 
+    loud = door.flag(progress, "progress")
+
     def tell(width: int) -> None:
-        if progress:
+        if loud:
             print(f"lg.check: width {width} measured after {clock.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
 
     s = Setting(whole, asked, told, real, many, keys, x, _rates(whole, rates), tell)

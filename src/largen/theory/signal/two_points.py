@@ -17,6 +17,7 @@ from largen import door, exits, memory
 from largen.activations.activation import activation as as_activation
 from largen.activations.statistics import statistics
 from largen.architecture.nodes import Act, network
+from largen.architecture.spatial import outputs_of
 from largen.architecture.walk import everything
 from largen.display import Columns, Record, grid
 from largen.errors import InputError, UnsupportedError
@@ -69,6 +70,7 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     if points[0].ndim != 1 or points[0].shape != points[1].shape or not points[0].size:
         raise InputError("x_plus, x_minus", f"shapes {points[0].shape} and {points[1].shape}", "two points of equal length (features,)")
     check_gaussian(whole)
+    outputs_of(whole, points[0].shape, "x_plus, x_minus")
     whole = jax.tree_util.tree_map(lambda a: jnp.asarray(a, float), whole)
     plus, minus = (jnp.asarray(p)[None] for p in points)
     pair = at_levels(whole, plus, minus, resolve(whole, "ntk")).pair
