@@ -123,7 +123,7 @@ def test_the_kernels_error_is_carried_and_trusted_no_further_than_it_goes():
     with pytest.warns(AccuracyWarning):
         found = lg.kernel(net, np.concatenate([near, X_test]))
         p = lg.predict(net, near, np.append(y, 1.0), X_test, how="bayes")
-    assert 1e-6 < p.error <= found.error and p.condition.error < 1e-3
+    assert 1e-6 < p.error <= (1 + 1e-9) * found.error and p.condition.error < 1e-3
     assert "the kernel's own error" in p.condition.trust and "kinks" in p.condition.trust
 
 
