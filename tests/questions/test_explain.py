@@ -18,9 +18,9 @@ from largen.architecture.nodes import network
 from largen.architecture.walk import everything, needed, walk
 from largen.errors import InputError, UnsupportedError
 from largen.grams import gram as room, plan
+from largen.parametrizations.rates import resolve
 from largen.questions.cost import endless, operations
 from largen.questions.explain import short
-from largen.scaling.rates import resolve
 from largen.theory import positions
 from largen.theory.kernels import KERNELS
 

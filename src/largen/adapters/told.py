@@ -106,8 +106,7 @@ def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]],
     new = {}
     for i, layer in enumerate(table.layers):
         keys = jax.random.split(jax.random.fold_in(key, i))
-        stds = (layer.std, layer.C_b**0.5)
-        given = zip(keys, stds, arrays[layer.name], strict=True)
+        given = zip(keys, layer.stds(), arrays[layer.name], strict=True)
         new[layer.name] = tuple(None if a is None else _normal(k, s, a, argument) for k, s, a in given)
     return new
 

@@ -19,7 +19,7 @@ from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Node, Serial, network
 from largen.errors import InputError, shown
 from largen.networks.parameters import a_key
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 
 NETWORKS = {"training": 1000, "kernels": 10_000, "signal": 10_000, "tensors": 10_000}  # per width
 ONLY = {"time": ("training",), "X_test": ("training",), "tensors": ("tensors",), "rates": ("training", "kernels", "tensors")}

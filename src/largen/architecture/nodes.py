@@ -28,7 +28,7 @@ INPUTS, GAUSSIAN, MOMENTS = "inputs", "gaussian", "moments"
 
 @dataclass(frozen=True)
 class Blank:
-    """One parameter array before it is drawn: its shape, and C and the fan-in, by which the variance of its entries is C/fan_in."""
+    """One parameter array before it is drawn: its shape, C and the fan-in (see `parametrizations/table.py`)."""
 
     shape: tuple[int, ...]
     C: Any

@@ -30,7 +30,7 @@ from largen.grams.tables.one_variable import one_variable
 from largen.grams.tables.separable import separable
 from largen.grams.tiles import Once, Stretch, Values, symmetric
 from largen.memory import require
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.kernels import Kernel, activations, kernel, precision, warn_if_inaccurate
 from largen.types import Array, is_traced, island

@@ -15,7 +15,8 @@ from largen.architecture.walk import Theory, walk
 from largen.networks.outputs import in_order
 from largen.networks.parameters import pair
 from largen.networks.work import Work, measured
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 from largen.types import Array, Params, hand_back
 
 # The carrier is (x1, x2, H): the values of the layer at both sets of points, and H (n1, n2, units, units).
@@ -24,8 +25,8 @@ EQUATION = Theory("the forward equation")
 
 @EQUATION.rule(Dense)
 def _dense(node: Any, carrier: Any, extra: Any, need: Any) -> Any:
-    (x1, x2, H), (p, (bias, weight)) = carrier, extra
-    own = bias + weight * jnp.einsum("aj,cj->ac", x1, x2) / x1.shape[1]
+    (x1, x2, H), (p, rates) = carrier, extra
+    own = rates["b"] + rates["W"] * jnp.einsum("aj,cj->ac", x1, x2)
     same = jnp.eye(node.width, dtype=x1.dtype)
     through = jnp.einsum("ji,ackj->acki", p["W"], jnp.einsum("ki,ackj->acij", p["W"], H))
     return x1 @ p["W"] + p["b"], x2 @ p["W"] + p["b"], same * own[:, :, None, None] + through
@@ -87,7 +88,7 @@ def forward_equation(net: Any, params: Params, X1: Any, X2: Any = None, rates: A
     {'dense1': (3, 3, 8, 8), 'dense2': (3, 3, 2, 2)}
     """
     whole, (x1, x2) = network(net), pair(X1, X2)
-    operands = (x1, x1 if x2 is None else x2, resolve(whole, rates))
+    operands = (x1, x1 if x2 is None else x2, rate_tensor(whole, x1.shape[1:], resolve(whole, rates)))
     return Work(_layers, whole, params, x1, operands, finish=lambda H: in_order(whole, hand_back(H, x1)))
 
 

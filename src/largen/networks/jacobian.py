@@ -7,9 +7,10 @@ import jax.numpy as jnp
 
 from largen.architecture.nodes import Serial, network
 from largen.networks.outputs import outputs
-from largen.networks.parameters import pair, rate_tensor
+from largen.networks.parameters import pair
 from largen.networks.work import Work, measured
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 from largen.types import Array, Params
 
 

@@ -12,7 +12,7 @@ from largen.networks import patterns
 from largen.networks.higher import refuse_kinks, rough
 from largen.networks.patterns import COVARIANCES, MEANS, PATTERNS, Tensors
 from largen.networks.work import Work, measured
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 from largen.types import Params, hand_back, namespace
 
 NAME = "lg.measure.tensors"

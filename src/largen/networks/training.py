@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits
+from largen.architecture.arrays import blanks, size
 from largen.architecture.nodes import Serial, network
 from largen.display import Record
 from largen.errors import InputError, shown
 from largen.networks import room
 from largen.networks.outputs import outputs
-from largen.networks.parameters import blanks, dtype_of, rate_tensor, size
+from largen.networks.parameters import dtype_of
 from largen.networks.work import Work, measured
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 from largen.types import Array, Params, hand_back, is_traced
 
 

@@ -22,7 +22,7 @@ from largen.architecture.levels import affine
 from largen.architecture.nodes import network
 from largen.display import Record
 from largen.errors import InputError, UnsupportedError, shown
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 
 # The permutations of the four sample indices that leave a tensor as it is, in its printed order of indices (without the identity).
 SWAPS: dict[str, tuple[tuple[int, ...], ...]] = {

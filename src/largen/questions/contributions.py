@@ -28,8 +28,8 @@ from largen.architecture.walk import needed, walk
 from largen.data import warn_if_unscaled
 from largen.display import Columns, Record
 from largen.errors import InputError, UnsupportedError
+from largen.parametrizations.rates import resolve
 from largen.running.jitted import jitted
-from largen.scaling.rates import resolve
 from largen.theory import held, positions
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.kernels import KERNELS

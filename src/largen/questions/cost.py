@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from largen.architecture.branches import settled
 from largen.architecture.nodes import Composite, Node, Serial
 from largen.architecture.walk import Theory, branch_paths, everything, needed, paths, walk
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 from largen.theory.kernels import KERNELS
 from largen.theory.positions import PAIRS, PIXELS, start
 from largen.types import island

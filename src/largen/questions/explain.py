@@ -12,8 +12,8 @@ from largen.architecture.nodes import Serial, network
 from largen.display import Columns, Record, stacked
 from largen.errors import InputError
 from largen.grams.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
+from largen.parametrizations.rates import resolve
 from largen.questions.cost import Cost, costs
-from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.positions import PAIRS, PIXELS
 

@@ -60,8 +60,8 @@ from largen.data import warn_if_unscaled
 from largen.display import Columns, Record, grid
 from largen.errors import AccuracyWarning, InputError, shown, warn
 from largen.gaussian import pair as pairs
+from largen.parametrizations.rates import resolve
 from largen.running.jitted import jitted
-from largen.scaling.rates import resolve
 from largen.theory import held, positions
 from largen.theory.attention import attended
 from largen.theory.gaussian_units import check_gaussian

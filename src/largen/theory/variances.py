@@ -9,8 +9,8 @@ from largen.activations.assumed import as_assumed, assuming
 from largen.architecture.branches import settled
 from largen.architecture.nodes import Serial
 from largen.architecture.walk import needed, walk
+from largen.parametrizations.rates import resolve
 from largen.running.jitted import jitted
-from largen.scaling.rates import resolve
 from largen.theory import positions
 from largen.theory.kernels import KERNELS, precision
 from largen.theory.positions import Carrier

@@ -17,9 +17,9 @@ from largen.errors import InputError
 from largen.networks.empirical import empirical_ntk
 from largen.networks.parameters import init
 from largen.networks.training import train as fit
+from largen.parametrizations.rates import resolve
 from largen.prediction import flow
 from largen.prediction.spectrum import flatten
-from largen.scaling.rates import resolve
 from largen.types import Params
 
 Tell = Callable[[str, float], None]  # what is being done, and its share of the whole work that is now done

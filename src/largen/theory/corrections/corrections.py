@@ -16,7 +16,7 @@ from largen.architecture.nodes import network
 from largen.data import warn_if_unscaled
 from largen.display import Columns, Record, grid, pairs
 from largen.errors import InputError, UnsupportedError
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 from largen.theory.corrections import tangent
 from largen.theory.corrections.moments import THEORY
 from largen.theory.corrections.recursion import Level, Training, recur, recur_sampled

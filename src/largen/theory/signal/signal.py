@@ -22,8 +22,8 @@ from largen.architecture.walk import Theory, like, marks, walk
 from largen.border import bordered
 from largen.data import warn_if_unscaled
 from largen.display import Record
+from largen.parametrizations.rates import resolve
 from largen.running.jitted import jitted
-from largen.scaling.rates import resolve
 from largen.theory import held, positions
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.kernels import KERNELS, activations, precision, warn_if_inaccurate

@@ -21,7 +21,7 @@ from largen.architecture.spatial import outputs_of
 from largen.architecture.walk import everything
 from largen.display import Columns, Record, grid
 from largen.errors import InputError, UnsupportedError
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.signal.signal import at_levels, susceptibilities
 from largen.types import float64
