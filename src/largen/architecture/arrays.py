@@ -5,8 +5,8 @@ from collections.abc import Iterator
 
 from largen.architecture.branches import settled
 from largen.architecture.nodes import Blank, Composite, Serial
+from largen.architecture.paths import branch_paths, paths
 from largen.architecture.spatial import outputs_of
-from largen.architecture.walk import branch_paths, paths
 
 
 def blanks(net: Serial, shape: tuple[int, ...]) -> tuple[int, dict[str, dict[str, Blank]]]:

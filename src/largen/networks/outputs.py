@@ -13,6 +13,7 @@ from largen.architecture.attention import MECHANISMS, Attention, PositionalEmbed
 from largen.architecture.branches import Concat, Dropout, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.paths import everything
 from largen.architecture.spatial import (
     Aggregate,
     AvgPool,
@@ -26,7 +27,7 @@ from largen.architecture.spatial import (
     MaxPool,
     SumPool,
 )
-from largen.architecture.walk import Theory, everything, walk
+from largen.architecture.walk import Theory, walk
 from largen.networks import room
 from largen.networks.parameters import a_key
 from largen.networks.work import Work, measured

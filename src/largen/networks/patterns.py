@@ -30,7 +30,7 @@ import numpy as np
 from jax.scipy.special import ndtr
 
 from largen.architecture.nodes import Dense, Serial
-from largen.architecture.walk import paths
+from largen.architecture.paths import paths
 from largen.display import Columns, Record, grid, pairs
 from largen.networks.empirical import tangent_kernel
 from largen.networks.higher import along, product, scaled

@@ -6,7 +6,7 @@ from typing import Any
 
 from largen import door
 from largen.architecture.nodes import Act, Affine, Dense, Serial, network
-from largen.architecture.walk import everything
+from largen.architecture.paths import everything
 from largen.errors import UnsupportedError
 from largen.networks import patterns
 from largen.networks.higher import refuse_kinks, rough
