@@ -45,6 +45,10 @@ class History(Record):
         return {name: why for name, why in reasons.items() if getattr(self, name) is None}
 
 
+class Diverged(InputError):
+    """A step at which training diverges."""
+
+
 def mse(z: Any, y: Any) -> Any:
     """(1/2) sum over samples and outputs of (z - y)^2."""
     return 0.5 * jnp.sum((z - y) ** 2)
@@ -214,6 +218,6 @@ def finite(losses: Any, eta: Any, optimizer: Any) -> None:
     many = f" in {int((~good.all(1)).sum())} of {len(good)} networks" if good.ndim == 2 else ""
     got = f"a loss that is not finite from step {first} on{many}"
     if optimizer is not None:
-        raise InputError("optimizer", got, "steps that do not diverge", "Lower the optimizer's learning rate.")
+        raise Diverged("optimizer", got, "steps that do not diverge", "Lower the optimizer's learning rate.")
     fix = "Lower eta: lg.max_learning_rate(theta), with theta the NTK on the training points, says the largest stable one."
-    raise InputError("eta", f"{eta}, and {got}", "a step at which training does not diverge", fix)
+    raise Diverged("eta", f"{eta}, and {got}", "a step at which training does not diverge", fix)
