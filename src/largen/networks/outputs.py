@@ -29,7 +29,6 @@ from largen.architecture.spatial import (
 )
 from largen.architecture.walk import Theory, walk
 from largen.networks import room
-from largen.networks.parameters import a_key
 from largen.networks.work import Work, measured
 from largen.types import Array, Params, hand_back
 
@@ -227,7 +226,7 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Work[Array]:
     (5, 2)
     """
     whole, x = network(net), door.inputs(X)
-    return Work(outputs, whole, params, x, (x, None if key is None else a_key(key)), room.forward)
+    return Work(outputs, whole, params, x, (x, None if key is None else door.key(key)), room.forward)
 
 
 @measured

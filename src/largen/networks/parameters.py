@@ -11,7 +11,6 @@ from largen import door, exits, memory
 from largen.architecture.arrays import blanks, size
 from largen.architecture.levels import a_shape
 from largen.architecture.nodes import Serial, network
-from largen.door import key as a_key
 from largen.errors import InputError
 from largen.parametrizations.rates import resolve
 from largen.parametrizations.table import table
@@ -67,7 +66,7 @@ def init(net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None =
     >>> lg.init(lg.mlp(widths=[64], out=2), 3, jax.random.key(0), networks=5)["dense1"]["W"].shape
     (5, 3, 64)
     """
-    whole, one, kind = network(net), a_key(key), a_dtype(dtype)
+    whole, one, kind = network(net), door.key(key), a_dtype(dtype)
     shape, many = a_shape(n_in), None if networks is None else door.count(networks, "networks")
     require_room(whole, shape, kind, many or 1)
     with island(np.empty(0, kind)):

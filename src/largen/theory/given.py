@@ -24,7 +24,6 @@ from largen.errors import AccuracyWarning, warn
 from largen.parametrizations.rates import resolve
 from largen.theory import held, positions
 from largen.theory.gaussian_units import check_gaussian
-from largen.theory.positions import Carrier
 from largen.theory.rules import KERNELS
 from largen.types import Array, hand_back, is_traced, island, numbers
 
@@ -85,10 +84,6 @@ class Given:
     def numbers(self) -> tuple[Serial, Any]:
         """The network, settled on the points, and the rates, as numbers to compute with."""
         return numbers((settled(self.net, self.shape), self.rates), self.work)
-
-    def begin(self) -> Carrier:
-        """The carrier of kernels at the inputs."""
-        return positions.begin(self.X, self.X2, self.layout, self.work)
 
     def answer(self, compute: Callable[[Serial, Any], T]) -> T:
         """The record `compute(net, rates)`, in the dtype of results. Warns of points of another scale, and if its `error` is large."""

@@ -81,7 +81,11 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     asked = given(net, X1, X2, rates, ("X1", "X2"))
     chosen = chosen_layer(layer, [path for path, _ in levels(asked.net)])
     asked.require(len(asked.rates) if chosen == "all" else 1)
-    return asked.answer(lambda whole, extras: _kernel(whole, asked.begin(), extras, chosen))
+
+    def compute(whole: Serial, extras: Any) -> Kernel:
+        return _kernel(whole, positions.begin(asked.X, asked.X2, asked.layout, asked.work), extras, chosen)
+
+    return asked.answer(compute)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
