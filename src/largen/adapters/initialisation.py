@@ -13,7 +13,7 @@ from largen.activations.activation import Activation, activation as as_activatio
 from largen.activations.critical import critical
 from largen.activations.start import variances
 from largen.adapters.roles import INPUTS, Feed, Role, Roles
-from largen.display import Columns, Record, stacked
+from largen.display import Columns, Record, aligned, stacked
 from largen.errors import InputError
 from largen.parametrizations.table import parameter
 
@@ -67,8 +67,7 @@ class Initialisation(Record):
             (r.name or "(model)", r.activation, f"{r.fan_in:.10g}", f"{r.C_W:.4g}", f"{r.C_b:.4g}", f"{r.std:.4g}", r.note)
             for r in self.layers
         ]
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+        lines = aligned([head, *rows])
         lines += [f"set: the weight of {name} to {value:.4g}, as it ends a branch" for name, value in self.scales.items()]
         lines += [f"left alone: {name or '(model)'}, {reason}" for name, reason in self.left.items()]
         return "\n".join([*lines, *self.notes])
