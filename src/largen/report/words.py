@@ -7,6 +7,7 @@ from largen.agreement.statistics import LEVEL
 from largen.agreement.study import Study
 from largen.agreement.study.finite import POINTS, TRAIN, Finite
 from largen.agreement.study.records import Errors, Section
+from largen.architecture.arrays import size
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
 from largen.architecture.text import dumps
@@ -104,8 +105,7 @@ def far(found: Finite) -> tuple[str, ...]:
 def network(net: Serial, n_in: int) -> Network:
     """The network in words, as code and as text."""
     layers = chain(net)
-    fans = [n_in, *(layer.width for layer in layers[:-1])]
-    parameters = sum(f * layer.width + layer.width for f, layer in zip(fans, layers, strict=True))
+    parameters = size(net, (n_in,))
     hidden = [layer.width for layer in layers[:-1]]
     name = layers[1].activation.name if layers[1].activation is not None else "linear"
     shape = f"{len(hidden)} hidden layer{'s' * (len(hidden) > 1)} of " + (
