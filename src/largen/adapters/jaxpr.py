@@ -26,25 +26,7 @@ REDUCE = {"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "ar
 WINDOW = {"reduce_window_sum", "reduce_window_max", "reduce_window_min", "reduce_window"}
 ROOTS = {"sqrt", "rsqrt", "pow"}
 INLINE = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-ALGEBRA = {
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "max",
-    "min",
-    "neg",
-    "abs",
-    "sign",
-    "square",
-    "integer_pow",
-    "pow",
-    "sqrt",
-    "rsqrt",
-    "cbrt",
-    "select_n",
-    "clamp",
-}
+ALGEBRA = ROOTS | {"add", "sub", "mul", "div", "max", "min", "neg", "abs", "sign", "square", "integer_pow", "cbrt", "select_n", "clamp"}
 CURVES = {"exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "erf_inv"}
 ANGLES = {"sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh"}
 STEPS = {"gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "is_finite", "floor", "ceil", "round", "rem"}
