@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import largen as lg
+from largen.adapters.initialisation import stds
 from largen.architecture.nodes import network
 from largen.parametrizations.rates import resolve
 from largen.parametrizations.table import parameter, rate_tensor, table
@@ -63,5 +64,5 @@ def test_networks_and_models_start_by_one_rule(scale: float) -> None:
     model = eqx.nn.MLP(8, 1, width_size=64, depth=2, activation=jax.nn.silu, key=jax.random.key(0))
     net = lg.mlp([64, 64], out=1, activation="swish", C="critical", input_scale=scale)
     layers, how = lg.equinox.table(model, input_scale=scale).layers, table(net, (8,), resolve(net))
-    assert [layer.stds() for layer in layers] == [(entry["W"].std, entry["b"].std) for entry in how.values()]
+    assert [stds(layer) for layer in layers] == [(entry["W"].std, entry["b"].std) for entry in how.values()]
     assert layers[0].C_W != layers[1].C_W

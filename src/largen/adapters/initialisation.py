@@ -42,10 +42,6 @@ class InitialisedLayer(Record):
     std: float
     note: str = ""
 
-    def stds(self) -> tuple[float, float]:
-        """Of its weights and of its biases."""
-        return self.std, float(parameter(self.C_b).std)
-
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Initialisation(Record):
@@ -86,6 +82,11 @@ class Found:
     note: str = ""
     share: float = 1.0
     normed: bool = False
+
+
+def stds(layer: InitialisedLayer) -> tuple[float, float]:
+    """Standard deviations of the weights and of the biases of a layer."""
+    return layer.std, float(parameter(layer.C_b).std)
 
 
 def said(activation: Any, names: Sequence[str]) -> tuple[Activation | None, dict[str, Feed]]:

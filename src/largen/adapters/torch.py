@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from largen.adapters.initialisation import Initialisation, planned
+from largen.adapters.initialisation import Initialisation, planned, stds
 from largen.errors import InputError, shown
 
 
@@ -57,7 +57,7 @@ def init_(model: Any, activation: Any = None, example: Any = None, input_scale: 
             parameters[name].fill_(value)
         for layer in table.layers:
             module = modules[layer.name]
-            weight, bias = layer.stds()
+            weight, bias = stds(layer)
             torch_weights.draw(module, weight, generator)
             if module.bias is not None:
                 module.bias.normal_(0.0, bias, generator=generator)
