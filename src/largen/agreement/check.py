@@ -8,15 +8,15 @@ from typing import Any
 import jax
 
 from largen import door, exits
-from largen.agreement.kernels import check_kernels
+from largen.agreement.kernels import check_kernels, labels
 from largen.agreement.records import Check
 from largen.agreement.setting import Setting
 from largen.agreement.signals import check_signal
 from largen.agreement.tensors import check_tensors
 from largen.agreement.training import check_training
 from largen.agreement.widths import widened
-from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Node, Serial, network
+from largen.architecture.spatial import outputs_of
 from largen.errors import InputError, shown
 from largen.parametrizations.rates import resolve
 
@@ -115,11 +115,13 @@ def check(
     whole = network(net)
     told = theory if callable(theory) and not isinstance(theory, Node) else None
     asked = whole if theory is None or told is not None else network(theory, "theory")
-    if what in ("training", "kernels"):
-        plain(whole, "lg.check")
-        if told is not None or plain(asked, "lg.check")[-1].width != chain(whole)[-1].width or len(chain(asked)) != len(chain(whole)):
+    pictures = what in ("training", "kernels")
+    x, real = door.host((door.inputs if pictures else door.points)(X), "X"), widened(whole, widths)
+    if pictures:
+        wanted = outputs_of(whole, x.shape[1:], "X")
+        same = told is None and labels(asked) == labels(whole) and outputs_of(asked, x.shape[1:], "X") == wanted
+        if not same:
             raise InputError("theory", shown(theory), "a network of the same depth and outputs as `net`")
-    x, real = door.host(door.points(X), "X"), widened(whole, widths)
     need = "a whole number >= 20, or one per width"
     given = NETWORKS[what] if networks is None else networks
     each = isinstance(given, (list, tuple)) or getattr(given, "ndim", 0)
