@@ -234,7 +234,8 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
         per affine layer (those of branches in their place).
     layer : int, str or None
         A level's number 1..L or path ("dense2", "sum1"), or "all" (stacked first); None for the output. Levels are the affine layers of a
-        plain network, and the sums of a residual one; of a level with positions the kernel is that at equal positions, `(n1, n2, *positions)`.
+        plain network, and the sums of a residual one; of a level with positions the kernel is that at equal positions,
+        `(n1, n2, *positions)`.
 
     Returns
     -------
