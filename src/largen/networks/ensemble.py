@@ -32,11 +32,13 @@ def each(fn: Callable[..., Any], net: Any, params: Params, *args: Any, chunk: in
         The network.
     params : dict
         As from `lg.init(..., networks=N)`, {path: {"W": (N, fan_in, fan_out), "b": (N, fan_out)}}.
-    *args, **options
+    *args
         Those of `fn`, the same for all networks, a random key too.
     chunk : int, optional
         How many networks are worked on at once (by vmap, one chunk after the other). Default: on a CPU 1, the fastest from width 64 on,
         where one network fills the cores and stays in cache (narrow ones gain from hundreds); elsewhere as many as fit.
+    **options
+        Those of `fn`, likewise.
 
     Returns
     -------

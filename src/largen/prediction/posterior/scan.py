@@ -79,7 +79,7 @@ def scan(
     ----------
     net : architecture
         Affine layers with one activation.
-    X, y, ridge, order
+    X, y
         As of `lg.bayes.evidence`.
     C_W : float or array (k,)
         Values of C_W.
@@ -87,6 +87,8 @@ def scan(
         Values of C_b.
     depths : int or sequence of int, optional
         L, numbers of affine layers; default the network's. Other depths repeat or drop its last hidden layer.
+    ridge, order
+        As of `lg.bayes.evidence`.
 
     Returns
     -------
