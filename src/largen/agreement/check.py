@@ -87,7 +87,8 @@ def check(
     Parameters
     ----------
     net : architecture
-        Whose theory is asked.
+        Whose theory is asked: of "training" and "kernels" a plain chain, of "tensors" also one of residual blocks, of "signal" any with a
+        signal.
     X : array (n, features)
         Points.
     y : array (n,) or (n, o), optional

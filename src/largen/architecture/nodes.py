@@ -286,6 +286,11 @@ class Serial(Node):
     nodes : tuple of node
         First to last.
 
+    Raises
+    ------
+    InputError
+        For no node and for what is no node.
+
     Examples
     --------
     >>> import largen as lg

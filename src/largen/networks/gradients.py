@@ -31,7 +31,7 @@ def gradient_norms(net: Any, params: Params, X: Any) -> Work[dict[str, Array]]:
         Any network.
     params : dict
         As from `lg.init`.
-    X : array (n, features) or (n, *positions, channels)
+    X : array (n, features)
         Points.
 
     Returns
@@ -42,7 +42,7 @@ def gradient_norms(net: Any, params: Params, X: Any) -> Work[dict[str, Array]]:
     Raises
     ------
     InputError
-        As `lg.apply` does.
+        As `lg.apply` does, and for images.
 
     Examples
     --------

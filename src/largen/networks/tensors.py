@@ -61,7 +61,7 @@ def tensors(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Itera
     Parameters
     ----------
     net : architecture
-        Any network whose last node is affine.
+        Any network of two affine layers or more, the last node one of them.
     params : dict
         At initialisation (whose last weights serve as random signs), of an ensemble with `lg.each`, narrow networks fastest in chunks of
         thousands.
@@ -82,7 +82,7 @@ def tensors(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Itera
     InputError
         As `lg.apply` does, and for unknown names.
     UnsupportedError
-        Without an affine layer last, for R, S, T, U with a kink.
+        Without an affine layer last, with it alone, for R, S, T, U with a kink.
 
     References
     ----------

@@ -125,7 +125,7 @@ def information(
     Parameters
     ----------
     net : architecture
-        A chain.
+        A plain chain.
     X : array (n, features)
         Inputs; one input for everything at finite width.
     units : sequence of int

@@ -92,7 +92,7 @@ def gradient_law(net: Any, X: Any = None) -> GradientLaw:
     Parameters
     ----------
     net : architecture
-        A chain.
+        A plain chain.
     X : array (n, features), optional
         Inputs, for activations that are not scale-invariant.
 
@@ -104,7 +104,7 @@ def gradient_law(net: Any, X: Any = None) -> GradientLaw:
     Raises
     ------
     UnsupportedError
-        For networks that are no chain.
+        For networks that are no plain chain.
     InputError
         For X missing where it is needed.
 

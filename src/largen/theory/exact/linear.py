@@ -60,7 +60,7 @@ def deep_linear(net: Any, X: Any, order: int = 2) -> DeepLinear:
     Parameters
     ----------
     net : architecture
-        A chain of linear layers with C_b = 0, any widths and C_W.
+        A plain chain of linear layers with C_b = 0, any widths and C_W.
     X : array (N, features)
         Inputs.
     order : int

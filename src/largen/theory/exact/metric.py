@@ -33,7 +33,7 @@ def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
     Parameters
     ----------
     net : architecture
-        A chain.
+        A plain chain.
     X : array (N, features)
         Points.
     key : JAX random key
@@ -51,7 +51,7 @@ def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
     InputError
         For points, keys and counts that cannot be used or do not fit.
     UnsupportedError
-        For networks that are no chain.
+        For networks that are no plain chain.
 
     References
     ----------

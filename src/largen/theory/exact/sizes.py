@@ -79,7 +79,7 @@ def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     Parameters
     ----------
     net : architecture
-        A chain of scale-invariant activations with C_b = 0.
+        A plain chain of scale-invariant activations with C_b = 0.
     X : array (1, features)
         One input, not 0.
     order : int
@@ -93,7 +93,7 @@ def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     Raises
     ------
     UnsupportedError
-        For other activations and for C_b > 0.
+        For other networks and activations and for C_b > 0.
     InputError
         For several inputs, the zero input, order < 2.
 

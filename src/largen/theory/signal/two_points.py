@@ -173,7 +173,7 @@ def angles(activation: Any, psi: Any, layers: int) -> Angles:
     Raises
     ------
     InputError
-        For angles outside.
+        For angles outside and layers < 1.
     UnsupportedError
         For an activation that is not scale-invariant (use `lg.signal`).
 
