@@ -34,8 +34,17 @@ OFF = 0.1  # how far from K* a size is whose pace is told
 
 @dataclass(frozen=True, kw_only=True)
 class Growth(Record):
-    """One observable at depth l: `coefficient` l^`power` as l -> infinity; the coefficient None where it depends on the start
-    (`missing` says so)."""
+    """One observable at depth l: `coefficient` l^`power` as l -> infinity.
+
+    Attributes
+    ----------
+    power : float
+        Of l.
+    coefficient : float or None
+        None where it depends on the start.
+    missing : dict
+        Why a field is None.
+    """
 
     power: float
     coefficient: float | None = None
@@ -76,14 +85,32 @@ class Coefficients(Record):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class CriticalPoint(Record):
-    """One critical point: the class, (C_b, C_W), the kernel `K_star` (None: a line of fixed points, every K), and
+    """One critical point of an activation.
 
-    `stable_from`: the side from which K is attracted, "above" or "below", None where there is neither (any K stays, or all flee).
-    `exponents`: p of observable ~ l^-p (PDLT table of 5.4): "K" (of K - K* at half-stable points: "K - K*"), "parallel",
-    "perpendicular", "V", "K1". `growth`: the same with coefficients, a `Growth` each; "V/(n K^2)" is per l/n. `coefficients`.
-    `onset`: the depth beyond which these powers hold, 1/(r |a|) layers from K^(1) = 1 at K* = 0, 1/(|s| K*) at half-stable points
-    (before it, K stays where the first layer puts it). `neighbour`: the size at which those settle that start on the side of a
-    half-stable K* that it does not attract, 0 or infinity if nothing holds them; None at other points. `missing` says why a field is None.
+    Attributes
+    ----------
+    universality : str
+        The class.
+    C_b, C_W : float
+        The point.
+    K_star : float or None
+        The kernel there; None: a line of fixed points, every K.
+    stable_from : str or None
+        The side from which K is attracted, "above" or "below", None where there is neither (any K stays, or all flee).
+    exponents : dict
+        p of observable ~ l^-p (PDLT table of 5.4): "K" (of K - K* at half-stable points: "K - K*"), "parallel", "perpendicular", "V", "K1".
+    coefficients : Coefficients
+        `a1`, `a2`, `b1` of the series at K* = 0, `slope` at a half-stable point.
+    growth : dict
+        As `exponents`, with coefficients, a `Growth` each; "V/(n K^2)" is per l/n.
+    onset : float
+        The depth beyond which these powers hold, 1/(r |a|) layers from K^(1) = 1 at K* = 0, 1/(|s| K*) at half-stable points (before it, K
+        stays where the first layer puts it).
+    neighbour : float or None
+        The size at which those settle that start on the side of a half-stable K* that it does not attract, 0 or infinity if nothing holds
+        them; None at other points.
+    missing : dict
+        Why a field is None.
     """
 
     universality: str
@@ -109,9 +136,22 @@ class CriticalPoint(Record):
 class Critical(Record):
     """What `lg.critical` returns: the recommended critical point, or None in its fields and the reason.
 
-    `universality`: "scale-invariant", "K*=0", "half-stable" or "none". Fields of the point as in `candidates[0]`, a `CriticalPoint`.
-    `candidates`: all critical points, in the order scale-invariant, K*=0 stable, half-stable, K*=0 unstable. `reason`: why this
-    one, or why none. `searched`: the variances K that were searched for half-stable points. `missing` says why a field is None.
+    Attributes
+    ----------
+    activation : Activation
+        As given.
+    universality : str
+        "scale-invariant", "K*=0", "half-stable" or "none".
+    C_b, C_W, K_star, stable_from, exponents, coefficients, growth
+        Those of `candidates[0]`, a `CriticalPoint`.
+    reason : str
+        Why this one, or why none.
+    candidates : tuple of CriticalPoint
+        All critical points, in the order scale-invariant, K*=0 stable, half-stable, K*=0 unstable.
+    searched : tuple
+        The variances K that were searched for half-stable points.
+    missing : dict
+        Why a field is None.
     """
 
     activation: Activation
@@ -147,20 +187,35 @@ class Critical(Record):
 
 @exits.finite("neighbour", "onset")
 def critical(activation: str | Callable[[Any], Any] | Activation) -> Critical:
-    r"""The critical initialisation of any activation, its universality class and its depth exponents (PDLT ch. 5).
+    """The critical initialisation of any activation, its universality class and its depth exponents.
 
-    `activation`: a name or any elementwise callable. Every K* > 0 up to 1000 (or as far as <phi^4> exists) is found, K* = 0 by
-    Taylor coefficients at 0. Deterministic, in float64; values are cached.
+    Every K* > 0 up to 1000 (or as far as <phi^4> exists) is found, K* = 0 by Taylor coefficients at 0. Deterministic, in float64; values
+    are cached.
 
-    Returns a `Critical` with `.universality`, `.C_b`, `.C_W`, `.K_star`, `.stable_from`, `.exponents`, `.coefficients`, `.growth` (a
-    `Growth` per observable), `.candidates` (a `CriticalPoint` each) and `.reason`. An activation without a critical point gives
-    universality "none" and None, not an exception.
+    Parameters
+    ----------
+    activation : str, callable or Activation
+        A name or any elementwise function.
 
-    Raises `InputError` for a callable that is not elementwise, is constant, jumps, returns NaN in range, or has undeclared kinks
-    (found by the error estimate, which also says where).
+    Returns
+    -------
+    Critical
+        With `.universality`, `.C_b`, `.C_W`, `.K_star`, `.stable_from`, `.exponents`, `.coefficients`, `.growth` (a `Growth` per
+        observable), `.candidates` (a `CriticalPoint` each) and `.reason`. An activation without a critical point gives universality "none"
+        and None, not an exception.
 
-    Source: PDLT 5.71-5.73, 5.83-5.90, 5.104, 5.121-5.136; leading order in 1/n.
+    Raises
+    ------
+    InputError
+        For a callable that is not elementwise, is constant, jumps, returns NaN in range, or has undeclared kinks (found by the error
+        estimate, which also says where).
 
+    References
+    ----------
+    PDLT ch. 5: 5.71-5.73, 5.83-5.90, 5.104, 5.121-5.136; leading order in 1/n.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> point = lg.critical("gelu")
     >>> point.universality, round(point.C_W, 6), round(point.C_b, 6), round(point.K_star, 6), point.stable_from
