@@ -64,9 +64,7 @@ def finite(plan: Plan, task: Task, tell: Callable[[float], None] = lambda share:
         samples.append({name: ratio * one for name, one in _relative(values, found).items()})
         tell((place + 1) / len(nets))
     predicted = _relative({name: np.asarray(getattr(found, name))[None] for name in TENSORS}, found)
-    claims = tuple(
-        compare("finite", name, ratio * float(c[0]), widths, [one[name] for one in samples]) for name, c in predicted.items()
-    )
+    claims = tuple(compare("finite", name, ratio * float(c[0]), widths, [one[name] for one in samples]) for name, c in predicted.items())
     bias, variance, missing = trained(plan, task, points)
     words = (f"Depth over width, summed over all layers, is {need.L_over_n:.2g}.", *need.sentences, _said(bias, variance, missing))
     return Finite(len(points), widths, need.L_over_n, claims, need.width, need.single, tolerance, bias, variance, missing, words)
