@@ -57,7 +57,7 @@ def test_columns_of_a_table_count_alike() -> None:
     """One column in thousandths, one in thousands, one that does not vary among the train rows."""
     rows = np.random.default_rng(2).normal(size=(60, 3)) * [1e-3, 1e3, 0.0] + [5.0, -7e4, 3.0]
     y = rows[:, 0]
-    task = make(Table("t", rows, y, rows[:9] + [0.0, 0.0, 1.0], y[:9], columns=True))
+    task = make(Table("t", rows, y, rows[:9] + np.array([0.0, 0.0, 1.0]), y[:9], columns=True))
     np.testing.assert_allclose(task.X.mean(0), 0, atol=1e-9)
     np.testing.assert_allclose((task.X**2).mean(0), [1.5, 1.5, 0.0], rtol=1e-12)  # together |x|^2/n_0 = 1
     assert not task.X_test[:, 2].any()
