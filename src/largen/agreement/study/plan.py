@@ -18,7 +18,8 @@ RECORDED = 64  # steps at which networks are looked at, at most about
 class Plan:
     """`nets`: the network at each of the `widths` (of its first hidden layer; the others in proportion). `networks` and `draws`: how many
     are trained, and looked at untrained, at each. `pace`: eta x lambda_max. `steps`: how many; None, until theory's train loss has fallen
-    to `share` of its start, or, with no share either, as long as theory expects it to pay. Kernels are looked at on `points` train points."""
+    to `share` of its start, or, with no share either, as long as theory expects it to pay. Kernels are looked at on `points` train
+    points."""
 
     net: Serial
     nets: tuple[Serial, ...]
