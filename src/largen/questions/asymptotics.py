@@ -15,7 +15,8 @@ import numpy as np
 
 from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
-from largen.activations.critical import SMALL, CriticalPoint, Growth, critical
+from largen.activations.critical import critical
+from largen.activations.critical_points import SMALL, CriticalPoint, Growth
 from largen.activations.statistics import Statistics, statistics
 from largen.display import Columns, Record
 from largen.errors import InputError, UnsupportedError, shown

@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from largen import door, exits
-from largen.activations.critical import CriticalPoint, critical
+from largen.activations.critical import critical
+from largen.activations.critical_points import CriticalPoint
 from largen.architecture.chain import Layer
 from largen.architecture.levels import affine
 from largen.architecture.nodes import network
