@@ -20,7 +20,7 @@ from largen.architecture.nodes import GAUSSIAN, MOMENTS, NODES, Node
 from largen.architecture.walk import Theory
 from largen.networks.empirical import EMPIRICAL
 from largen.networks.outputs import FORWARD
-from largen.theory.kernels import KERNELS
+from largen.theory.rules import KERNELS
 from largen.theory.signal.signal import SIGNAL
 
 PLACE = "<!-- coverage -->"

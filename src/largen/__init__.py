@@ -54,6 +54,7 @@ if TYPE_CHECKING:
     from largen.networks.outputs import apply as apply
     from largen.networks.parameters import init as init
     from largen.networks.training import train as train
+    from largen.parametrizations.rates import rates_of_sgd as rates_of_sgd
     from largen.prediction.predict import predict as predict
     from largen.prediction.sample import sample as sample
     from largen.prediction.spectrum import max_learning_rate as max_learning_rate
@@ -62,7 +63,6 @@ if TYPE_CHECKING:
     from largen.questions.rates import plan_rates as plan_rates
     from largen.questions.width import width as width
     from largen.report.figure import figure as figure
-    from largen.scaling.rates import rates_of_sgd as rates_of_sgd
     from largen.theory.corrections.corrections import corrections as corrections
     from largen.theory.kernels import kernel as kernel
     from largen.theory.signal.fixed_points import fixed_points as fixed_points

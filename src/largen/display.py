@@ -122,6 +122,17 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "", e
     return f"<table>{caption}<thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
+def aligned(rows: Sequence[Sequence[str]], right: int = 0) -> list[str]:
+    """Rows of words as lines in columns, the last few of them to the `right`.
+
+    >>> aligned([("path", "width"), ("dense1", "8")], right=1)
+    ['path    width', 'dense1      8']
+    """
+    sizes = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    sides = [str.ljust] * (len(sizes) - right) + [str.rjust] * right
+    return ["  ".join(side(cell, size) for side, cell, size in zip(sides, row, sizes, strict=True)).rstrip() for row in rows]
+
+
 def brief(value: Any) -> str:
     """A value in a few words: arrays by shape, kind and a few numbers, records by name."""
     if isinstance(value, (bool, str, int, np.integer)):

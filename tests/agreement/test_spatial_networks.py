@@ -15,8 +15,9 @@ import largen as lg
 from largen.agreement.statistics import LEVEL, PRECISION, REJECT, extrapolate, mean_and_error, z_score
 from largen.networks.empirical import tangent_kernel
 from largen.networks.outputs import outputs
-from largen.networks.parameters import draw_parameters, rate_tensor
-from largen.scaling.rates import resolve
+from largen.networks.parameters import draw_parameters
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 
 WIDTHS, NETWORKS = (8, 16, 32, 64), (3200, 2000, 1200, 800)
 MANY, FEW = 64, 2  # outputs, for preactivations and for NTKs: many are cheap for the first
@@ -86,7 +87,7 @@ def measured(body: lg.Serial, X: np.ndarray, networks: int, key: Any) -> tuple[n
         first, second, masks = jax.random.split(key, 3)
         z = outputs(looked, draw_parameters(looked, first, X.shape[1:], jnp.float32), x, masks)
         params = draw_parameters(net, second, X.shape[1:], jnp.float32)
-        ntk = masked_ntk(params, masks) if drops else tangent_kernel(net, params, x, None, rates, full=False)
+        ntk = masked_ntk(params, masks) if drops else tangent_kernel(net, params, x, None, pace, full=False)
         return (z @ z.T / MANY)[ROWS, COLUMNS], ntk[ROWS, COLUMNS]
 
     K, Theta = jax.jit(lambda keys: jax.lax.map(one, keys, batch_size=50))(jax.random.split(key, networks))

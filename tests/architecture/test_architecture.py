@@ -11,7 +11,8 @@ from hypothesis import given, strategies as st
 
 import largen as lg
 from largen.architecture.nodes import Dense
-from largen.architecture.walk import Theory, paths, walk
+from largen.architecture.paths import paths
+from largen.architecture.walk import Theory, walk
 from largen.errors import InputError, UnsupportedError
 
 nodes = st.one_of(

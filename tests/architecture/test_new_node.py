@@ -9,14 +9,15 @@ import numpy as np
 import pytest
 
 import largen as lg
+from largen.architecture.arrays import size
 from largen.architecture.branches import Branching
 from largen.architecture.nodes import NODES, Composite, Node, network, node
-from largen.architecture.walk import Theory, everything, walk
+from largen.architecture.paths import everything
+from largen.architecture.walk import Theory, walk
 from largen.errors import InputError, UnsupportedError
 from largen.gaussian import pair as pairs
 from largen.networks.outputs import FORWARD
-from largen.networks.parameters import size
-from largen.theory.kernels import KERNELS
+from largen.theory.rules import KERNELS
 
 
 @node

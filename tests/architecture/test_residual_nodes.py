@@ -12,7 +12,8 @@ from hypothesis import given, strategies as st
 import largen as lg
 from largen.architecture.levels import affine, levels
 from largen.architecture.nodes import Affine, Dense, Parametric
-from largen.architecture.walk import Theory, everything, walk
+from largen.architecture.paths import everything
+from largen.architecture.walk import Theory, walk
 from largen.errors import InputError, UnsupportedError
 
 WIDTH = 8

@@ -20,7 +20,7 @@ from largen.grams.tables.one_variable import one_variable
 from largen.grams.tables.powers import powers, split
 from largen.grams.tables.separable import separable
 from largen.grams.tiles import Stretch, stretches
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 
 pytestmark = pytest.mark.slow
 

@@ -11,7 +11,7 @@ from largen.architecture.nodes import network
 from largen.errors import InputError
 from largen.grams.images import images as engine
 from largen.grams.images.images import images
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 
 pytestmark = pytest.mark.slow
 

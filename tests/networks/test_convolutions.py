@@ -5,10 +5,10 @@ import itertools
 import jax
 import numpy as np
 import pytest
+from witnesses import jacobian_ntk
 
 import largen as lg
 from largen.errors import InputError
-from largen.networks.jacobian import jacobian_ntk
 
 pytestmark = pytest.mark.slow
 

@@ -7,11 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
+from witnesses import forward_equation, jacobian_ntk
 
 import largen as lg
 from largen.errors import InputError
-from largen.networks.forward import forward_equation
-from largen.networks.jacobian import jacobian_ntk
 
 KEY = jax.random.key(7)
 RNG = np.random.default_rng(3)

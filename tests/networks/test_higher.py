@@ -12,8 +12,8 @@ import largen as lg
 from largen.errors import InputError, UnsupportedError
 from largen.networks.higher import ddntk, dntk
 from largen.networks.outputs import outputs
-from largen.networks.parameters import rate_tensor
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 
 pytestmark = pytest.mark.slow
 

@@ -6,11 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from witnesses import forward_equation, jacobian_ntk
 
 import largen as lg
 from largen.errors import InputError
-from largen.networks.forward import forward_equation
-from largen.networks.jacobian import jacobian_ntk
 
 pytestmark = pytest.mark.slow
 

@@ -11,10 +11,10 @@ from largen.agreement.statistics import LEVEL
 from largen.errors import InputError, UnsupportedError
 from largen.networks.higher import ddntk_of, dntk_of
 from largen.networks.metric import metric
-from largen.networks.parameters import rate_tensor
 from largen.networks.patterns import PATTERNS, Tensors, rows
 from largen.networks.tensors import tensors
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 
 X = np.array([[1.0, -0.5, 0.3], [0.2, 0.9, -1.1]])
 RATES = (0.5, 0.8)

@@ -8,6 +8,7 @@ import pytest
 
 import largen as lg
 from largen.errors import InputError
+from largen.networks.training import Diverged
 
 KEY = jax.random.key(3)
 RNG = np.random.default_rng(1)
@@ -141,9 +142,9 @@ def test_vmaps_over_parameters() -> None:
 def test_divergence_names_the_step_and_the_way_out() -> None:
     net = lg.mlp(widths=[6], out=2, activation="relu", C_W=2.0)
     params = lg.init(net, 3, KEY)
-    with pytest.raises(InputError, match=r"`eta`: got 50.0, and a loss that is not finite from step \d+ on; .*lg\.max_learning_rate"):
+    with pytest.raises(Diverged, match=r"`eta`: got 50.0, and a loss that is not finite from step \d+ on; .*lg\.max_learning_rate"):
         lg.train(net, params, X, Y, 50.0, 200)
-    with pytest.raises(InputError, match="Lower the optimizer's learning rate"):
+    with pytest.raises(Diverged, match="Lower the optimizer's learning rate"):
         lg.train(net, params, X, Y, None, 200, optimizer=optax.sgd(50.0))
 
 

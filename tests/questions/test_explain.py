@@ -15,14 +15,15 @@ import pytest
 import largen as lg
 from largen.architecture.branches import settled
 from largen.architecture.nodes import network
-from largen.architecture.walk import everything, needed, walk
+from largen.architecture.paths import everything
+from largen.architecture.walk import needed, walk
 from largen.errors import InputError, UnsupportedError
 from largen.grams import gram as room, plan
+from largen.parametrizations.rates import resolve
 from largen.questions.cost import endless, operations
 from largen.questions.explain import short
-from largen.scaling.rates import resolve
 from largen.theory import positions
-from largen.theory.kernels import KERNELS
+from largen.theory.rules import KERNELS
 
 RELU, READ = lg.Act("relu"), lg.Flatten() >> lg.Dense(1)
 FLAT = lg.cnn([4, 4], out=1)

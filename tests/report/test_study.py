@@ -1,5 +1,8 @@
 """The study behind the report: honest theory agrees, corrupted theory is found out, and its parts are right."""
 
+import dataclasses
+
+import jax
 import numpy as np
 import pytest
 
@@ -7,10 +10,13 @@ import largen as lg
 from largen.agreement.statistics import REJECT
 from largen.agreement.study import believed, plan, study
 from largen.agreement.study.compared import compare
+from largen.agreement.study.finite import Finite
+from largen.agreement.study.measured import descent
 from largen.agreement.study.records import Study
 from largen.architecture.mapping import heavier
 from largen.data.files import load
 from largen.data.task import Task, make
+from largen.errors import InputError
 from largen.report import words
 
 SECTIONS = ("signals", "tangent", "curves", "modes", "errors")
@@ -87,3 +93,20 @@ def test_training_goes_on_as_long_as_it_pays() -> None:
         errors = [left_out(theta, y[:, 0], found.eta, steps) for steps in range(8, 257)]
         assert found.at[-1] == 8 + next(s for s, e in enumerate(errors) if e <= 1.1 * min(errors))
         assert (found.at[-1] > 30) == (noise < 1)
+
+
+def test_a_network_that_diverges_names_the_pace() -> None:
+    net, X = lg.mlp([6], out=1, activation="linear"), np.eye(3, dtype=np.float32)
+    with pytest.raises(InputError, match="`pace`: got 3, at which a real network diverged"):
+        descent(net, lg.init(net, 3, jax.random.key(0)), X, X[:, :1], 50.0, (0, 200), X, 3.0)
+    with pytest.raises(InputError, match="`y`"):
+        descent(net, lg.init(net, 3, jax.random.key(0)), X, X, 0.1, (0, 2), X, 3.0)
+
+
+def test_how_far_from_infinite_is_said_of_the_fields() -> None:
+    known = Finite(6, (8, 16), 0.25, (), 40, 80, 0.05, (0.5, 0.625), (0.25, 0.375), "", ("From width 40 on.",))
+    said = " ".join(words.far(known))
+    assert all(word in said for word in ("0.25", "From width 40 on.", "0.5 by bias", "0.625 and 0.375"))
+    assert "nothing is predicted to order 1/n: too few." in words.far(dataclasses.replace(known, bias=None, missing="too few."))[-1]
+    nothing = dataclasses.replace(known, L_over_n=None, bias=None, missing="no chain")
+    assert words.far(nothing) == ("Nothing is said of it: no chain",)

@@ -6,12 +6,12 @@ from typing import Any
 
 import jax
 
+from largen import door
 from largen.activations.activation import activation as as_activation
 from largen.adapters.initialisation import Initialisation, Size
 from largen.adapters.roles import INPUTS, Kind, Role, Roles
 from largen.adapters.told import draw, in_order, named, table_of, traced
 from largen.errors import InputError
-from largen.networks.parameters import a_key
 
 
 def init(model: Any, key: Any, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Any:
@@ -70,7 +70,7 @@ def init(model: Any, key: Any, activation: Any = None, example: Any = None, inpu
     plan = table(model, activation, example, input_scale)
     eqx = _equinox()
     here = dict(_layers(model))
-    new = draw(plan, a_key(key), {name: (layer.weight, layer.bias) for name, layer in here.items()}, "model")
+    new = draw(plan, door.key(key), {name: (layer.weight, layer.bias) for name, layer in here.items()}, "model")
 
     def renewed(path: Any, leaf: Any) -> Any:
         weight, bias = new.get(jax.tree_util.keystr(path), (None, None)) if _settable(leaf) else (None, None)

@@ -6,11 +6,11 @@ from typing import Any
 
 import jax
 
+from largen import door
 from largen.adapters.flax_layers import Arrays, arrays_of, flax_of, keys_of, length, lengths, normed, transposed
 from largen.adapters.initialisation import Initialisation, Size
 from largen.adapters.roles import Kind, Roles
 from largen.adapters.told import draw, in_order, table_of, traced
-from largen.networks.parameters import a_key
 
 
 def init(module: Any, variables: Any = None, key: Any = None, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Any:
@@ -70,7 +70,7 @@ def init(module: Any, variables: Any = None, key: Any = None, activation: Any = 
     >>> variables = lg.flax.init(module, variables, jax.random.key(1), activation="tanh")
     """
     plan = table(module, variables, activation, example, input_scale)
-    new = draw(plan, a_key(key), arrays_of(module, variables)[0], "module" if variables is None else "variables")
+    new = draw(plan, door.key(key), arrays_of(module, variables)[0], "module" if variables is None else "variables")
     if variables is None:
         return _new_module(module, new, plan.scales)
     leaves: dict[tuple[str, ...], Any] = {}

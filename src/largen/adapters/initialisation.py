@@ -1,12 +1,9 @@
-"""The critical initialisation of a model that exists already: from what feeds each layer to the variances of its parameters.
+"""The critical initialisation of a model that exists already: what feeds each layer, and so the variances of its parameters.
 
-A layer z = b + W phi(u) that an activation phi feeds gets W ~ N(0, C_W/fan_in), b ~ N(0, C_b) at the critical point of phi. A
-layer that the inputs feed gets the C_W that makes K^(1) = C_b + C_W input_scale the critical kernel K* of the activation after
-it, if K* > 0, and that activation's critical C_W otherwise: the rule of `lg.mlp(C="critical")`.
+The rule is that of `lg.mlp(C="critical")`, `activations/start.py`; variances are numbers of parameters by `parametrizations/table.py`.
 """
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -14,9 +11,11 @@ from typing import Any, NamedTuple
 from largen import door
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
+from largen.activations.start import variances
 from largen.adapters.roles import INPUTS, Feed, Role, Roles
-from largen.display import Columns, Record, stacked
-from largen.errors import InputError, UnsupportedError
+from largen.display import Columns, Record, aligned, stacked
+from largen.errors import InputError
+from largen.parametrizations.table import parameter
 
 LARGEST = 1e30  # standard deviations up to which draws fit float32
 
@@ -90,8 +89,7 @@ class Initialisation(Record):
             (r.name or "(model)", r.activation, f"{r.fan_in:.10g}", f"{r.C_W:.4g}", f"{r.C_b:.4g}", f"{r.std:.4g}", r.note)
             for r in self.layers
         ]
-        widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
-        lines = ["  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip() for row in (head, *rows)]
+        lines = aligned([head, *rows])
         lines += [f"set: the weight of {name} to {value:.4g}, as it ends a branch" for name, value in self.scales.items()]
         lines += [f"left alone: {name or '(model)'}, {reason}" for name, reason in self.left.items()]
         return "\n".join([*lines, *self.notes])
@@ -110,6 +108,11 @@ class Found:
     note: str = ""
     share: float = 1.0
     normed: bool = False
+
+
+def stds(layer: InitialisedLayer) -> tuple[float, float]:
+    """Standard deviations of the weights and of the biases of a layer."""
+    return layer.std, float(parameter(layer.C_b).std)
 
 
 def said(activation: Any, names: Sequence[str]) -> tuple[Activation | None, dict[str, Feed]]:
@@ -170,10 +173,15 @@ def settled(sizes: Sequence[Size], read: Roles, activation: Any, hint: str = "")
     return found, left
 
 
+def fed_by(feed: Feed | None) -> float:
+    """The C_W to advise for a weight that is not set: 1 where an activation without critical point feeds it."""
+    return critical(feed if isinstance(feed, Activation) else "linear").C_W or 1.0
+
+
 def foreign_numbers(role: Role, fan_in: float | None = None) -> str:
     """What a weight wants that is not the weight of a layer that can be set."""
-    C_W = (critical(role.feed if isinstance(role.feed, Activation) else "linear").C_W or 1.0) * role.share
-    wanted = f"variance {C_W:.4g}/fan_in" if fan_in is None else f"std {math.sqrt(C_W / fan_in):.4g}"
+    C_W = fed_by(role.feed) * role.share
+    wanted = f"variance {C_W:.4g}/fan_in" if fan_in is None else f"std {parameter(C_W, fan_in).std:.4g}"
     return f"not the weight of a layer that can be set; it wants the {wanted}" + (f" ({role.note})" if role.note else "")
 
 
@@ -189,24 +197,16 @@ def planned(
     if not found:
         raise InputError(argument, "a model without a layer that could be set", "at least one dense or convolutional layer")
     layers: list[InitialisedLayer] = []
-    points: dict[Activation, tuple[float, float, float | None]] = {}
     for layer in found:
-        phi = _follower(layer, found, argument) if layer.feed == INPUTS else as_activation(layer.feed)
-        if phi not in points:
-            points[phi] = _point(phi, layer.name)
-        C_W, C_b, K_star = points[phi]
-        if layer.feed == INPUTS and K_star:  # K^(1) = C_b + C_W input_scale = K*
-            C_W = (K_star - C_b) / (1.0 if layer.normed else scale)
-        C_W, C_b = C_W * layer.share, C_b * layer.share
+        first = layer.feed == INPUTS
+        phi = _follower(layer, found, argument) if first else as_activation(layer.feed)
+        fed = variances(phi, (1.0 if layer.normed else scale) if first else None, f"layer {layer.name}")
+        C_W, C_b = (float(C) * layer.share for C in fed)
         if C_b > 0 and not layer.bias:
             need = f"biases of variance C_b = {C_b:.4g}: the critical point of {phi.name} needs them"
             raise InputError(argument, f"the layer {layer.name or '(model)'} without biases", need, "Make the layer with biases.")
-        name = INPUTS if layer.feed == INPUTS else phi.name
-        layers.append(
-            InitialisedLayer(
-                name=layer.name, activation=name, fan_in=layer.fan_in, C_W=C_W, C_b=C_b, std=math.sqrt(C_W / layer.fan_in), note=layer.note
-            )
-        )
+        fed, std = INPUTS if first else phi.name, float(parameter(C_W, layer.fan_in).std)
+        layers.append(InitialisedLayer(name=layer.name, activation=fed, fan_in=layer.fan_in, C_W=C_W, C_b=C_b, std=std, note=layer.note))
     if not all(layer.std < LARGEST for layer in layers):
         raise InputError("input_scale", f"{scale:g}, with which parameters leave float32", "|x|^2/n_0 of the inputs, 1 if standardised")
     distinct = {layer.activation for layer in layers} - {INPUTS, "linear"}
@@ -227,7 +227,7 @@ def _follower(first: Found, found: Sequence[Found], argument: str) -> Activation
                 elif layer.name not in seen:
                     seen.add(layer.name)
                     todo.append(layer.name)
-    if len({_point(phi, first.name) for phi in after}) > 1:
+    if len({variances(phi, 1.0, f"layer {first.name}") for phi in after}) > 1:
         names = ", ".join(sorted(phi.name for phi in after))
         need = "one activation after the layer that the inputs feed"
         raise InputError(
@@ -237,11 +237,3 @@ def _follower(first: Found, found: Sequence[Found], argument: str) -> Activation
             f'Say what it is to be critical for: activation={{"{first.name}": "linear"}} keeps sizes there.',
         )
     return min(after, key=lambda phi: phi.name) if after else as_activation("linear")
-
-
-def _point(phi: Activation, name: str) -> tuple[float, float, float | None]:
-    point = critical(phi)
-    if point.C_W is None or point.C_b is None:
-        reason = f"{point.reason.rstrip('.')}; use an activation that has a critical point (relu, tanh, gelu, swish) instead"
-        raise UnsupportedError(repr(phi), f"layer {name}", "the critical initialisation", reason)
-    return float(point.C_W), float(point.C_b), point.K_star

@@ -20,81 +20,17 @@ from largen.adapters.elementwise import BENT, evaluated, named
 from largen.adapters.roles import PRODUCT, Node, is_softmax, softmax_of, summed
 
 Graph = tuple[list[Node], list[Node]]
-SHAPES = {
-    "reshape",
-    "broadcast_in_dim",
-    "squeeze",
-    "transpose",
-    "rev",
-    "copy",
-    "copy_p",
-    "reduce_precision",
-    "stop_gradient",
-    "expand_dims",
-}
-SHAPES |= {"convert_element_type", "dynamic_slice", "slice", "pad", "split", "sharding_constraint", "optimization_barrier"}
 SAME = {"convert_element_type", "copy", "copy_p", "reduce_precision", "stop_gradient", "sharding_constraint", "optimization_barrier"}
+SHAPES = SAME | {"reshape", "broadcast_in_dim", "squeeze", "transpose", "rev", "expand_dims", "dynamic_slice", "slice", "pad", "split"}
 REDUCE = {"reduce_sum", "reduce_max", "reduce_min", "reduce_prod", "argmax", "argmin", "reduce_and", "reduce_or"}
 WINDOW = {"reduce_window_sum", "reduce_window_max", "reduce_window_min", "reduce_window"}
 ROOTS = {"sqrt", "rsqrt", "pow"}
 INLINE = ("jaxpr", "call_jaxpr", "fun_jaxpr")
-ELEMENTWISE = {
-    "add",
-    "sub",
-    "mul",
-    "div",
-    "max",
-    "min",
-    "neg",
-    "abs",
-    "sign",
-    "exp",
-    "exp2",
-    "expm1",
-    "log",
-    "log1p",
-    "tanh",
-    "logistic",
-    "erf",
-    "erfc",
-}
-ELEMENTWISE |= {
-    "sin",
-    "cos",
-    "tan",
-    "asin",
-    "acos",
-    "atan",
-    "sinh",
-    "cosh",
-    "asinh",
-    "pow",
-    "integer_pow",
-    "square",
-    "sqrt",
-    "rsqrt",
-    "cbrt",
-    "select_n",
-}
-ELEMENTWISE |= {
-    "gt",
-    "ge",
-    "lt",
-    "le",
-    "eq",
-    "ne",
-    "and",
-    "or",
-    "not",
-    "clamp",
-    "is_finite",
-    "floor",
-    "ceil",
-    "round",
-    "rem",
-    "atan2",
-    "erf_inv",
-}
+ALGEBRA = ROOTS | {"add", "sub", "mul", "div", "max", "min", "neg", "abs", "sign", "square", "integer_pow", "cbrt", "select_n", "clamp"}
+CURVES = {"exp", "exp2", "expm1", "log", "log1p", "tanh", "logistic", "erf", "erfc", "erf_inv"}
+ANGLES = {"sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh", "asinh"}
+STEPS = {"gt", "ge", "lt", "le", "eq", "ne", "and", "or", "not", "is_finite", "floor", "ceil", "round", "rem"}
+ELEMENTWISE = ALGEBRA | CURVES | ANGLES | STEPS
 
 
 class CallError(Exception):

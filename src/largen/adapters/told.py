@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from largen import door
 from largen.adapters.feeds import roles
-from largen.adapters.initialisation import Initialisation, Size, foreign_numbers, planned, said, settled, unsaid
+from largen.adapters.initialisation import Initialisation, Size, foreign_numbers, planned, said, settled, stds, unsaid
 from largen.adapters.roles import INPUTS, Kind, Node, Role, Roles
 from largen.errors import InputError
 from largen.types import hand_back, island
@@ -106,8 +106,7 @@ def draw(table: Initialisation, key: Any, arrays: Mapping[str, tuple[Any, Any]],
     new = {}
     for i, layer in enumerate(table.layers):
         keys = jax.random.split(jax.random.fold_in(key, i))
-        stds = (layer.std, layer.C_b**0.5)
-        given = zip(keys, stds, arrays[layer.name], strict=True)
+        given = zip(keys, stds(layer), arrays[layer.name], strict=True)
         new[layer.name] = tuple(None if a is None else _normal(k, s, a, argument) for k, s, a in given)
     return new
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from largen.adapters.initialisation import Initialisation, planned
+from largen.adapters.initialisation import Initialisation, planned, stds
 from largen.errors import InputError, shown
 
 
@@ -80,9 +80,10 @@ def init_(model: Any, activation: Any = None, example: Any = None, input_scale: 
             parameters[name].fill_(value)
         for layer in table.layers:
             module = modules[layer.name]
-            torch_weights.draw(module, layer.std, generator)
+            weight, bias = stds(layer)
+            torch_weights.draw(module, weight, generator)
             if module.bias is not None:
-                module.bias.normal_(0.0, layer.C_b**0.5, generator=generator)
+                module.bias.normal_(0.0, bias, generator=generator)
     return table
 
 

@@ -1,17 +1,17 @@
 """What of a PyTorch model is set and what is left alone, with the numbers for what has to be set by hand."""
 
-import math
 from typing import Any
 
 from torch import nn
 
-from largen.activations.critical import critical
+from largen.activations.activation import activation as as_activation
 from largen.adapters.feeds import roles
-from largen.adapters.initialisation import Found, Size, foreign_numbers, settled
+from largen.adapters.initialisation import Found, Size, fed_by, foreign_numbers, settled
 from largen.adapters.roles import Role, Roles
 from largen.adapters.torch_graph import graph_of
 from largen.adapters.torch_weights import Affine, fan_in, is_affine, own_weight
 from largen.errors import InputError
+from largen.parametrizations.table import parameter
 
 HINT = "Give example=, a batch of inputs, and the functional graph of torch.export is read. "
 BLOCKS = {nn.TransformerEncoderLayer: 2, nn.TransformerDecoderLayer: 3}  # branches of each
@@ -76,26 +76,23 @@ def _advice(model: nn.Module, name: str, role: Role) -> str:
         weight = dict(model.named_parameters()).get(name)
         return foreign_numbers(role, weight.shape[-1] if weight is not None and name.endswith("in_proj_weight") else None)
     if isinstance(part, nn.MultiheadAttention):
-        stds = f"in_proj_weight to std {_std(role, part.embed_dim)}, out_proj.weight to std {math.sqrt(role.share / part.embed_dim):.4g}"
+        stds = f"in_proj_weight to std {_std(fed_by(role.feed), part.embed_dim)}, out_proj.weight to std {_std(role.share, part.embed_dim)}"
         return f"MultiheadAttention is not read: set {stds}, its biases to 0"
     blocks: list[Any] = [block for block in model.modules() if type(block) in BLOCKS]
     B, first = sum(BLOCKS[type(block)] for block in blocks), blocks[0]
     E, F = first.self_attn.embed_dim, first.linear2.in_features
-    phi = {nn.functional.relu: "relu", nn.functional.gelu: "gelu"}.get(first.activation, "relu")
-    stds = f"{1 / math.sqrt(E):.4g} in every in_proj_weight and linear1.weight, {math.sqrt(1 / (B * E)):.4g} in every out_proj.weight"
-    last = f"{math.sqrt((critical(phi).C_W or 1.0) / B / F):.4g} in every linear2.weight"
+    phi = as_activation({nn.functional.relu: "relu", nn.functional.gelu: "gelu"}.get(first.activation, "relu"))
+    stds = f"{_std(1.0, E)} in every in_proj_weight and linear1.weight, {_std(1 / B, E)} in every out_proj.weight"
+    last = f"{_std(fed_by(phi) / B, F)} in every linear2.weight"
     return f"{type(part).__name__} is not read: with {B} branches in the model, set std {stds}, {last}, biases to 0"
 
 
 def _recurrent(module: nn.RNNBase) -> str:
     if not isinstance(module, nn.RNN):
         return "sigmoid gates have no critical point; PyTorch's own start is kept"
-    C_W = critical(module.nonlinearity).C_W or 1.0
-    std_ih, std_hh = (math.sqrt(C_W / 2 / n) for n in (module.input_size, module.hidden_size))
-    return f"two terms are summed, C_W/2 each: set weight_ih_l0 to std {std_ih:.4g}, every weight_hh to std {std_hh:.4g}, biases to 0"
+    std_ih, std_hh = (_std(fed_by(as_activation(module.nonlinearity)) / 2, n) for n in (module.input_size, module.hidden_size))
+    return f"two terms are summed, C_W/2 each: set weight_ih_l0 to std {std_ih}, every weight_hh to std {std_hh}, biases to 0"
 
 
-def _std(role: Role, fan_in: int) -> str:
-    """Of weights that are not the last of their branch."""
-    point = critical(role.feed if role.feed is not None and not isinstance(role.feed, str) else "linear")
-    return f"{math.sqrt((point.C_W or 1.0) / fan_in):.4g}"
+def _std(C_W: float, fan_in: int) -> str:
+    return f"{parameter(C_W, fan_in).std:.4g}"

@@ -6,11 +6,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from largen.architecture.arrays import size
 from largen.architecture.levels import affine
 from largen.architecture.nodes import Affine, Serial
 from largen.architecture.sizes import units
 from largen.networks.ensemble import each
-from largen.networks.parameters import init, size
+from largen.networks.parameters import init
 from largen.types import Params
 
 BYTES = 2.0**28  # of one batch of networks, with what is made of each

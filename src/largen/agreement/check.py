@@ -18,8 +18,7 @@ from largen.agreement.widths import widened
 from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Node, Serial, network
 from largen.errors import InputError, shown
-from largen.networks.parameters import a_key
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 
 NETWORKS = {"training": 1000, "kernels": 10_000, "signal": 10_000, "tensors": 10_000}  # per width
 ONLY = {"time": ("training",), "X_test": ("training",), "tensors": ("tensors",), "rates": ("training", "kernels", "tensors")}
@@ -167,7 +166,7 @@ def check(
     many = door.counts(given, "networks", need, 20) if each else (door.count(given, "networks", low=20),) * len(real)
     if len(many) != len(real):
         raise InputError("networks", f"{len(many)} of them", need)
-    root = a_key(jax.random.key(0) if key is None else key)
+    root = door.key(jax.random.key(0) if key is None else key)
     keys = tuple(jax.random.fold_in(root, i) for i in range(len(real)))
 
     loud = door.flag(progress, "progress")

@@ -4,7 +4,7 @@ from typing import Any
 
 from largen.architecture import mapping
 from largen.architecture.nodes import Serial
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 
 HEAVIER, EXCHANGED, BAYES = "C_W + 10 %", "lambda_b and lambda_W swapped", "the Bayesian posterior"
 SWAPPED, SHIFTED = "chi_par and chi_perp swapped", "one level off"

@@ -20,7 +20,8 @@ from largen.architecture.nodes import Serial
 from largen.networks.empirical import tangent_kernel
 from largen.networks.ensemble import each
 from largen.networks.outputs import layers
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 from largen.theory.kernels import kernel
 from largen.types import Params
 
@@ -41,7 +42,7 @@ def before(net: Serial, params: Any, X: Any, rates: Any) -> Look:
     assert last.activation is not None
     phi = last.activation(z[-2])
     kernels = [a @ a.T / a.shape[1] for a in z[:-1]] + [last.C_b + last.C_W * (phi @ phi.T) / phi.shape[1]]
-    return Look(z[-1], tangent_kernel(net, params, X, None, rates, full=False), kernels)
+    return Look(z[-1], tangent_kernel(net, params, X, None, rate_tensor(net, X.shape[1:], rates), full=False), kernels)
 
 
 def look(net: Serial, params: Params, X: np.ndarray, rates: Any, chunk: int) -> Look:

@@ -26,7 +26,7 @@ from largen.architecture.nodes import Serial
 from largen.networks.metric import Metric, metric_of
 from largen.networks.patterns import COVARIANCES, PATTERNS, Tensors, tensors
 from largen.networks.tensors import deviations, named
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 from largen.theory.corrections.corrections import Corrections, corrections
 
 MEASURED = ("K1", "Theta1", *COVARIANCES, *PATTERNS)

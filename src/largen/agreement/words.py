@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from largen.display import aligned
+
 if TYPE_CHECKING:
     from largen.agreement.claims import Claim, Reading, Reason
 
@@ -79,5 +81,4 @@ def table(claims: Sequence[Claim]) -> list[str]:
         controls = ", ".join(f"{abs(k.z):.1f}" for k in c.controls if k.z is not None) or "-"
         value = f"{c.intercept:.4f}{'' if c.theory == 1 else f' ({c.theory:.4f})'}"
         rows.append((c.name, value, f"{c.error:.4f}", f"{abs(c.worst):.1f}", span, controls, c.verdict))
-    size = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return ["  ".join(cell.ljust(w) for cell, w in zip(row, size, strict=True)).rstrip() for row in rows]
+    return aligned(rows)

@@ -176,6 +176,9 @@ class Branching(Composite):
     def children(self) -> tuple[Serial, ...]:
         return self.branches
 
+    def title(self) -> str:
+        return type(self).__name__
+
     def with_children(self, children: Iterable[Serial]) -> Self:
         """The node with others in place of its branches."""
         new = copy.copy(self)

@@ -6,7 +6,7 @@ from typing import Any
 from largen.activations.activation import Activation, activation
 from largen.architecture.branches import Identity, Sum
 from largen.architecture.nodes import Act, Dense, network
-from largen.architecture.walk import branch_paths, paths
+from largen.architecture.paths import branch_paths, paths
 from largen.errors import UnsupportedError
 
 NAME = "the chain normal form"

@@ -6,7 +6,7 @@ from typing import Any
 from largen import door
 from largen.architecture.branches import Sum
 from largen.architecture.nodes import GAUSSIAN, INPUTS, Affine, Composite, Dense, Node, Parametric, Serial, network
-from largen.architecture.walk import branch_paths, paths
+from largen.architecture.paths import branch_paths, paths
 
 
 def levels(net: Any) -> tuple[tuple[str, tuple[Node, ...]], ...]:

@@ -9,6 +9,7 @@ import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import reduce
 from typing import Any, ClassVar, Self, TypeVar, dataclass_transform
 
 import jax
@@ -16,6 +17,8 @@ from jax.core import Tracer
 
 from largen import door, memory
 from largen.activations.activation import Activation, activation
+from largen.architecture.paths import everything
+from largen.display import brief, table
 from largen.errors import InputError
 
 NODES: dict[str, type["Node"]] = {}  # by name, for the text form
@@ -28,7 +31,7 @@ INPUTS, GAUSSIAN, MOMENTS = "inputs", "gaussian", "moments"
 
 @dataclass(frozen=True)
 class Blank:
-    """One parameter array before it is drawn: its shape, and C and the fan-in, by which the variance of its entries is C/fan_in."""
+    """One parameter array before it is drawn: its shape, C and the fan-in (see `parametrizations/table.py`)."""
 
     shape: tuple[int, ...]
     C: Any
@@ -110,11 +113,19 @@ class Node:
         home = "lg." if type(self).__module__.partition(".")[0] == __name__.partition(".")[0] else ""
         return f"{home}{type(self).__name__}({', '.join(self.arguments())})"
 
+    def children(self) -> tuple["Serial", ...]:
+        """The networks inside, in the order of their numbers."""
+        return ()
+
+    def title(self) -> str:
+        """What a table of nodes calls it."""
+        return repr(self)
+
     def _repr_html_(self) -> str:
         """One row a node, for notebooks."""
-        from largen.architecture.text import as_html
-
-        return as_html(self)
+        facts = ("fan_out", "C_W", "C_b")
+        rows = [(path, part.title(), *(brief(getattr(part, name, "")) for name in facts)) for path, part in everything(network(self))]
+        return table(("path", "node", "width", "C_W", "C_b"), rows)
 
 
 def _code(value: Any) -> str:
@@ -311,29 +322,21 @@ class Serial(Node):
             flat.extend(part.nodes if isinstance(part, Serial) else (part,))
         if not flat:
             raise InputError("nodes", "no node", "at least one node")
-        memory.require_few(sum(map(count, flat)), "nodes", "nodes of one network, those of branches counted")
         object.__setattr__(self, "nodes", tuple(flat))
+        memory.require_few(sum(1 for _ in everything(self)), "nodes", "nodes of one network, those of branches counted")
         self.units(None)  # refuses branches of different widths
 
     def units(self, before: int | None) -> int | None:
-        for part in self.nodes:
-            before = part.units(before)
-        return before
+        return reduce(lambda at, part: part.units(at), self.nodes, before)
 
     def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
-        for part in self.nodes:
-            before = part.shape(before)
-        return before
+        return reduce(lambda at, part: part.shape(at), self.nodes, before)
 
     def kind(self, before: str) -> str:
-        for part in self.nodes:
-            before = part.kind(before)
-        return before
+        return reduce(lambda at, part: part.kind(at), self.nodes, before)
 
     def unlike(self, before: bool) -> bool:
-        for part in self.nodes:
-            before = part.unlike(before)
-        return before
+        return reduce(lambda at, part: part.unlike(at), self.nodes, before)
 
     def sets_units(self) -> bool:
         return any(part.sets_units() for part in self.nodes)
@@ -355,22 +358,11 @@ class Serial(Node):
 
 
 class Composite(Node):
-    """A node made of networks, its children. Nodes inside have the path of the node, the number of the child and their own:
-    `sum1/2/dense1`."""
-
-    def children(self) -> tuple[Serial, ...]:
-        """The networks inside, in the order of their numbers."""
-        raise NotImplementedError
+    """A node made of networks, its children."""
 
     def entering(self, before: Any) -> tuple[Any, ...]:
         """What enters every child (shapes, or numbers of units), given what enters the node."""
         return (before,) * len(self.children())
-
-
-def count(part: Node) -> int:
-    """How many nodes there are in a node, itself and those of its children."""
-    inside = part.children() if isinstance(part, Composite) else ()
-    return 1 + sum(count(inner) for child in inside for inner in child.nodes)
 
 
 def network(net: Any, name: str = "net") -> Serial:

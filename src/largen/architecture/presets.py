@@ -12,7 +12,7 @@ from largen.architecture.branches import Identity, LayerNorm, Repeat, Sum
 from largen.architecture.mapping import map_affine
 from largen.architecture.nodes import Act, Dense, Node, Serial, network
 from largen.architecture.spatial import GlobalAvgPool
-from largen.errors import InputError, UnsupportedError, shown
+from largen.errors import InputError, shown
 from largen.types import is_traced
 
 
@@ -86,21 +86,15 @@ def mlp(
 
 
 def critical_values(activation: Any, L: int, input_scale: Any = 1.0) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """(C_W, C_b) per affine layer at criticality: the critical ones in every layer, and where K* > 0 the first layer's C_W such
-    that K^(1) = C_b + C_W input_scale = K*. Raises `UnsupportedError` if the activation has no critical point."""
-    from largen.activations.critical import critical  # needed by few networks, and slow to import
+    """(C_W, C_b) per affine layer at criticality, given `input_scale` = |x|^2/n_0. Raises `UnsupportedError` if there is none."""
+    from largen.activations.start import variances  # needed by few networks, and slow to import
 
     phi = as_activation(activation)
     scale = door.number(input_scale, "input_scale", low=0.0, strict=True)
-    point = critical(phi)
-    if point.C_W is None or point.C_b is None:
-        raise UnsupportedError(repr(phi), "", "the critical initialisation", point.reason)
-    weights, biases = (point.C_W,) * L, (point.C_b,) * L
-    if point.K_star:
-        weights = ((point.K_star - point.C_b) / scale, *weights[1:])
-        if not is_traced(scale) and not math.isfinite(weights[0]):
-            raise InputError("input_scale", f"{scale:g}", "|x|^2/n_0 of the inputs", "lg.standardize makes it 1.")
-    return weights, biases
+    (first, _), (C_W, C_b) = variances(phi, scale), variances(phi)
+    if not is_traced(scale) and not math.isfinite(first):
+        raise InputError("input_scale", f"{scale:g}", "|x|^2/n_0 of the inputs", "lg.standardize makes it 1.")
+    return (first, *(C_W,) * (L - 1)), (C_b,) * L
 
 
 def resnet_mlp(

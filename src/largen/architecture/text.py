@@ -10,23 +10,11 @@ from jax.core import Tracer
 from largen import door
 from largen.activations.activation import FAMILIES, Activation
 from largen.architecture.branches import DEEPEST, Branching, Sum
-from largen.architecture.nodes import NODES, Affine, Node, Serial, network
-from largen.architecture.walk import everything
-from largen.display import brief, table
+from largen.architecture.nodes import NODES, Node, Serial, network
 from largen.errors import InputError, shown
 from largen.types import is_traced
 
 FORMAT, VERSION = "largen-network", 1
-
-
-def as_html(net: Node) -> str:
-    """The network as an HTML table, one row a node: its path, its code, its width, C_W and C_b."""
-    rows = []
-    for path, part in everything(network(net)):
-        width = part.fan_out if isinstance(part, Affine) else ""
-        variances = [brief(getattr(part, name)) if hasattr(part, name) else "" for name in ("C_W", "C_b")]
-        rows.append((path, type(part).__name__ if isinstance(part, Branching) else repr(part), width, *variances))
-    return table(("path", "node", "width", "C_W", "C_b"), rows)
 
 
 def dumps(net: Any, format: str = "json") -> str:

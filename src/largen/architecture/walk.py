@@ -2,12 +2,11 @@
 
 A theory registers for each node type a pair: `needs(node, need)`, backward and static, says what the node wants from
 the one before it given what is wanted of its output; `step(node, carrier, extra, need)`, forward, gives the next carrier.
-The walk owns order, paths, recursion into branches, `lax.scan` over repeated blocks (so that tracing and compiling do not
+The walk owns order, recursion into branches, `lax.scan` over repeated blocks (so that tracing and compiling do not
 grow with depth), and `UnsupportedError` for a node without a rule. Adding a node edits no theory; adding a theory edits no node.
 
-Paths name a node by its type and its place among its kind: `dense1`, `act1`, `dense2`, ...; inside a node with branches they go on with the
-number of the branch: `sum1/2/dense1`. The rule of such a node gets for `extra` a tuple of functions, one per branch, that send a
-carrier through the branch. A node that passes values on needs no rule: the default rule of the theory serves it.
+The rule of a node with branches gets for `extra` a tuple of functions, one per branch, that send a carrier through the branch. A node
+that passes values on needs no rule: the default rule of the theory serves it.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
@@ -18,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from largen.architecture.nodes import NODES, Composite, Node, Serial
+from largen.architecture.paths import branch_paths, paths
 from largen.errors import UnsupportedError
 
 Step = Callable[[Any, Any, Any, Any], Any]
@@ -68,30 +68,6 @@ class Theory:
             known = sorted({kind.__name__ for kind in self.rules} | {name for name, kind in NODES.items() if kind.passes})
             raise UnsupportedError(repr(node), path, self.name, self.reason(type(node)), known)
         return found
-
-
-def paths(net: Serial, prefix: str = "") -> Iterator[tuple[str, Node]]:
-    """(path, node) of every node of the top level, in order."""
-    seen: dict[str, int] = {}
-    for part in net.nodes:
-        kind = type(part).__name__.lower()
-        seen[kind] = seen.get(kind, 0) + 1
-        yield f"{prefix}{kind}{seen[kind]}", part
-
-
-def branch_paths(part: Composite, path: str) -> Iterator[tuple[str, Serial]]:
-    """(prefix of the paths inside, branch) of every network inside a node at `path`."""
-    for number, branch in enumerate(part.children(), 1):
-        yield f"{path}/{number}/", branch
-
-
-def everything(net: Serial, prefix: str = "") -> Iterator[tuple[str, Node]]:
-    """(path, node) of every node, in order; a node with branches comes before those inside."""
-    for path, part in paths(net, prefix):
-        yield path, part
-        if isinstance(part, Composite):
-            for inside, branch in branch_paths(part, path):
-                yield from everything(branch, inside)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ tabulated once, and evaluated behind one matrix product, so that the cost does n
 
 import os
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -16,8 +17,7 @@ import numpy as np
 
 from largen import door, exits
 from largen.architecture.branches import settled
-from largen.architecture.nodes import Serial, network
-from largen.architecture.spatial import outputs_of
+from largen.architecture.nodes import Serial
 from largen.data import warn_if_unscaled
 from largen.errors import InputError
 from largen.grams.blocks import Engine, compute, one_block
@@ -30,10 +30,9 @@ from largen.grams.tables.one_variable import one_variable
 from largen.grams.tables.separable import separable
 from largen.grams.tiles import Once, Stretch, Values, symmetric
 from largen.memory import require
-from largen.scaling.rates import resolve
-from largen.theory.gaussian_units import check_gaussian
-from largen.theory.kernels import Kernel, activations, kernel, precision, warn_if_inaccurate
-from largen.types import Array, is_traced, island
+from largen.theory.given import Given, given
+from largen.theory.kernels import Kernel, kernel
+from largen.types import is_traced, island
 
 
 @exits.finite(unseen=("nngp", "ntk"))  # every tile is looked at where it is made
@@ -135,33 +134,26 @@ def gram(
     if is_traced(net, X, X2, rates):
         fix = "lg.kernel(net, X, X2) works under jit, grad and vmap."
         raise InputError("X", "traced values (under jit, grad or vmap)", "concrete arrays and hyperparameters", fix)
-    whole = network(net)
-    points, progress = door.inputs(X, "X"), door.flag(progress, "progress")
-    others = None if X2 is None else door.inputs(X2, "X2", points.shape[1:], "X")
-    extras = resolve(whole, rates)
-    check_gaussian(whole)
-    outputs_of(whole, points.shape[1:], "X")
-    jaxed = any(isinstance(Z, jax.Array) for Z in (points, others))
-    kind = _dtype(dtype, points, others, jaxed)
-    n1, n2 = len(points), len(points if others is None else others)
-    work = precision(kind, points, others, whole, extras)
-    spatial = points.ndim > 2
+    asked, progress = given(net, X, X2, rates), door.flag(progress, "progress")
+    jaxed = any(isinstance(Z, jax.Array) for Z in (asked.X, asked.X2))
+    asked = replace(asked, dtype=_dtype(dtype, asked, jaxed))
+    (n1, n2), kind, work, spatial = asked.sizes, asked.dtype, asked.work.name, asked.X.ndim > 2
     results = 2.0 * n1 * n2 * kind.itemsize if store is None else memory(n1, n2, kind.itemsize, spatial)
-    held = plan(whole, extras, points.shape[1:], n1, n2, work.name).held
+    held = plan(asked.net, asked.rates, asked.shape, n1, n2, work).held
     _fits(n1, n2, results + held, kind.itemsize)
-    warn_if_unscaled(points)
-    given = np.asarray(points), None if others is None else np.asarray(others)
-    build = partial(_engine, whole, extras, rates, *given, work.name)
+    warn_if_unscaled(asked.X)
+    points = np.asarray(asked.X), None if asked.X2 is None else np.asarray(asked.X2)
+    build = partial(_engine, asked.net, asked.rates, rates, *points, work)
     if store is not None:
-        out = to_store(store, identity(whole, extras, *given, kind), build, (n1, n2), spatial, progress, cluster)
-        warn_if_inaccurate(out.error, work, activations(whole))
+        out = to_store(store, identity(asked.net, asked.rates, *points, kind), build, (n1, n2), spatial, progress, cluster)
+        asked.warn(out.error)
         return out
     if cluster is not None:
         raise InputError("cluster", "a cluster without a store", "store=, a path that all workers see")
     engine, size = build()
-    layout = one_block(n1, n2, others is None, size)
+    layout = one_block(n1, n2, asked.X2 is None, size)
     K, Theta = compute(engine, layout, (0, 0), kind, os.cpu_count() or 1, progress=progress)
-    warn_if_inaccurate(engine.error, work, activations(whole))
+    asked.warn(engine.error)
     out = Kernel(nngp=K, ntk=Theta, error=np.asarray(engine.error, kind))
     if not jaxed:
         return out
@@ -169,10 +161,10 @@ def gram(
         return jax.tree_util.tree_map(jax.device_put, out)  # takes the arrays over without a copy
 
 
-def _dtype(dtype: Any, X: Array, X2: Array | None, jaxed: bool) -> np.dtype:
+def _dtype(dtype: Any, asked: Given, jaxed: bool) -> np.dtype:
     """The dtype of the result."""
     if dtype is None:
-        return np.dtype(X.dtype if X2 is None else jnp.promote_types(X.dtype, X2.dtype))
+        return asked.dtype
     out = np.dtype(door.dtype(dtype))
     if jaxed and out == np.float64 and jnp.result_type(float) != np.float64:
         fix = "Pass np.asarray(X): numpy arrays are float64 whatever the flag."

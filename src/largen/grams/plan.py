@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from largen.architecture.nodes import Act, Serial
-from largen.architecture.walk import everything, needed
+from largen.architecture.paths import everything
+from largen.architecture.walk import needed
 from largen.gaussian.hermite import MOST
 from largen.grams.images.images import sweeping
 from largen.grams.images.maps import supported
@@ -16,8 +17,8 @@ from largen.grams.images.stages import program
 from largen.grams.tables.features import FEATURES
 from largen.grams.tables.powers import POWERS, powers
 from largen.theory.held import COMPILED, numbers
-from largen.theory.kernels import KERNELS
 from largen.theory.positions import PAIRS
+from largen.theory.rules import KERNELS
 
 RECURSION, IMAGES = "the recursion of lg.kernel, tile by tile", "sweeps over the offsets between pixels"
 COSINE, NORMS = "a table of the cosine", "a table of two norms and the cosine"

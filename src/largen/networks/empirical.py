@@ -14,7 +14,8 @@ from largen.networks import room
 from largen.networks.outputs import carriers, patches
 from largen.networks.parameters import pair
 from largen.networks.work import Work, measured
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 from largen.types import Array, Params
 
 # The carrier is the sum over layers so far; the extra of an affine node is (inputs and factors of X1, the same of X2, rates);
@@ -35,11 +36,11 @@ EMPIRICAL = Theory("lg.empirical_ntk", default=_onward, covers=lambda kind: not 
 
 @EMPIRICAL.rule(Dense)
 def _dense(node: Any, total: Any, extra: Any, need: bool) -> Any:
-    (a1, B1), (a2, B2), (bias, weight) = extra
+    (a1, B1), (a2, B2), rates = extra
     if a1.ndim > 2:
-        return _shared(total, (a1, B1), (a2, B2), (bias, weight), need)
+        return _shared(total, (a1, B1), (a2, B2), rates, need)
     (o, n1, width), n2 = B1.shape, B2.shape[1]
-    gain = bias + weight / a1.shape[1] * (a1 @ a2.T)
+    gain = rates["b"] + rates["W"] * (a1 @ a2.T)
     if need:
         product = B1.reshape(o * n1, width) @ B2.reshape(o * n2, width).T
         return total + product.reshape(o, n1, o, n2) * gain[None, :, None, :]
@@ -55,9 +56,9 @@ def _conv(node: Convolution, total: Any, extra: Any, need: bool) -> Any:
 
 @EMPIRICAL.rule(ConvLocal)
 def _local(node: ConvLocal, total: Any, extra: Any, need: bool) -> Any:
-    (x1, B1), (x2, B2), (bias, weight) = extra
+    (x1, B1), (x2, B2), rates = extra
     (a1, a2), (B1, B2) = ([_flat(patches(node, x), 1) for x in (x1, x2)], [_flat(B, 2) for B in (B1, B2)])
-    gain = bias + weight / a1.shape[-1] * jnp.einsum("asf,csf->acs", a1, a2)
+    gain = rates["b"] + rates["W"] * jnp.einsum("asf,csf->acs", a1, a2)
     if need:
         return total + jnp.einsum("iask,jcsk,acs->iajc", B1, B2, gain)
     return total + jnp.einsum("iask,icsk,acs->ac", B1, B2, gain) / len(B1)
@@ -65,11 +66,11 @@ def _local(node: ConvLocal, total: Any, extra: Any, need: bool) -> Any:
 
 @EMPIRICAL.rule(PositionalEmbedding)
 def _embedding(node: PositionalEmbedding, total: Any, extra: Any, need: bool) -> Any:
-    (_, B1), (_, B2), (bias, _) = extra
+    (_, B1), (_, B2), rates = extra
     B1, B2 = (B.reshape(*B.shape[:2], -1) for B in (B1, B2))
     if need:
-        return total + bias * jnp.einsum("iak,jck->iajc", B1, B2)
-    return total + bias * jnp.einsum("iak,ick->ac", B1, B2) / len(B1)
+        return total + rates["b"] * jnp.einsum("iak,jck->iajc", B1, B2)
+    return total + rates["b"] * jnp.einsum("iak,ick->ac", B1, B2) / len(B1)
 
 
 def _flat(a: Any, lead: int) -> Any:
@@ -79,7 +80,6 @@ def _flat(a: Any, lead: int) -> Any:
 
 def _shared(total: Any, one: Any, two: Any, rates: Any, need: bool) -> Any:
     """A layer whose weights act at every position: its gradients, sums over positions, are formed for every point and output."""
-    bias, weight = rates
 
     def gradients(a: Any, B: Any) -> tuple[Any, Any]:
         n, fan_in, (o, width) = len(a), a.shape[-1], (B.shape[0], B.shape[-1])
@@ -87,10 +87,9 @@ def _shared(total: Any, one: Any, two: Any, rates: Any, need: bool) -> Any:
         return jnp.einsum("nsa,onsj->onaj", a, B).reshape(o, n, -1), B.sum(2)
 
     (W1, b1), (W2, b2) = gradients(*one), gradients(*two)
-    fan_in = one[0].shape[-1]
     if need:
-        return total + weight / fan_in * jnp.einsum("iap,jcp->iajc", W1, W2) + bias * jnp.einsum("iap,jcp->iajc", b1, b2)
-    mean = weight / fan_in * jnp.einsum("iap,icp->ac", W1, W2) + bias * jnp.einsum("iap,icp->ac", b1, b2)
+        return total + rates["W"] * jnp.einsum("iap,jcp->iajc", W1, W2) + rates["b"] * jnp.einsum("iap,jcp->iajc", b1, b2)
+    mean = rates["W"] * jnp.einsum("iap,icp->ac", W1, W2) + rates["b"] * jnp.einsum("iap,icp->ac", b1, b2)
     return total + mean / len(W1)
 
 
@@ -116,7 +115,7 @@ def backward_factors(net: Serial, params: Params, X: Any) -> dict[str, tuple[jax
 
 
 def tangent_kernel(net: Serial, params: Params, X1: Any, X2: Any, rates: Any, *, full: bool) -> jax.Array:
-    """The pure core of `empirical_ntk`, `rates` as {path: (lambda_b, lambda_W)}; may be jitted and vmapped."""
+    """The pure core of `empirical_ntk`, `rates` as from `rate_tensor`; may be jitted and vmapped."""
     one = backward_factors(net, params, X1)
     two = one if X2 is None else backward_factors(net, params, X2)
     total, _ = walk(net, EMPIRICAL, jnp.zeros((), X1.dtype), {path: (one[path], two[path], rates[path]) for path in params}, full)
@@ -170,4 +169,5 @@ def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any 
     """
     whole, (x1, x2), full = network(net), pair(X1, X2), door.flag(full, "full")
     needed = room.tangents(len(x1 if x2 is None else x2), full)
-    return Work(tangent_kernel, whole, params, x1, (x1, x2, resolve(whole, rates)), needed, {"full": full})
+    tensor = rate_tensor(whole, x1.shape[1:], resolve(whole, rates))
+    return Work(tangent_kernel, whole, params, x1, (x1, x2, tensor), needed, {"full": full})

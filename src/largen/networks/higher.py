@@ -14,17 +14,19 @@ import jax
 import jax.numpy as jnp
 
 from largen import door
+from largen.architecture.arrays import size
 from largen.architecture.attention import Attention
 from largen.architecture.nodes import Act, Serial, network
+from largen.architecture.paths import everything
 from largen.architecture.spatial import MaxPool
-from largen.architecture.walk import everything
 from largen.display import Record
 from largen.errors import UnsupportedError
 from largen.networks import room
 from largen.networks.outputs import outputs
-from largen.networks.parameters import dtype_of, rate_tensor, size
+from largen.networks.parameters import dtype_of
 from largen.networks.work import Work, measured
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 from largen.types import Array, Params
 
 

@@ -13,6 +13,7 @@ from largen.architecture.attention import MECHANISMS, Attention, PositionalEmbed
 from largen.architecture.branches import Concat, Dropout, LayerNorm, Product, RMSNorm, Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.paths import everything
 from largen.architecture.spatial import (
     Aggregate,
     AvgPool,
@@ -26,9 +27,8 @@ from largen.architecture.spatial import (
     MaxPool,
     SumPool,
 )
-from largen.architecture.walk import Theory, everything, walk
+from largen.architecture.walk import Theory, walk
 from largen.networks import room
-from largen.networks.parameters import a_key
 from largen.networks.work import Work, measured
 from largen.types import Array, Params, hand_back
 
@@ -249,7 +249,7 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Work[Array]:
     (5, 2)
     """
     whole, x = network(net), door.inputs(X)
-    return Work(outputs, whole, params, x, (x, None if key is None else a_key(key)), room.forward)
+    return Work(outputs, whole, params, x, (x, None if key is None else door.key(key)), room.forward)
 
 
 @measured

@@ -1,7 +1,6 @@
 """Parameters of real networks: drawing them, and checking that given ones fit a network and its inputs."""
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -9,31 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits, memory
-from largen.architecture.branches import settled
+from largen.architecture.arrays import blanks, size
 from largen.architecture.levels import a_shape
-from largen.architecture.nodes import Blank, Composite, Serial, network
-from largen.architecture.spatial import outputs_of
-from largen.architecture.walk import branch_paths, paths
-from largen.door import key as a_key
+from largen.architecture.nodes import Serial, network
 from largen.errors import InputError
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import table
 from largen.running.jitted import jitted
 from largen.types import Array, Params, island, leaves
-
-
-def blanks(net: Serial, shape: tuple[int, ...]) -> tuple[int, dict[str, dict[str, Blank]]]:
-    """The number of outputs, and {path: {"W": blank, "b": blank}}, for points of a shape."""
-    out = outputs_of(net, shape, "X")  # errors name the node at fault before anything is made
-    return out, dict(_blanks(settled(net, shape), shape, ""))
-
-
-def _blanks(net: Serial, shape: tuple[int, ...], prefix: str) -> Iterator[tuple[str, dict[str, Blank]]]:
-    for path, part in paths(net, prefix):
-        if entries := part.parameters(shape):
-            yield path, entries
-        if isinstance(part, Composite):
-            for (inside, child), at in zip(branch_paths(part, path), part.entering(shape), strict=True):
-                yield from _blanks(child, at, inside)
-        shape = part.shape(shape)
 
 
 def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any) -> Params:
@@ -49,13 +31,13 @@ def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any) -
 @jitted(static=(2,))
 def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
     drawn: Params = {}
-    at = 0
+    exact = jax.tree_util.tree_map(lambda C: jnp.asarray(C, normals.dtype), net)
+    at, how = 0, table(exact, shape, resolve(exact))
     for path, entry in blanks(net, shape)[1].items():
         drawn[path] = {}
         for name, blank in entry.items():
             many = math.prod(blank.shape)
-            scale = jnp.sqrt(jnp.asarray(blank.C, normals.dtype) / blank.fan_in)
-            drawn[path][name] = scale * normals[at : at + many].reshape(blank.shape)
+            drawn[path][name] = jnp.asarray(how[path][name].std, normals.dtype) * normals[at : at + many].reshape(blank.shape)
             at += many
     return drawn
 
@@ -106,18 +88,13 @@ def init(net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None =
     >>> lg.init(lg.mlp(widths=[64], out=2), 3, jax.random.key(0), networks=5)["dense1"]["W"].shape
     (5, 3, 64)
     """
-    whole, one, kind = network(net), a_key(key), a_dtype(dtype)
+    whole, one, kind = network(net), door.key(key), a_dtype(dtype)
     shape, many = a_shape(n_in), None if networks is None else door.count(networks, "networks")
     require_room(whole, shape, kind, many or 1)
     with island(np.empty(0, kind)):
         if many is None:
             return draw_parameters(whole, one, shape, kind)
         return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind))(jax.random.split(one, many))
-
-
-def size(net: Serial, shape: tuple[int, ...]) -> int:
-    """The number of parameters of one network."""
-    return sum(math.prod(blank.shape) for entry in blanks(net, shape)[1].values() for blank in entry.values())
 
 
 def require_room(net: Serial, shape: tuple[int, ...], kind: Any, networks: int = 1) -> None:
@@ -195,11 +172,3 @@ def pair(X1: Any, X2: Any) -> tuple[Array, Array | None]:
 def dtype_of(params: Params) -> Any:
     """The one dtype of checked parameters."""
     return jax.tree_util.tree_leaves(params)[0].dtype
-
-
-def rate_tensor(net: Serial, shape: tuple[int, ...], rates: dict[str, tuple[Any, Any]]) -> dict[str, dict[str, Any]]:
-    """The learning-rate tensor, one number per parameter array: lambda_b for b, lambda_W/fan_in for W (PDLT 8.6)."""
-    return {
-        path: {name: (rates[path][1] if name == "W" else rates[path][0]) / blank.fan_in for name, blank in entry.items()}
-        for path, entry in blanks(net, shape)[1].items()
-    }

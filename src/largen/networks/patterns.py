@@ -30,12 +30,12 @@ import numpy as np
 from jax.scipy.special import ndtr
 
 from largen.architecture.nodes import Dense, Serial
-from largen.architecture.walk import paths
+from largen.architecture.paths import paths
 from largen.display import Columns, Record, grid, pairs
 from largen.networks.empirical import tangent_kernel
 from largen.networks.higher import along, product, scaled
 from largen.networks.outputs import outputs
-from largen.networks.parameters import rate_tensor
+from largen.parametrizations.table import rate_tensor
 from largen.types import Array, Params
 
 MEANS = ("K", "Theta")  # means of these over networks hold the 1/n corrections K1 and Theta1
@@ -105,7 +105,7 @@ def tensors(net: Serial, params: Params, X: Any, rates: Any, wanted: tuple[str, 
     C_W, second = jnp.asarray(last.C_W, s.dtype), s @ s.T / n
     found: dict[str, Any] = {"K": last.C_b + C_W * second}
     if set(wanted) & {"Theta", "Theta1", "D", "A"}:
-        found["Theta"] = bias + w * second + C_W * tangent_kernel(body, theta, X, None, {p: rates[p] for p in theta}, full=False)
+        found["Theta"] = bias + w * second + C_W * tangent_kernel(body, theta, X, None, tensor, full=False)
     if not set(wanted) & set(PATTERNS):
         return Tensors(**found)
     at = jnp.eye(points, dtype=s.dtype)[:, :, None]  # a cotangent at one point

@@ -19,7 +19,6 @@ from largen.architecture.nodes import Serial, network
 from largen.display import Record
 from largen.errors import InputError
 from largen.networks.outputs import in_order, layers
-from largen.networks.parameters import a_key
 from largen.networks.work import Work, measured
 from largen.types import Array, Params, hand_back, island
 
@@ -112,7 +111,7 @@ def perturbations(net: Any, params: Params, X: Any, key: Any) -> Work[Perturbati
     >>> found.perpendicular.shape, bool(np.allclose(found.parallel, 2 * found.size))  # a linear network without biases
     ((5, 2, 4), True)
     """
-    whole, x, one = network(net), door.points(X), a_key(key)
+    whole, x, one = network(net), door.points(X), door.key(key)
     if x.shape[1] < 2:
         raise InputError("X", "1 column", "at least two columns: no direction is orthogonal to the only one")
     with island(x):

@@ -6,13 +6,13 @@ from typing import Any
 
 from largen import door
 from largen.architecture.nodes import Act, Affine, Dense, Serial, network
-from largen.architecture.walk import everything
+from largen.architecture.paths import everything
 from largen.errors import UnsupportedError
 from largen.networks import patterns
 from largen.networks.higher import refuse_kinks, rough
 from largen.networks.patterns import COVARIANCES, MEANS, PATTERNS, Tensors
 from largen.networks.work import Work, measured
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 from largen.types import Params, hand_back, namespace
 
 NAME = "lg.measure.tensors"

@@ -9,14 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits
+from largen.architecture.arrays import blanks, size
 from largen.architecture.nodes import Serial, network
 from largen.display import Record
 from largen.errors import InputError, shown
 from largen.networks import room
 from largen.networks.outputs import outputs
-from largen.networks.parameters import blanks, dtype_of, rate_tensor, size
+from largen.networks.parameters import dtype_of
 from largen.networks.work import Work, measured
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 from largen.types import Array, Params, hand_back, is_traced
 
 
@@ -48,6 +50,10 @@ class History(Record):
         """Why a field is None."""
         reasons = {"time": "an optimizer has no time eta x steps", "outputs": "no points were given to be recorded: record=(points, steps)"}
         return {name: why for name, why in reasons.items() if getattr(self, name) is None}
+
+
+class Diverged(InputError):
+    """A step at which training diverges."""
 
 
 def mse(z: Any, y: Any) -> Any:
@@ -251,6 +257,6 @@ def finite(losses: Any, eta: Any, optimizer: Any) -> None:
     many = f" in {int((~good.all(1)).sum())} of {len(good)} networks" if good.ndim == 2 else ""
     got = f"a loss that is not finite from step {first} on{many}"
     if optimizer is not None:
-        raise InputError("optimizer", got, "steps that do not diverge", "Lower the optimizer's learning rate.")
+        raise Diverged("optimizer", got, "steps that do not diverge", "Lower the optimizer's learning rate.")
     fix = "Lower eta: lg.max_learning_rate(theta), with theta the NTK on the training points, says the largest stable one."
-    raise InputError("eta", f"{eta}, and {got}", "a step at which training does not diverge", fix)
+    raise Diverged("eta", f"{eta}, and {got}", "a step at which training does not diverge", fix)

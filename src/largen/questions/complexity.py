@@ -17,12 +17,12 @@ import numpy as np
 
 from largen import door, exits
 from largen.activations.activation import Activation
+from largen.architecture.arrays import size
 from largen.architecture.chain import Layer, chain
-from largen.architecture.levels import affine
-from largen.architecture.nodes import network
+from largen.architecture.nodes import Serial, network
 from largen.display import Record
 from largen.errors import InputError, UnsupportedError, shown
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 
 # The permutations of the four sample indices that leave a tensor as it is, in its printed order of indices (without the identity).
 SWAPS: dict[str, tuple[tuple[int, ...], ...]] = {
@@ -189,14 +189,12 @@ def _cycles(permutation: Sequence[int]) -> int:
     return count
 
 
-def _parameters(net: Any, n_in: int | None) -> int | None:
-    fans = list(affine(net, None if n_in is None else door.count(n_in, "n_in")))
-    if any(fan is None for _, _, fan in fans):
-        return None
+def _parameters(net: Serial, n_in: int | None) -> int | None:
+    shape = None if n_in is None else (door.count(n_in, "n_in"),)
     try:
-        return sum((int(fan or 0) + 1) * node.fan_out for _, node, fan in fans)  # type: ignore[attr-defined]
-    except AttributeError as error:
-        raise InputError("n_in", shown(n_in), "None, for networks with parameters that are not affine layers") from error
+        return None if shape is None else size(net, shape)
+    except InputError as error:
+        raise InputError("n_in", shown(n_in), "None, for networks of points with positions") from error
 
 
 def _kinked(layers: Sequence[Layer]) -> bool:

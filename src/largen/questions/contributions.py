@@ -19,7 +19,6 @@ import numpy as np
 from largen import door, exits, memory
 from largen.activations.activation import Activation
 from largen.activations.dual import moment
-from largen.architecture.branches import settled
 from largen.architecture.chain import Layer, chain
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Serial, network
@@ -29,12 +28,10 @@ from largen.data import warn_if_unscaled
 from largen.display import Columns, Record
 from largen.errors import InputError, UnsupportedError
 from largen.running.jitted import jitted
-from largen.scaling.rates import resolve
 from largen.theory import held, positions
-from largen.theory.gaussian_units import check_gaussian
-from largen.theory.kernels import KERNELS
+from largen.theory.given import given
+from largen.theory.rules import KERNELS
 from largen.theory.signal.signal import SIGNAL
-from largen.types import island
 
 Rates = tuple[tuple[float, ...], tuple[float, ...]]
 
@@ -138,17 +135,14 @@ def contributions(net: Any, X: Any = None, rates: Any = "ntk") -> Contributions:
             outputs_of(whole, (1,), "X")
         except InputError as error:
             raise InputError("X", "None, for a network that looks at positions", "points, such as X[:4]") from error
-    x = np.ones((1, 1)) if X is None else door.host(door.inputs(X), "X")
-    extras = resolve(whole, rates)
-    check_gaussian(whole)
-    outputs_of(whole, x.shape[1:], "X")
-    paired = needed(whole, KERNELS) == positions.PAIRS
-    each = held.numbers(whole, x.shape[1:], 1, 1, paired)
-    memory.require(16.0 * len(x) * len(extras) * each, "X", f"{len(x):,} points of shape {x.shape[1:]}", "Take fewer points.")
+    asked = given(whole, np.ones((1, 1)) if X is None else door.host(door.inputs(X), "X"), rates=rates)
+    x, extras = np.asarray(asked.X), asked.rates
+    each = held.numbers(whole, asked.shape, 1, 1, asked.layout == positions.PAIRS)
+    memory.require(16.0 * len(x) * len(extras) * each, "X", f"{len(x):,} points of shape {asked.shape}", "Take fewer points.")
     warn_if_unscaled(x)
     lambdas = np.array([[float(v) for v in pair] for pair in extras.values()]).T[..., None]  # (2, layers, 1)
-    with island():
-        work = jax.tree_util.tree_map(lambda a: jnp.asarray(a, float), settled(whole, x.shape[1:]))
+    with asked.island():
+        work, _ = asked.numbers()
         layers = chain_or_none(whole)
         bias, weight = lambdas * (_of_chain(work, layers, x) if layers else _of_network(work, list(extras), x))
     pair = (tuple(map(float, lambdas[0, :, 0])), tuple(map(float, lambdas[1, :, 0])))

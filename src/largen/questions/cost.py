@@ -13,10 +13,11 @@ import jax.numpy as jnp
 
 from largen.architecture.branches import settled
 from largen.architecture.nodes import Composite, Node, Serial
-from largen.architecture.walk import Theory, branch_paths, everything, needed, paths, walk
-from largen.scaling.rates import resolve
-from largen.theory.kernels import KERNELS
+from largen.architecture.paths import branch_paths, everything, paths
+from largen.architecture.walk import Theory, needed, walk
+from largen.parametrizations.rates import resolve
 from largen.theory.positions import PAIRS, PIXELS, start
+from largen.theory.rules import KERNELS
 from largen.types import island
 
 # How the names of primitives begin that move numbers, or make none.

@@ -9,11 +9,11 @@ import numpy as np
 
 from largen import door, exits
 from largen.architecture.nodes import Serial, network
-from largen.display import Columns, Record, stacked
+from largen.display import Columns, Record, aligned, stacked
 from largen.errors import InputError
 from largen.grams.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
+from largen.parametrizations.rates import resolve
 from largen.questions.cost import Cost, costs
-from largen.scaling.rates import resolve
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.positions import PAIRS, PIXELS
 
@@ -119,14 +119,9 @@ class Explanation(Record):
             place = " x ".join(map(str, r.positions)) or "-"
             count = f"{'> ' if r.least else ''}{short(r.operations)}"
             rows.append((r.path, node, place, r.layout or "numbers", r.asked_by or "", count, short(r.bytes)))
-        size = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        left, table = len(rows[0]) - 2, []
-        for row in rows:
-            cells = [cell.ljust(w) if i < left else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, size, strict=True))]
-            table.append("  ".join(cells).rstrip())
         points = "points of any shape" if self.shape is None else f"points of shape {self.shape}"
         head = f"Kernels (NNGP and NTK) for {points}, {self.dtype}; operations and bytes a pair of points:"
-        return "\n".join([head, "", *table, "", *self._totals()])
+        return "\n".join([head, "", *aligned(rows, right=2), "", *self._totals()])
 
     def _totals(self) -> list[str]:
         least = "more than " if any(r.least for r in self.rows) else ""

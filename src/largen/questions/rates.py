@@ -18,9 +18,9 @@ from largen.architecture.chain import Layer
 from largen.architecture.levels import affine
 from largen.architecture.nodes import network
 from largen.display import Columns, Record
+from largen.parametrizations.rates import resolve
 from largen.questions.contributions import Contributions, Rates, chain_or_none, contributions
 from largen.questions.criticality import critical_point_of
-from largen.scaling.rates import resolve
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)

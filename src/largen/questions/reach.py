@@ -15,7 +15,7 @@ from largen.activations.critical import Critical, critical
 from largen.architecture.branches import LayerNorm, Sum
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
-from largen.architecture.walk import everything
+from largen.architecture.paths import everything
 from largen.errors import InputError
 from largen.questions.criticality import is_critical
 from largen.questions.depth import TOLERANCE, TRAINABLE, how_deep, own_scatter

@@ -141,7 +141,7 @@ def depth(report: Report) -> str:
 def far(report: Report) -> str:
     """What is of first order in 1/n: how large, how wide would do, what it changes after training."""
     found = report.finite
-    text = "".join(f"<p>{escape(sentence)}</p>" for sentence in found.sentences)
+    text = "".join(f"<p>{escape(sentence)}</p>" for sentence in words.far(found))
     shown = "" if not found.claims else figure(figures.finite(found), "finite", captions(report)["finite"]) + table(found.claims)
     return f'<section id="finite"><h2>How far from infinite is it?</h2>{text}{shown}</section>'
 

@@ -5,7 +5,9 @@ import numpy as np
 from largen.agreement.claims import Claim
 from largen.agreement.statistics import LEVEL
 from largen.agreement.study import Study
+from largen.agreement.study.finite import POINTS, TRAIN, Finite
 from largen.agreement.study.records import Errors, Section
+from largen.architecture.arrays import size
 from largen.architecture.chain import chain
 from largen.architecture.nodes import Serial
 from largen.architecture.text import dumps
@@ -86,11 +88,24 @@ def score(value: float, measure: str) -> str:
     return percent(value) if measure == "fraction wrong" else number(value)
 
 
+def far(found: Finite) -> tuple[str, ...]:
+    """How far from infinite the network is."""
+    if found.L_over_n is None:
+        return (f"Nothing is said of it: {found.missing}",)
+    ends = f"Of trained networks nothing is predicted to order 1/n: {found.missing.rstrip('.')}."
+    if found.bias is not None and found.variance is not None:
+        (bias, bias_n), (variance, variance_n) = found.bias, found.variance
+        ends = (
+            f"Trained on {TRAIN} points and asked at {POINTS - TRAIN}, infinitely wide networks lose {bias:.3g} by bias and {variance:.3g} by "
+            f"their spread; at this width, to first order in 1/n, {bias_n:.3g} and {variance_n:.3g}."
+        )
+    return (f"Depth over width, summed over all layers, is {found.L_over_n:.2g}.", *found.sentences, ends)
+
+
 def network(net: Serial, n_in: int) -> Network:
     """The network in words, as code and as text."""
     layers = chain(net)
-    fans = [n_in, *(layer.width for layer in layers[:-1])]
-    parameters = sum(f * layer.width + layer.width for f, layer in zip(fans, layers, strict=True))
+    parameters = size(net, (n_in,))
     hidden = [layer.width for layer in layers[:-1]]
     name = layers[1].activation.name if layers[1].activation is not None else "linear"
     shape = f"{len(hidden)} hidden layer{'s' * (len(hidden) > 1)} of " + (

@@ -3,7 +3,7 @@
 from largen.architecture.attention import Attention
 from largen.architecture.branches import ASIDE, MULTIPLIED, Branching
 from largen.architecture.nodes import GAUSSIAN, INPUTS, MOMENTS, Composite, Node, Serial
-from largen.architecture.walk import branch_paths, paths
+from largen.architecture.paths import branch_paths, paths
 from largen.errors import UnsupportedError
 
 NAME = "the infinite-width kernel"

@@ -6,8 +6,8 @@ activations without closed form go by Hermite series: coefficients of every poin
 
 from largen import memory
 from largen.architecture.nodes import Act, Serial
+from largen.architecture.paths import everything
 from largen.architecture.sizes import positions
-from largen.architecture.walk import everything
 from largen.gaussian.hermite import MOST
 
 ARRAYS, SPATIAL = 13, 18  # of all pairs, and where there are positions

@@ -1,29 +1,8 @@
-r"""NNGP and NTK of infinitely wide networks, layer by layer.
+"""`lg.kernel`: NNGP and NTK of infinitely wide networks, and their derivatives."""
 
-    K^(1) = C_b + C_W x.x'/n_0,              Theta^(1) = lambda_b + lambda_W x.x'/n_0,
-    K^(l+1) = C_b + C_W <phi phi>,           Theta^(l+1) = lambda_b + lambda_W <phi phi> + C_W <phi' phi'> Theta^(l),
-
-with <.> over the Gaussian pair of covariance K^(l) (PDLT 4.118, 8.63). One rule per node on the walk: an affine node maps
-the moments of its inputs, an activation replaces Gaussian moments by those of phi.
-
-Branches that are added, sum_i w_i f_i(z): K = sum w_i^2 K_i and Theta = sum w_i^2 Theta_i (PDLT B.11 for a residual block). The
-cross terms E f_i f_j vanish if all branches but one are odd in weights of their own, that is end in an affine node; so do
-those of the NTK, such as dz_i/dtheta dz_j/dtheta phi'(z_j) W_ij = O(1/sqrt n) with mean zero.
-
-Layer normalisation of Gaussian units divides by s = sqrt(K_aa + eps), the mean over the units being 0: K_ab/(s_a s_b), and
-Theta_ab/(s_a s_b): its Jacobian is (1/s)(I - (1 1' + u u')/n), u the normalised units, and the rank-one parts change the NTK
-of two units i, j, Theta delta_ij, by terms of order 1/n in every entry. The next layer's sum over W_ki W_kj is over the diagonal,
-plus (W.u)^2/n: of order 1/n too, for parallel points as for all others. RMS normalisation is the same without the mean, and
-holds after an activation too.
-
-Convolutions and pooling: see `largen.theory.positions`. Concatenated units: second moments are means weighted by widths. Products
-of independent f_i: K = prod K_i, Theta = sum_i Theta_i prod_(j != i) K_j.
-"""
-
-import operator
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial, reduce
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from numbers import Integral
 from typing import Any
 
@@ -32,44 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
 
-from largen import door, exits
-from largen.activations.activation import Activation
+from largen import exits
 from largen.activations.assumed import as_assumed, assuming
-from largen.activations.doubt import doubt
-from largen.activations.dual import dual
-from largen.activations.reach import growth
-from largen.architecture.attention import Attention, PositionalEmbedding
-from largen.architecture.branches import Concat, Dropout, LayerNorm, Product, RMSNorm, Sum, settled
 from largen.architecture.levels import levels
-from largen.architecture.nodes import Act, Dense, Serial, network
-from largen.architecture.spatial import (
-    Aggregate,
-    AvgPool,
-    Conv,
-    ConvLocal,
-    ConvTranspose,
-    Flatten,
-    GlobalAvgPool,
-    MaxPool,
-    SumPool,
-    outputs_of,
-)
-from largen.architecture.walk import Theory, everything, needed, walk
+from largen.architecture.nodes import Serial
+from largen.architecture.walk import walk
 from largen.border import bordered, linear
-from largen.data import warn_if_unscaled
 from largen.display import Columns, Record, grid
-from largen.errors import AccuracyWarning, InputError, shown, warn
-from largen.gaussian import pair as pairs
+from largen.errors import InputError, shown
 from largen.running.jitted import jitted
-from largen.scaling.rates import resolve
-from largen.theory import held, positions
-from largen.theory.attention import attended
-from largen.theory.gaussian_units import check_gaussian
+from largen.theory import positions
+from largen.theory.given import given
 from largen.theory.positions import Carrier
-from largen.types import Array, hand_back, is_traced, island, numbers
-
-STEEP = 8  # powers of z that activations grow like, above which float32 is not enough to compute in
-SMALL = 1e-2  # |x|^2/n_0 below which, and above whose inverse, float32 is not enough to compute in
+from largen.theory.rules import KERNELS
+from largen.types import Array
 
 
 @jax.tree_util.register_dataclass
@@ -95,119 +50,6 @@ class Kernel(Record):
     def _columns(self) -> Columns:
         axes = ("layer", "i", "j")[-np.ndim(self.nngp) :]
         return grid(axes, nngp=self.nngp, ntk=self.ntk)
-
-
-def _signature(node: Any) -> Any:
-    """Numbers of units do not matter at infinite width; nodes that change positions are never scanned."""
-    return node.signature() if node.keeps() else object()
-
-
-KERNELS = Theory("the infinite-width kernel", _signature, positions.join)
-KERNELS.reasons[MaxPool] = "a maximum of correlated units has no closed form: use lg.AvgPool, or a convolution with strides"
-
-
-@KERNELS.rule(Dense)
-def _dense(node: Dense, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
-    return _weighted(node, carrier, rates)
-
-
-@KERNELS.rule(Conv)
-@KERNELS.rule(ConvTranspose)
-def _conv(node: Any, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
-    return _weighted(node, positions.window_mean(carrier, node.axes(carrier.space)), rates)
-
-
-@KERNELS.rule(ConvLocal, needs=lambda node, need: positions.PIXELS)
-def _local(node: ConvLocal, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
-    return positions.separate(_conv(node, carrier, rates, need), need)
-
-
-@KERNELS.rule(PositionalEmbedding)
-def _embedding(node: PositionalEmbedding, carrier: Carrier, rates: tuple[Any, Any], need: Any) -> Carrier:
-    return positions.embedded(carrier, node.C_b, rates[0])
-
-
-@KERNELS.rule(Dropout)
-def _dropout(node: Dropout, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    return positions.masked(carrier, node.rate)
-
-
-@KERNELS.rule(Attention, needs=lambda node, need: positions.PAIRS)
-def _attention(node: Attention, carrier: Carrier, through: Any, need: Any) -> Carrier:
-    *inner, out = through
-    return positions.reduced(out(attended(node, [send(carrier) for send in inner])), need)
-
-
-def _weighted(node: Any, carrier: Carrier, rates: tuple[Any, Any]) -> Carrier:
-    """b + W x, for moments that are means over the fan-in."""
-    lambda_b, lambda_W = rates
-    theta = lambda_b + lambda_W * carrier.pair.k + node.C_W * carrier.theta
-    return carrier.moved(lambda pair: pairs.affine(pair, node.C_W, node.C_b), theta)
-
-
-@KERNELS.rule(Act)
-def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    out, *own = (dual(node.activation, pair) for pair in (carrier.pair, *(carrier.own or ())))
-    theta, error = out.kdot * carrier.theta, carrier.error + reduce(jnp.maximum, [one.error for one in own], out.error)
-    return replace(carrier, pair=out.phi, theta=theta, error=error, own=(own[0].phi, own[1].phi) if own else None)
-
-
-@KERNELS.rule(LayerNorm)
-@KERNELS.rule(RMSNorm)
-def _norm(node: Any, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    q1, q2 = carrier.pair.q1 + node.eps, carrier.pair.q2 + node.eps
-    theta = carrier.theta / (jnp.sqrt(q1) * jnp.sqrt(q2))
-    return carrier.moved(lambda pair: pairs.normalised(pair, node.eps), theta)
-
-
-@KERNELS.rule(Sum)
-def _sum(node: Sum, carrier: Carrier, through: Any, need: Any) -> Carrier:
-    return _added([send(carrier) for send in through], [w**2 for w in node.weights], need)
-
-
-@KERNELS.rule(Concat)
-def _concat(node: Concat, carrier: Carrier, through: Any, need: Any) -> Carrier:
-    widths: Any = node.widths
-    return _added([send(carrier) for send in through], [width / sum(widths) for width in widths], need)
-
-
-def _added(ends: list[Carrier], weights: list[Any], need: Any) -> Carrier:
-    """The weighted sum of moments."""
-    ends = [positions.reduced(end, need) for end in ends]
-    theta = reduce(operator.add, [w * end.theta for end, w in zip(ends, weights, strict=True)])
-    return positions.combined(
-        ends, lambda parts: reduce(pairs.plus, [pairs.scaled(part, w) for part, w in zip(parts, weights, strict=True)]), theta
-    )
-
-
-@KERNELS.rule(Product)
-def _product(node: Product, carrier: Carrier, through: Any, need: Any) -> Carrier:
-    ends = [positions.reduced(send(carrier), need) for send in through]
-    theta, k = ends[0].theta, ends[0].pair.k
-    for end in ends[1:]:
-        theta, k = theta * end.pair.k + k * end.theta, k * end.pair.k
-    return positions.combined(ends, lambda parts: reduce(pairs.times, parts), theta)
-
-
-@KERNELS.rule(AvgPool, needs=lambda node, need: positions.PAIRS)
-@KERNELS.rule(SumPool, needs=lambda node, need: positions.PAIRS)
-def _pool(node: Any, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    return positions.reduced(positions.pooled(carrier, node.axes(carrier.space), mean=node.mean), need)
-
-
-@KERNELS.rule(Aggregate, needs=lambda node, need: positions.PAIRS)
-def _aggregate(node: Aggregate, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    return positions.reduced(positions.aggregated(carrier, node.adjacency), need)
-
-
-@KERNELS.rule(GlobalAvgPool, needs=lambda node, need: positions.PAIRS)
-def _global(node: GlobalAvgPool, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    return positions.averaged(carrier)
-
-
-@KERNELS.rule(Flatten, needs=lambda node, need: positions.PIXELS)
-def _flatten(node: Flatten, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    return positions.flattened(carrier)
 
 
 @exits.finite()
@@ -271,42 +113,14 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     array([[4.     , 0.63662],
            [0.63662, 4.     ]])
     """
-    whole = network(net)
-    X1 = door.inputs(X1, "X1")
-    if X2 is not None:
-        X2 = door.inputs(X2, "X2", X1.shape[1:], "X1")
-    extras = resolve(whole, rates)
-    check_gaussian(whole)
-    outputs_of(whole, X1.shape[1:], "X1")
-    chosen = chosen_layer(layer, [path for path, _ in levels(whole)])
-    n2, depth = len(X1 if X2 is None else X2), len(extras) if chosen == "all" else 1
-    dtype = X1.dtype if X2 is None else jnp.promote_types(X1.dtype, X2.dtype)
-    work = precision(dtype, X1, X2, whole, extras)
-    layout = needed(whole, KERNELS)
-    held.require(whole, X1.shape[1:], len(X1), n2, work.itemsize, layout == positions.PAIRS, depth, "X1" if X2 is None else "X1, X2")
-    warn_if_unscaled(X1)
-    with island(np.zeros((), work)):
-        whole, extras = numbers((settled(whole, X1.shape[1:]), extras), work)
-        first = positions.begin(X1, X2, layout, work)
-        out = _kernel(whole, first, extras, chosen)
-        out = jax.tree_util.tree_map(lambda a: a.astype(dtype), out)
-    warn_if_inaccurate(out.error, work, activations(whole))
-    return hand_back(out, X1, X2)
+    asked = given(net, X1, X2, rates, ("X1", "X2"))
+    chosen = chosen_layer(layer, [path for path, _ in levels(asked.net)])
+    asked.require(len(asked.rates) if chosen == "all" else 1)
 
+    def compute(whole: Serial, extras: Any) -> Kernel:
+        return _kernel(whole, positions.begin(asked.X, asked.X2, asked.layout, asked.work), extras, chosen)
 
-def precision(dtype: Any, X1: Any, X2: Any, net: Serial, rates: Any) -> np.dtype:
-    """What to compute in, for results of a dtype: at least float32, and float64 for points so large or small, and activations so
-    steep, that kernels depend on more digits of norms than float32 has."""
-    points = [X for X in (X1, X2) if X is not None]
-    work = np.promote_types(dtype, np.float32)
-    if work == np.float64 or is_traced(X1, X2, net, rates):
-        return work
-    if any(growth(phi) > STEEP for phi in activations(net)):
-        return np.dtype(np.float64)
-    with np.errstate(over="ignore"):
-        squares = [np.asarray((X.reshape(len(X), -1) ** 2).mean(1)) for X in points]
-    sizes = np.concatenate([q[q > 0] for q in squares])
-    return np.dtype(np.float64) if ((sizes < SMALL) | (sizes > 1 / SMALL)).any() else work
+    return asked.answer(compute)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(3,))
@@ -380,18 +194,3 @@ def chosen_layer(layer: Any, names: list[str]) -> int | str:
     if isinstance(layer, Integral) and not isinstance(layer, bool) and 1 <= int(layer) <= len(names):
         return int(layer) - 1
     raise InputError("layer", shown(layer), f'None, "all", a number from 1 to {len(names)}, or one of {", ".join(names)}')
-
-
-def activations(net: Serial) -> set[Activation]:
-    """All activations of a network."""
-    return {node.activation for _, node in everything(net) if isinstance(node, Act)}
-
-
-def warn_if_inaccurate(error: Any, dtype: Any, phis: Iterable[Activation]) -> None:
-    """Say so, and which of the activations may be why."""
-    tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
-    if is_traced(error) or float(error) <= tolerance:
-        return
-    causes = {doubt(phi) for phi in phis if phi.closed is None} or {doubt(phi) for phi in phis}  # 1/n tensors use no closed forms
-    message = f"Gaussian expectations have an estimated relative error of {float(error):.1e}. {' '.join(sorted(causes))}"
-    warn(message, AccuracyWarning)

@@ -3,18 +3,16 @@
 import math
 from typing import Any
 
-import numpy as np
-
 from largen.activations.assumed import as_assumed, assuming
-from largen.architecture.branches import settled
 from largen.architecture.nodes import Serial
-from largen.architecture.walk import needed, walk
+from largen.architecture.walk import walk
+from largen.parametrizations.rates import resolve
 from largen.running.jitted import jitted
-from largen.scaling.rates import resolve
 from largen.theory import positions
-from largen.theory.kernels import KERNELS, precision
+from largen.theory.given import Given
 from largen.theory.positions import Carrier
-from largen.types import Array, hand_back, island, namespace, numbers
+from largen.theory.rules import KERNELS
+from largen.types import Array, hand_back, namespace
 
 NUMBERS = 2**22  # in one array of a batch of points with positions
 
@@ -22,14 +20,13 @@ NUMBERS = 2**22  # in one array of a batch of points with positions
 def variances(net: Serial, X: Array) -> tuple[Array, Any]:
     """(K(x, x), estimated error) of the m points X, (m,) and a number: the diagonal of `lg.kernel(net, X).nngp`, in its dtype. They
     are what a pair of two points carries of its first one. Of concrete points: derivatives are those of `lg.kernel`."""
-    whole, layout = settled(net, X.shape[1:]), needed(net, KERNELS)
-    rates = resolve(whole, "ntk")
-    work = precision(X.dtype, X, None, whole, rates)
-    size = math.prod(X.shape[1:-1]) ** (2 if layout == positions.PAIRS else 1)
+    asked = Given(net=net, X=X, X2=None, rates=resolve(net), dtype=X.dtype)
+    size = math.prod(X.shape[1:-1]) ** (2 if asked.layout == positions.PAIRS else 1)
     rows = len(X) if X.ndim == 2 else max(1, NUMBERS // size)
-    with island(np.zeros((), work)):
-        fixed = numbers((whole, rates), work)
-        parts = [_carried(*fixed, positions.begin(X[at : at + rows], X[:1], layout, work)) for at in range(0, len(X), rows)]
+    with asked.island():
+        fixed = asked.numbers()
+        batches = (positions.begin(X[at : at + rows], X[:1], asked.layout, asked.work) for at in range(0, len(X), rows))
+        parts = [_carried(*fixed, first) for first in batches]
         xp = namespace(*parts)
         K, error = xp.concatenate([part[0] for part in parts]), xp.stack([part[1] for part in parts]).max()
         return hand_back((K.astype(X.dtype), error.astype(X.dtype)), X)

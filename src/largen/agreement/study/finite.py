@@ -30,7 +30,7 @@ class Finite:
     """What a report says about width, on so many `points`. `L_over_n`; `claims`: what is of order 1/n, relative to infinite width and times
     n, by width; `width`: from which on theory's leading order is good to `tolerance`, `single` from which one network's NTK is. `bias`,
     `variance`: of networks trained on four points and asked at two, (infinite width, to first order in 1/n). What there is not is None
-    or empty, and `missing` says why. `sentences`: all of it in words."""
+    or empty, and `missing` says why. `sentences`: those of `lg.width`."""
 
     points: int
     widths: tuple[int, ...]
@@ -51,10 +51,9 @@ def finite(plan: Plan, task: Task, tell: Callable[[float], None] = lambda share:
     try:
         need = width(plan.net, points, tolerance)
     except UnsupportedError as error:
-        nothing = f"Nothing is said of it: {error}"
-        return Finite(len(points), plan.widths, None, (), None, None, tolerance, None, None, str(error), (nothing,))
+        return Finite(len(points), plan.widths, None, (), None, None, tolerance, None, None, str(error), ())
     found = need.corrections
-    ratio = plan.widths[-1] / found.width  # of the first hidden layer to the last, whose 1/n the tensors multiply
+    ratio = chain(plan.net)[0].width / found.width  # of the first hidden layer to the last, whose 1/n the tensors multiply
     widths, nets = _narrow(plan)
     counts = tuple(MANY * min(8, widths[-1] // n) for n in widths)
     samples = []
@@ -66,8 +65,8 @@ def finite(plan: Plan, task: Task, tell: Callable[[float], None] = lambda share:
     predicted = _relative({name: np.asarray(getattr(found, name))[None] for name in TENSORS}, found)
     claims = tuple(compare("finite", name, ratio * float(c[0]), widths, [one[name] for one in samples]) for name, c in predicted.items())
     bias, variance, missing = trained(plan, task, points)
-    words = (f"Depth over width, summed over all layers, is {need.L_over_n:.2g}.", *need.sentences, _said(bias, variance, missing))
-    return Finite(len(points), widths, need.L_over_n, claims, need.width, need.single, tolerance, bias, variance, missing, words)
+    known = need.L_over_n, claims, need.width, need.single, tolerance
+    return Finite(len(points), widths, *known, bias, variance, missing, need.sentences)
 
 
 def _narrow(plan: Plan) -> tuple[tuple[int, ...], tuple[Serial, ...]]:
@@ -101,12 +100,3 @@ def trained(plan: Plan, task: Task, points: np.ndarray) -> tuple[tuple[float, fl
     except UnsupportedError as error:
         return None, None, error.reason
     return (found[0].bias, found[1].bias), (found[0].variance, found[1].variance), ""
-
-
-def _said(bias: tuple[float, float] | None, variance: tuple[float, float] | None, missing: str) -> str:
-    if bias is None or variance is None:
-        return f"Of trained networks nothing is predicted to order 1/n: {missing.rstrip('.')}."
-    return (
-        f"Trained on {TRAIN} points and asked at {POINTS - TRAIN}, infinitely wide networks lose {bias[0]:.3g} by bias and "
-        f"{variance[0]:.3g} by their spread; at this width, to first order in 1/n, {bias[1]:.3g} and {variance[1]:.3g}."
-    )

@@ -16,10 +16,10 @@ from largen.data.task import Task
 from largen.errors import InputError
 from largen.networks.empirical import empirical_ntk
 from largen.networks.parameters import init
-from largen.networks.training import train as fit
+from largen.networks.training import Diverged, train as fit
+from largen.parametrizations.rates import resolve
 from largen.prediction import flow
 from largen.prediction.spectrum import flatten
-from largen.scaling.rates import resolve
 from largen.types import Params
 
 Tell = Callable[[str, float], None]  # what is being done, and its share of the whole work that is now done
@@ -106,9 +106,7 @@ def descent(
     """Train one network and record it. Raises `InputError` naming the pace if it diverges."""
     try:
         trained, history = fit(net, params, X, y, eta, at[-1], record=(where, at))
-    except InputError as error:
-        if error.argument != "eta":
-            raise
+    except Diverged as error:
         need = "steps at which the narrowest network does not diverge either"
         raise InputError("pace", f"{pace:g}, at which a real network diverged", need, "Lower pace, or raise the widths.") from error
     return trained, np.asarray(history.outputs, np.float64)

@@ -19,7 +19,8 @@ import numpy as np
 
 from largen.activations.activation import Activation
 from largen.architecture.nodes import Dense, Serial
-from largen.architecture.walk import everything, needed, paths, walk
+from largen.architecture.paths import everything, paths
+from largen.architecture.walk import needed, walk
 from largen.gaussian.pair import safe_divide
 from largen.grams.images.maps import REST, rounded, series_of, supported, terms_for
 from largen.grams.images.stages import Program, program
@@ -27,8 +28,8 @@ from largen.grams.images.sweep import Points, deviations, inverse, moments
 from largen.grams.tiles import Stretch, Values
 from largen.memory import require
 from largen.running.jitted import jitted
-from largen.theory.kernels import KERNELS
 from largen.theory.positions import Carrier, start
+from largen.theory.rules import KERNELS
 from largen.types import island
 
 LANES = 8  # pairs side by side

@@ -14,7 +14,8 @@ from largen.architecture.nodes import Serial
 from largen.architecture.walk import walk
 from largen.gaussian.pair import Pair
 from largen.running.jitted import jitted
-from largen.theory.kernels import KERNELS, Carrier
+from largen.theory.positions import Carrier
+from largen.theory.rules import KERNELS
 from largen.types import island
 
 BATCH = 192  # pairs in one call, so that all calls share one compiled program

@@ -16,12 +16,13 @@ from largen.architecture.nodes import network
 from largen.data import warn_if_unscaled
 from largen.display import Columns, Record, grid, pairs
 from largen.errors import InputError, UnsupportedError
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
 from largen.theory.corrections import tangent
 from largen.theory.corrections.moments import THEORY
 from largen.theory.corrections.recursion import Level, Training, recur, recur_sampled
 from largen.theory.corrections.single import recur_single
-from largen.theory.kernels import chosen_layer, warn_if_inaccurate
+from largen.theory.given import warn_if_inaccurate
+from largen.theory.kernels import chosen_layer
 from largen.types import hand_back, is_traced, island
 
 METRIC = {"K": 2, "V": 4, "K1": 2, "M": 3}  # how many inputs each has
@@ -183,10 +184,8 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
     array([[ 0.    , -1.0634],
            [-1.0634,  0.    ]])
     """
-    whole, x = network(net), door.points(X)
-    extras = resolve(whole, rates)
-    layers = chain(whole)
-    chosen = chosen_layer(layer, [path for path, _ in levels(whole)])
+    whole, x, layers = network(net), door.points(X), chain(net)
+    extras, chosen = resolve(whole, rates), chosen_layer(layer, [path for path, _ in levels(whole)])
     missing = _unavailable(layers)
     wanted = _names(tensors, missing)
     if is_traced(x, whole):

@@ -26,7 +26,7 @@ from largen.theory.corrections.moments import ORDERS, SMOOTH, THEORY, Moments, m
 from largen.theory.corrections.quartets import SLOPES, Quartets, quartets
 from largen.theory.corrections.recursion import Level, recur, step
 from largen.theory.corrections.single import recur_single
-from largen.theory.kernels import warn_if_inaccurate
+from largen.theory.given import warn_if_inaccurate
 from largen.types import float64, is_traced
 
 ARRAYS = 8  # (n, n, n, n) arrays a layer; besides there are two for every number that is differentiated by

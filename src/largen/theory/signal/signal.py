@@ -15,20 +15,18 @@ import numpy as np
 from largen import door, exits
 from largen.activations.assumed import as_assumed, assuming
 from largen.activations.dual import moment
-from largen.architecture.branches import LayerNorm, Sum, settled
+from largen.architecture.branches import LayerNorm, Sum
 from largen.architecture.levels import levels
-from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.nodes import Act, Dense, Serial
 from largen.architecture.walk import Theory, like, marks, walk
 from largen.border import bordered
-from largen.data import warn_if_unscaled
 from largen.display import Record
 from largen.running.jitted import jitted
-from largen.scaling.rates import resolve
-from largen.theory import held, positions
-from largen.theory.gaussian_units import check_gaussian
-from largen.theory.kernels import KERNELS, activations, precision, warn_if_inaccurate
+from largen.theory import positions
+from largen.theory.given import given
 from largen.theory.positions import Carrier
-from largen.types import Array, hand_back, island, namespace, numbers
+from largen.theory.rules import KERNELS
+from largen.types import Array, namespace, numbers
 
 
 @jax.tree_util.register_dataclass
@@ -103,27 +101,19 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
     >>> out.q[:, 0].round(4), out.chi_perp[:, 0], out.gradient[:, 0]
     (array([1.    , 0.7071, 0.5   , 0.3536]), array([0.5, 0.5, 0.5]), array([0.125, 0.25 , 0.5  , 1.   ]))
     """
-    whole, x = network(net), door.points(X)
-    extras = resolve(whole, rates)
-    check_gaussian(whole)
-    held.require(whole, x.shape[1:], len(x), len(x), x.dtype.itemsize, False, 5 * len(extras))
-    warn_if_unscaled(x)
-    work = precision(x.dtype, x, None, whole, extras)
-    with island(np.zeros((), work)):
-        whole, extras = numbers((settled(whole, x.shape[1:]), extras), work)
-        found = _found(whole, numbers(x, work), extras)
-        pair = found.pair
-        sizes = pair.q1[..., 0]
-        par, perp = susceptibilities(whole, sizes)
-        xp = namespace(sizes, perp)
-        gradient = xp.flip(xp.cumprod(xp.concatenate([xp.ones_like(sizes[:1]), xp.flip(perp, 0)]), 0), 0)
-        c = xp.where(pair.near <= pair.far, 1 - pair.near, pair.far - 1)
-        out = Signal(
-            K=pair.k, Theta=found.theta, q=xp.sqrt(sizes), c=c, chi_par=par, chi_perp=perp, gradient=gradient, error=found.error[-1]
-        )
-        out = jax.tree_util.tree_map(lambda a: a.astype(x.dtype), out)
-    warn_if_inaccurate(out.error, work, activations(whole))
-    return hand_back(out, x)
+    asked = given(net, X, rates=rates, points=door.points)
+    asked.require(5 * len(asked.rates))
+    return asked.answer(lambda whole, extras: _of_levels(whole, _found(whole, numbers(asked.X, asked.work), extras)))
+
+
+def _of_levels(net: Serial, found: Carrier) -> Signal:
+    """The signal in the carrier of every level."""
+    pair, sizes = found.pair, found.pair.q1[..., 0]
+    par, perp = susceptibilities(net, sizes)
+    xp = namespace(sizes, perp)
+    gradient = xp.flip(xp.cumprod(xp.concatenate([xp.ones_like(sizes[:1]), xp.flip(perp, 0)]), 0), 0)
+    c = xp.where(pair.near <= pair.far, 1 - pair.near, pair.far - 1)
+    return Signal(K=pair.k, Theta=found.theta, q=xp.sqrt(sizes), c=c, chi_par=par, chi_perp=perp, gradient=gradient, error=found.error[-1])
 
 
 def at_levels(net: Serial, X1: Any, X2: Any, extras: Any, scan: bool = True) -> Carrier:

@@ -9,20 +9,17 @@ quarter of the squared distance, per unit), and to leading order in the differen
 from dataclasses import dataclass, field
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits, memory
 from largen.activations.activation import activation as as_activation
 from largen.activations.statistics import statistics
-from largen.architecture.nodes import Act, network
-from largen.architecture.spatial import outputs_of
-from largen.architecture.walk import everything
+from largen.architecture.nodes import Act
+from largen.architecture.paths import everything
 from largen.display import Columns, Record, grid
 from largen.errors import InputError, UnsupportedError
-from largen.scaling.rates import resolve
-from largen.theory.gaussian_units import check_gaussian
+from largen.theory.given import given
 from largen.theory.signal.signal import at_levels, susceptibilities
 from largen.types import float64
 
@@ -98,19 +95,16 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     >>> bool(abs(out.ddK2[-1] / out.K2[-1] - 1) < 1e-3)
     True
     """
-    whole = network(net)
     points = [door.values(x, name) for x, name in ((x_plus, "x_plus"), (x_minus, "x_minus"))]
     if points[0].ndim != 1 or points[0].shape != points[1].shape or not points[0].size:
         raise InputError("x_plus, x_minus", f"shapes {points[0].shape} and {points[1].shape}", "two points of equal length (features,)")
-    check_gaussian(whole)
-    outputs_of(whole, points[0].shape, "x_plus, x_minus")
-    whole = jax.tree_util.tree_map(lambda a: jnp.asarray(a, float), whole)
-    plus, minus = (jnp.asarray(p)[None] for p in points)
-    pair = at_levels(whole, plus, minus, resolve(whole, "ntk")).pair
+    asked = given(net, *(p[None] for p in points), names=("x_plus", "x_minus"))
+    whole, rates = asked.numbers()
+    pair = at_levels(whole, asked.X, asked.X2, rates).pair
     a, b, near, far = (v.reshape(-1) for v in (pair.q1, pair.q2, pair.near, pair.far))
     product, apart = jnp.sqrt(a * b), (jnp.sqrt(a) - jnp.sqrt(b)) ** 2
     K0, K1, K2 = (apart + 2 * product * far) / 4, (a - b) / 2, (apart + 2 * product * near) / 4
-    middle = at_levels(whole, (plus + minus) / 2, None, resolve(whole, "ntk")).pair.q1.reshape(-1, 1)
+    middle = at_levels(whole, (points[0] + points[1])[None] / 2, None, rates).pair.q1.reshape(-1, 1)
     if any(node.activation.kinks for _, node in everything(whole) if isinstance(node, Act)):
         par, perp = (v[:, 0] for v in susceptibilities(whole, middle))
         reason = "a kink makes the distance non-analytic in the difference (PDLT 5.171): use K1, K2, which are exact, or lg.exact.angles"

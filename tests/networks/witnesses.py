@@ -1,7 +1,4 @@
-"""The forward equation of the NTK (PDLT 8.12), as printed: an independent witness for small networks.
-
-It gives the NTK of every level, and needs (n1, n2, width, width) numbers for each: use `empirical_ntk` for work.
-"""
+"""Independent witnesses of the empirical NTK, for small networks: its definition, and the forward equation (PDLT 8.12), as printed."""
 
 from typing import Any
 
@@ -12,11 +9,34 @@ from largen.architecture.branches import LayerNorm, Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.walk import Theory, walk
-from largen.networks.outputs import in_order
+from largen.networks.outputs import in_order, outputs
 from largen.networks.parameters import pair
 from largen.networks.work import Work, measured
-from largen.scaling.rates import resolve
+from largen.parametrizations.rates import resolve
+from largen.parametrizations.table import rate_tensor
 from largen.types import Array, Params, hand_back
+
+
+@measured
+def jacobian_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk") -> Work[Array]:
+    """Theta[a, c, i, j] = sum over parameters of rate dz_i(x_a)/dparameter dz_j(x_c)/dparameter (PDLT 8.7): (n1, n2, o, o).
+
+    Needs n x o numbers for every parameter: use `lg.empirical_ntk` for work. Arguments and errors as there."""
+    whole, (x1, x2) = network(net), pair(X1, X2)
+    return Work(_contracted, whole, params, x1, (x1, x2, rate_tensor(whole, x1.shape[1:], resolve(whole, rates))))
+
+
+def _contracted(net: Serial, params: Params, X1: Any, X2: Any, tensor: Any) -> jax.Array:
+    jacobian = jax.jacobian(lambda p, X: outputs(net, p, X))
+    one = jacobian(params, X1)
+    two = one if X2 is None else jacobian(params, X2)
+
+    def contract(rate: Any, J1: Any, J2: Any) -> Any:
+        return rate * jnp.einsum("aip,cjp->acij", J1.reshape(*J1.shape[:2], -1), J2.reshape(*J2.shape[:2], -1))
+
+    parts = jax.tree_util.tree_leaves(jax.tree_util.tree_map(contract, tensor, one, two))
+    return jnp.stack(parts).sum(0)
+
 
 # The carrier is (x1, x2, H): the values of the layer at both sets of points, and H (n1, n2, units, units).
 EQUATION = Theory("the forward equation")
@@ -77,15 +97,7 @@ def forward_equation(net: Any, params: Params, X1: Any, X2: Any = None, rates: A
     """{path: H^(l) (n1, n2, width, width)}, the NTK of every level's values; the last equals `lg.empirical_ntk`.
 
     H^(l+1)[a, c] = (W s'_a) H^(l)[a, c] (W s'_c)^T + I (lambda_b + lambda_W s_a.s_c/n_l), from H = 0 at the inputs (PDLT 8.12).
-    Arguments and errors as in `lg.empirical_ntk`.
-
-    >>> import largen as lg, jax, numpy as np
-    >>> from largen.networks.forward import forward_equation
-    >>> net = lg.mlp(widths=[8], out=2)
-    >>> H = forward_equation(net, lg.init(net, 3, jax.random.key(0)), np.eye(3))
-    >>> {path: h.shape for path, h in H.items()}
-    {'dense1': (3, 3, 8, 8), 'dense2': (3, 3, 2, 2)}
-    """
+    Arguments and errors as in `lg.empirical_ntk`."""
     whole, (x1, x2) = network(net), pair(X1, X2)
     operands = (x1, x1 if x2 is None else x2, resolve(whole, rates))
     return Work(_layers, whole, params, x1, operands, finish=lambda H: in_order(whole, hand_back(H, x1)))

@@ -1,0 +1,1 @@
+"""How every parameter starts and moves: standard deviations and learning rates, of networks and of other people's models."""

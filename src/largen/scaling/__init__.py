@@ -1,1 +1,0 @@
-"""Exponents of width and depth; learning rates per layer."""
