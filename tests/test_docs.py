@@ -125,23 +125,3 @@ def test_pytorch_sgd_is_the_rates_of_the_table() -> None:
     moved = np.abs(np.asarray(lg.apply(net, trained, X)) - np.asarray(lg.apply(net, params, X))).max()
     assert moved > 0.05
     np.testing.assert_allclose(lg.apply(net, trained, X), model(torch.tensor(X)).detach().numpy(), atol=1e-5)
-
-
-def test_the_table_of_nodes_and_theories_is_made_from_the_rules() -> None:
-    spec = importlib.util.spec_from_file_location("coverage_page", ROOT / "docs" / "coverage.py")
-    assert spec is not None and spec.loader is not None
-    made = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(made)
-    page = made.on_page_markdown((ROOT / "docs" / "reference" / "architectures.md").read_text("utf-8"))
-    assert made.PLACE not in page
-    row = {
-        line.split("|")[1].strip(" `"): [cell.strip() for cell in line.split("|")[2:-1]] for line in page.splitlines() if line[:1] == "|"
-    }
-    assert set(made.NODES) < set(row)
-    assert row["Dense"] == ["yes", "yes", "yes", "yes", "yes", ""]
-    assert row["Act"][-1] == "Gaussian preactivations"
-    kernels = row["MaxPool"][2]
-    assert row["MaxPool"][:2] == ["yes", "yes"] and kernels.startswith("no (")
-    assert f"{kernels[4:-1]}. a maximum of correlated units" in page
-    for name, kind in made.NODES.items():  # as the theories themselves say
-        assert [cell == "yes" for cell in row[name][:4]] == [theory.supports(kind) for theory in made.THEORIES.values()]

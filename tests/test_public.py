@@ -58,7 +58,8 @@ def missing_example(thing: Any, name: str, everything: dict[str, Any]) -> str | 
     if ">>>" in text:
         return None
     own = name.rpartition(".")[2]
-    shown = any(f"`{own}`" in doc and ">>>" in doc for other in everything.values() if (doc := inspect.getdoc(other) or ""))
+    named = re.compile(rf"`{own}`|^(\w+ : )?{own}$", re.M)  # in the text, or as what is returned
+    shown = any(named.search(doc) and ">>>" in doc for other in everything.values() if (doc := inspect.getdoc(other) or ""))
     if is_record(thing) and shown:
         return None
     return f"lg.{name} has no example, and no example of another name shows it"

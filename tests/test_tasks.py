@@ -51,3 +51,15 @@ def test_real_targets_that_are_equal_in_all_rows_drawn_are_said() -> None:
     y[:5] = 1.0
     with pytest.raises(InputError, match=r"of the 8 train rows that are all equal; .* More train rows"):
         make(Table("t", X, y), 8)
+
+
+def test_columns_of_a_table_count_alike() -> None:
+    """One column in thousandths, one in thousands, one that does not vary among the train rows."""
+    rows = np.random.default_rng(2).normal(size=(60, 3)) * [1e-3, 1e3, 0.0] + [5.0, -7e4, 3.0]
+    y = rows[:, 0]
+    task = make(Table("t", rows, y, rows[:9] + np.array([0.0, 0.0, 1.0]), y[:9], columns=True))
+    np.testing.assert_allclose(task.X.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose((task.X**2).mean(0), [1.5, 1.5, 0.0], rtol=1e-12)  # together |x|^2/n_0 = 1
+    assert not task.X_test[:, 2].any()
+    one = make(Table("t", rows, y, rows[:9], y[:9]))
+    assert (one.X[:, 0] ** 2).mean() < 1e-9

@@ -43,20 +43,20 @@ def report(
     train: Annotated[int | None, typer.Option(help="Train points.  [256]")] = None,
     test: Annotated[int | None, typer.Option(help="Test points.  [256]")] = None,
     widths: Annotated[str | None, typer.Option(help="Four or more widths of the first hidden layer, as 64,128,256,512.")] = None,
-    networks: Annotated[int | None, typer.Option(help="Networks trained at the largest width.  [12]")] = None,
+    networks: Annotated[int | None, typer.Option(help="Networks trained at the largest width.  [8]")] = None,
     draws: Annotated[int | None, typer.Option(help="Networks looked at untrained at the largest width.  [96]")] = None,
-    steps: Annotated[int | None, typer.Option(help="Steps of gradient descent.  [until the train loss is at `share`]")] = None,
-    share: Annotated[float | None, typer.Option(help="Part of its train loss at which theory expects training to stop.  [0.12]")] = None,
+    steps: Annotated[int | None, typer.Option(help="Steps of gradient descent.  [as long as theory expects them to pay]")] = None,
+    share: Annotated[float | None, typer.Option(help="Train instead until theory expects this part of the initial train loss.")] = None,
     pace: Annotated[float | None, typer.Option(help="Step size times the largest NTK eigenvalue.  [0.5]")] = None,
 ) -> None:
     """What theory says of a network on your data, and what real networks did, as one page."""
     import warnings
 
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from largen import __version__
     from largen.report.config import settings
+    from largen.report.progress import progress
     from largen.report.run import prepare, report as make
     from largen.report.terminal import summary
 
@@ -64,13 +64,8 @@ def report(
     asked |= {"networks": networks, "draws": draws, "steps": steps, "share": share, "pace": pace}
     job = prepare(settings(config, **asked))
     notes, console = Console(stderr=True), Console(highlight=False)
-    columns = (TextColumn("{task.description:<36}"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), TimeElapsedColumn())
-    with (
-        warnings.catch_warnings(record=True) as heard,
-        Progress(*columns, console=notes, transient=True, disable=not notes.is_terminal) as progress,
-    ):
-        bar = progress.add_task("starting", total=1.0)
-        record = make(job, __version__, lambda stage, share: progress.update(bar, description=stage, completed=share))
+    with warnings.catch_warnings(record=True) as heard, progress(notes) as tell:
+        record = make(job, __version__, tell)
     for message in dict.fromkeys(str(w.message) for w in heard if issubclass(w.category, UserWarning)):
         notes.print(f"largen: note: {message}", highlight=False, soft_wrap=True)
     summary(record, console)

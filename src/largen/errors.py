@@ -45,8 +45,19 @@ class LargenError(Exception):
 class InputError(LargenError, ValueError):
     """An argument that cannot be used, refused at the door before any work.
 
-    `argument` is its name, `got` what came, `need` what was needed, `fix` (optional) a sentence or call that mends it.
+    Parameters
+    ----------
+    argument : str
+        Its name.
+    got : str
+        What came.
+    need : str
+        What was needed.
+    fix : str
+        A sentence or call that mends it, "" for none.
 
+    Examples
+    --------
     >>> str(InputError("C_W", "-1.0", "a number >= 0"))
     '`C_W`: got -1.0; needed a number >= 0.'
     """
@@ -63,6 +74,21 @@ class InputError(LargenError, ValueError):
 class UnsupportedError(LargenError, NotImplementedError):
     """A node, at a path of an architecture, that a theory has no rule for (or no finite answer), with the reason.
 
+    Parameters
+    ----------
+    node : str
+        As code.
+    path : str
+        Of the node, "" for none.
+    theory : str
+        Which one.
+    reason : str
+        Why not.
+    supported : list or tuple of str
+        What it supports instead.
+
+    Examples
+    --------
     >>> str(UnsupportedError("Act('sign')", "act1", "critical point", "it has no derivative", ["relu", "tanh"]))
     "critical point does not support Act('sign') at act1: it has no derivative. Supported: relu, tanh."
     """

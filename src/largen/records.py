@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from largen.activations.critical import Critical as Critical, CriticalPoint as CriticalPoint, Growth as Growth
+    from largen.activations.critical import Critical as Critical
+    from largen.activations.critical_points import CriticalPoint as CriticalPoint, Growth as Growth
     from largen.adapters.initialisation import Initialisation as Initialisation, InitialisedLayer as InitialisedLayer
     from largen.agreement.claims import Claim as Claim
     from largen.agreement.records import Check as Check, Entries as Entries

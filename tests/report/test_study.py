@@ -15,7 +15,7 @@ from largen.agreement.study.measured import descent
 from largen.agreement.study.records import Study
 from largen.architecture.mapping import heavier
 from largen.data.files import load
-from largen.data.task import make
+from largen.data.task import Task, make
 from largen.errors import InputError
 from largen.report import words
 
@@ -70,6 +70,29 @@ def test_scores_of_true_theories_are_normal() -> None:
     assert 0.6 < np.std(z) < 1.15  # the extrapolation widens its error where the fit is poor: not above normal
     wrong = [1.2 + rng.normal(size=r) * 0.1 * n**-0.5 for n, r in zip(widths, many, strict=True)]
     assert compare("signals", "size", 1.0, widths, wrong).verdict == "disagrees"
+
+
+def left_out(phi: np.ndarray, y: np.ndarray, eta: float, steps: int) -> float:
+    """The squared error at every point of linear networks started at 0 that were trained on all the others, by the rule that replaces a
+    point's target by what the others say of it."""
+    S = np.eye(len(y)) - np.linalg.matrix_power(np.eye(len(y)) - eta * phi, steps)
+    return float(np.mean(((y - S @ y) / (1 - np.diag(S))) ** 2))
+
+
+def test_training_goes_on_as_long_as_it_pays() -> None:
+    """Points on a circle, of which each sees the same: generalised cross-validation is cross-validation. A readout so small that nothing is
+    there at the start, a target of one frequency, and noise."""
+    at = 2 * np.pi * np.arange(24) / 24
+    X = np.sqrt(2) * np.stack([np.cos(at), np.sin(at)], 1)
+    net = lg.mlp(widths=[64, 64], out=1, activation="relu", C_W=[2.0, 2.0, 1e-9])
+    for noise in (0.0, 0.3, 3.0):
+        y = (np.cos(3 * at) + noise * np.random.default_rng(0).normal(size=24))[:, None]
+        task = Task("circle", "regression", X, y, X[:4] + 0.01, y[:4], (), (1.0,), ())
+        found = believed.believe(plan(net, points=8), task, net)
+        theta = np.asarray(lg.kernel(net, X).ntk)
+        errors = [left_out(theta, y[:, 0], found.eta, steps) for steps in range(8, 257)]
+        assert found.at[-1] == 8 + next(s for s, e in enumerate(errors) if e <= 1.1 * min(errors))
+        assert (found.at[-1] > 30) == (noise < 1)
 
 
 def test_a_network_that_diverges_names_the_pace() -> None:

@@ -24,9 +24,18 @@ Elementwise = Callable[[Any], Any]
 class Activation:
     """An elementwise function phi, where it has kinks, and its Gaussian expectations in closed form if known.
 
-    `name` is its text form (`"leaky_relu(0.1)"`); `kinks` are the points where phi or one of its derivatives jumps;
-    `closed` is the closed form of its dual map, None if expectations go by quadrature; `registered` says whether
-    `lg.activation(name)` gives it back (then it prints, serialises and pickles).
+    Attributes
+    ----------
+    name : str
+        Its text form (`"leaky_relu(0.1)"`).
+    fn : callable
+        phi, elementwise, of JAX.
+    kinks : tuple of float
+        The points where phi or one of its derivatives jumps.
+    closed : closed form or None
+        Of its dual map; None if expectations go by quadrature.
+    registered : bool
+        Whether `lg.activation(name)` gives it back (then it prints, serialises and pickles).
     """
 
     name: str
@@ -94,14 +103,29 @@ def family(factory: Family) -> Family:
 def activation(fn: str | Elementwise | Activation, name: str | None = None, kinks: tuple[float, ...] = ()) -> Activation:
     """An activation by name, or from any elementwise JAX function.
 
-    Parameters: `fn`, a name (`"relu"`, `"leaky_relu(0.1)"`, `"polynomial(0, 1, 0.5)"`) or an elementwise jnp callable;
-    `name`, under which a callable is registered for printing and text form (identifier, not taken); `kinks`, the points
-    where the callable or one of its derivatives jumps: quadrature splits there. Undeclared kinks cost digits, and the
-    results that suffer say so by an `AccuracyWarning`.
+    Parameters
+    ----------
+    fn : str, callable or Activation
+        A name (`"relu"`, `"leaky_relu(0.1)"`, `"polynomial(0, 1, 0.5)"`) or an elementwise jnp callable.
+    name : str, optional
+        Under which a callable is registered for printing and text form (identifier, not taken).
+    kinks : tuple of float
+        The points where the callable or one of its derivatives jumps: quadrature splits there. Undeclared kinks cost digits, and the
+        results that suffer say so by an `AccuracyWarning`.
 
-    Raises `InputError` for an unknown name (the nearest ones are suggested), a name that is taken by another function, a
-    callable that is not elementwise, and kinks that are not finite numbers.
+    Returns
+    -------
+    Activation
+        What every other function takes, as it takes the name.
 
+    Raises
+    ------
+    InputError
+        For an unknown name (the nearest ones are suggested), a name that is taken by another function, a callable that is not elementwise,
+        and kinks that are not finite numbers.
+
+    Examples
+    --------
     >>> import largen as lg, jax.numpy as jnp
     >>> lg.activation("leaky_relu(0.1)")
     lg.activation('leaky_relu(0.1)')

@@ -15,29 +15,53 @@ from largen.errors import InputError
 
 
 def init(model: Any, key: Any, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Any:
-    """A new Equinox model with every `eqx.nn.Linear`, `eqx.nn.Conv` and `eqx.nn.ConvTranspose` at the critical point of the activation that
-    feeds it.
+    """A new Equinox model with every linear and convolutional layer at the critical point of the activation that feeds it.
 
-    W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
-    window, of a transposed one channels x window/stride, the mean over its outputs. Under `eqx.nn.WeightNorm` the lengths g are set
-    such that W is as drawn. The layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0, so that K^(1) = K*.
+    Set are `eqx.nn.Linear`, `eqx.nn.Conv` and `eqx.nn.ConvTranspose`: W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of
+    `lg.critical(activation)`.
 
-    Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
-    and C_b/B, or a normalisation that ends it the weight 1/sqrt(B); beside a skip of weight g < 1 the share is 1 - g^2.
+    - fan_in of a convolution is channels x window, of a transposed one channels x window/stride, the mean over its outputs.
+    - Under `eqx.nn.WeightNorm` the lengths g are set such that W is as drawn.
+    - The layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0, so that K^(1) = K*.
+    - Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
+      and C_b/B, or a normalisation that ends it the weight 1/sqrt(B); beside a skip of weight g < 1 the share is 1 - g^2.
 
-    Parameters: `key`, a JAX random key. `example`, one input as `model(x)` takes it, without a batch, or a tuple of the arguments: the
-    data flow of the call (jaxpr; dropout off) is read. Without it an `eqx.nn.MLP`, which knows its activation, and an
-    `eqx.nn.Sequential` are read in order, and of other models everything has to be said: fields do not tell what feeds what.
-    `activation`, what cannot be seen: a name, a function of jax.nn or `lg.activation(...)`, which feeds every layer of which nothing
-    is seen; or {layer name: activation, or "inputs"}, names as in the table, such as ".layers[0]". `input_scale`, |x|^2/n_0.
-    (`jax.nn.gelu` as it comes is "gelu_tanh".)
+    `lg.equinox.table` shows what is set.
 
-    Returns a new model; the one given is untouched, and everything else with parameters is as it was. `lg.equinox.table` shows
-    what is set. Raises `InputError` where no activation is known, for unknown names, and for no biases where C_b > 0;
-    `UnsupportedError` for an activation without critical point.
+    Parameters
+    ----------
+    model : equinox.Module
+        The model.
+    key : JAX random key
+        What the parameters are drawn from.
+    activation : str, callable, Activation or dict, optional
+        What cannot be seen: a name, a function of jax.nn or `lg.activation(...)`, which feeds every layer of which nothing is seen; or
+        {layer name: activation, or "inputs"}, names as in the table, such as ".layers[0]". (`jax.nn.gelu` as it comes is "gelu_tanh".)
+    example : array or tuple, optional
+        One input as `model(x)` takes it, without a batch, or a tuple of the arguments: the data flow of the call (jaxpr; dropout off) is
+        read. Without it an `eqx.nn.MLP`, which knows its activation, and an `eqx.nn.Sequential` are read in order, and of other models
+        everything has to be said: fields do not tell what feeds what.
+    input_scale : float
+        |x|^2/n_0 of the inputs, 1 for `lg.standardize`d ones.
 
-    Source: PDLT 5.1-5.3.
+    Returns
+    -------
+    equinox.Module
+        A new model; the one given is untouched, and everything else with parameters is as it was.
 
+    Raises
+    ------
+    InputError
+        Where no activation is known, for unknown names, and for no biases where C_b > 0.
+    UnsupportedError
+        For an activation without critical point.
+
+    References
+    ----------
+    PDLT 5.1-5.3.
+
+    Examples
+    --------
     >>> import largen as lg, jax
     >>> import equinox as eqx
     >>> model = eqx.nn.MLP(8, 1, width_size=64, depth=2, activation=jax.nn.gelu, key=jax.random.key(0))
@@ -72,8 +96,20 @@ def init(model: Any, key: Any, activation: Any = None, example: Any = None, inpu
 
 
 def table(model: Any, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Initialisation:
-    """What `lg.equinox.init` sets, as an `Initialisation`; arguments and errors as there.
+    """What `lg.equinox.init` sets, without setting it.
 
+    Parameters
+    ----------
+    model, activation, example, input_scale
+        As of `lg.equinox.init`, whose errors it raises.
+
+    Returns
+    -------
+    Initialisation
+        Prints as a table, a row a layer.
+
+    Examples
+    --------
     >>> import largen as lg, jax
     >>> import equinox as eqx
     >>> model = eqx.nn.MLP(8, 1, width_size=64, depth=1, activation=jax.nn.tanh, key=jax.random.key(0))

@@ -16,29 +16,53 @@ from largen.adapters.told import draw, in_order, table_of, traced
 def init(module: Any, variables: Any = None, key: Any = None, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Any:
     """New values for a Flax model: every dense and convolutional layer at the critical point of the activation that feeds it.
 
-    W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`; fan_in of a convolution is channels x
-    window, of a transposed one channels x window/stride, the mean over its outputs. The layer that the inputs feed gets
-    C_W = (K* - C_b)/input_scale if K* > 0, so that K^(1) = K*. Under a `WeightNorm` with scale (in linen, of the last axis) the scale
-    is set such that W is as drawn.
+    W ~ N(0, C_W/fan_in), b ~ N(0, C_b), with (C_W, C_b) of `lg.critical(activation)`. A layer is a `kernel` with its `bias`; without
+    example, one of more than two axes is a convolution's.
 
-    Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
-    and C_b/B, or a normalisation that ends it the weight 1/sqrt(B); beside a skip of weight g < 1 the share is 1 - g^2.
+    - fan_in of a convolution is channels x window, of a transposed one channels x window/stride, the mean over its outputs.
+    - The layer that the inputs feed gets C_W = (K* - C_b)/input_scale if K* > 0, so that K^(1) = K*.
+    - Under a `WeightNorm` with scale (in linen, of the last axis) the scale is set such that W is as drawn.
+    - Of B branches that are summed into one stream (residual connections; two in a transformer block) the last layer of each gets C_W/B
+      and C_b/B, or a normalisation that ends it the weight 1/sqrt(B); beside a skip of weight g < 1 the share is 1 - g^2.
 
-    Parameters: `module`, a linen module with its `variables`, as `module.init(...)` returns them, or an nnx module alone; `key`, a
-    JAX random key. `example`, an input, or a tuple of the arguments of the call: its data flow (jaxpr) is read. Without it an
-    `nn.Sequential` or `nnx.Sequential` is read in order, and of other models everything has to be said: names and attributes do not
-    tell what feeds what. `activation`, what cannot be seen: a name, a function of jax.nn or `lg.activation(...)`, which feeds every
-    layer of which nothing is seen; or {layer name: activation, or "inputs"}, names as in the table ("Dense_0", "block/Dense_1").
-    `input_scale`, |x|^2/n_0. (`jax.nn.gelu` as it comes is "gelu_tanh".)
+    `lg.flax.table` shows what is set.
 
-    A layer is a `kernel` with its `bias`; without example, one of more than two axes is a convolution's.
+    Parameters
+    ----------
+    module : linen or nnx module
+        The model; an nnx module is given alone.
+    variables : dict, optional
+        Of a linen module, as `module.init(...)` returns them.
+    key : JAX random key
+        What the parameters are drawn from.
+    activation : str, callable, Activation or dict, optional
+        What cannot be seen: a name, a function of jax.nn or `lg.activation(...)`, which feeds every layer of which nothing is seen; or
+        {layer name: activation, or "inputs"}, names as in the table ("Dense_0", "block/Dense_1"). (`jax.nn.gelu` as it comes is
+        "gelu_tanh".)
+    example : array or tuple, optional
+        An input, or a tuple of the arguments of the call: its data flow (jaxpr) is read. Without it an `nn.Sequential` or `nnx.Sequential`
+        is read in order, and of other models everything has to be said: names and attributes do not tell what feeds what.
+    input_scale : float
+        |x|^2/n_0 of the inputs, 1 for `lg.standardize`d ones.
 
-    Returns new variables (linen; all else in them as it was) or a new module (nnx); what was given is untouched.
-    `lg.flax.table` shows what is set. Raises `InputError` where no activation is known, for unknown names, and for no biases
-    where C_b > 0; `UnsupportedError` for an activation without critical point.
+    Returns
+    -------
+    variables or module
+        New variables (linen; all else in them as it was) or a new module (nnx); what was given is untouched.
 
-    Source: PDLT 5.1-5.3.
+    Raises
+    ------
+    InputError
+        Where no activation is known, for unknown names, and for no biases where C_b > 0.
+    UnsupportedError
+        For an activation without critical point.
 
+    References
+    ----------
+    PDLT 5.1-5.3.
+
+    Examples
+    --------
     >>> import largen as lg, jax
     >>> import flax.linen as nn
     >>> module = nn.Sequential([nn.Dense(64), nn.tanh, nn.Dense(1)])
@@ -67,8 +91,20 @@ def init(module: Any, variables: Any = None, key: Any = None, activation: Any = 
 
 
 def table(module: Any, variables: Any = None, activation: Any = None, example: Any = None, input_scale: float = 1.0) -> Initialisation:
-    """What `lg.flax.init` sets, as an `Initialisation`; arguments and errors as there.
+    """What `lg.flax.init` sets, without setting it.
 
+    Parameters
+    ----------
+    module, variables, activation, example, input_scale
+        As of `lg.flax.init`, whose errors it raises.
+
+    Returns
+    -------
+    Initialisation
+        Prints as a table, a row a layer.
+
+    Examples
+    --------
     >>> import largen as lg, jax
     >>> import flax.linen as nn
     >>> module = nn.Sequential([nn.Dense(64), nn.tanh, nn.Dense(1)])

@@ -30,9 +30,25 @@ class Size(NamedTuple):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class InitialisedLayer(Record):
-    """One layer as it was set: its `name` in the model, the `activation` that feeds it ("inputs" for the inputs), `fan_in`
-    (how many inputs an output sums over; of a transposed convolution, where outputs differ in it, the mean),
-    variances `C_W` (of a weight times fan_in) and `C_b` (of a bias), `std` of a weight, sqrt(C_W/fan_in), and a `note`."""
+    """One layer as it was set.
+
+    Attributes
+    ----------
+    name : str
+        In the model.
+    activation : str
+        What feeds it; "inputs" for the inputs.
+    fan_in : float
+        How many inputs an output sums over; of a transposed convolution, where outputs differ in it, the mean.
+    C_W : float
+        Variance of a weight times fan_in.
+    C_b : float
+        Variance of a bias.
+    std : float
+        Of a weight, sqrt(C_W/fan_in).
+    note : str
+        What else is to know.
+    """
 
     name: str
     activation: str
@@ -45,9 +61,19 @@ class InitialisedLayer(Record):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Initialisation(Record):
-    """What was set, layer by layer (`layers`); what has parameters and was left alone, name -> reason (`left`); what to know of
-    the whole (`notes`); and the factors of normalisations that end a branch, name -> the number they were set to (`scales`).
-    Prints as a table."""
+    """What was set in a model, layer by layer; prints as a table.
+
+    Attributes
+    ----------
+    layers : tuple of InitialisedLayer
+        What was set.
+    left : dict
+        Name -> reason: what has parameters and was left alone.
+    notes : tuple of str
+        What to know of the whole.
+    scales : dict
+        Name -> number: the factors of normalisations that end a branch, as they were set.
+    """
 
     layers: tuple[InitialisedLayer, ...]
     left: Mapping[str, str]

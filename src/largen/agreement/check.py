@@ -48,21 +48,24 @@ def check(
     tensors: Iterable[str] | None = None,
     progress: bool = False,
 ) -> Check:
-    r"""Hold theory against real networks of several widths: a claim with a verdict for every quantity.
+    """Hold theory against real networks of several widths: a claim with a verdict for every quantity.
 
-    - `what="training"`: kernels of every layer and NTK at initialisation, mean and covariance of the outputs of networks trained
-      on (X, y) by full-batch descent, at the same finite time. Controls: C_W + 10 % in every layer; lambda_b and lambda_W swapped; the
-      Bayesian posterior in place of training. `networks` per width: 1,000, and 32 times as many that are looked at untrained.
-    - `"kernels"`: kernels of every layer and NTK of 10,000 untrained networks per width. Controls: C_W + 10 %; swapped rates.
-    - `"signal"`: `lg.signal`, that is K, c, chi_par, chi_perp and gradient of every level (chi of level l leads to l + 1), as vectors
-      over points or pairs; 10,000 networks. Controls: C_W + 10 %; chi_par and chi_perp swapped (in the gradient too); of c, the next level.
-    - `"tensors"`: `lg.corrections`, the `tensors` named; 10,000 networks. Controls: C_W + 10 %; swapped rates.
+    | `what` | looked at | controls |
+    |---|---|---|
+    | "training" | kernels of every layer and NTK at initialisation; mean and covariance of trained outputs | C_W + 10 %; rates; Bayes |
+    | "kernels" | kernels of every layer and NTK of untrained networks | C_W + 10 %; rates |
+    | "signal" | `lg.signal`: K, c, chi_par, chi_perp and gradient of every level | C_W + 10 %; chi; of c, the next level |
+    | "tensors" | `lg.corrections`, the `tensors` named | C_W + 10 %; rates |
 
-    Networks of the architecture `net` are drawn at each of `widths` (of the first hidden layer; the others in proportion), in float32.
-    Each quantity is projected onto theory and on a few more directions fixed by theory alone, averaged over networks, and
-    extrapolated by m(n) = a + b/n + c/n^2. What the next order, which is not fitted, can do counts as an error: s^3, with s the
-    relative deviation at the smallest width, or what a fit of one order less, without that width, would have changed beyond
-    noise, whichever is more. Tensors are fitted by a + b/n too, with s^2 for the next order, where that knows a better.
+    Controls are wrong theories on the same data: C_W larger in every layer, lambda_b and lambda_W swapped, the Bayesian posterior in place
+    of training, chi_par and chi_perp swapped (in the gradient too). Training is by full-batch descent on (X, y), held against theory at the
+    same finite time. A signal is compared as vectors over points or pairs, chi of level l leads to l + 1.
+
+    Networks of the architecture `net` are drawn at each of `widths`, in float32. Each quantity is projected onto theory and on a few more
+    directions fixed by theory alone, averaged over networks, and extrapolated by m(n) = a + b/n + c/n^2. What the next order, which is not
+    fitted, can do counts as an error: s^3, with s the relative deviation at the smallest width, or what a fit of one order less, without
+    that width, would have changed beyond noise, whichever is more. Tensors are fitted by a + b/n too, with s^2 for the next order, where
+    that knows a better.
 
     Where the activation has kinks, trained quantities are extrapolated by a + b/sqrt(n) + c/n: training carries neurons over the
     kink, but not equally often both ways (a neuron that is off at a point is not pulled by it), and that changes the NTK by order
@@ -75,28 +78,65 @@ def check(
     - the deviation falls as n^-p with 1 in the interval of p (4 standard errors) and its neighbours 0 and 2 outside, wherever
       there is a deviation to be seen (the mean of a ReLU kernel's diagonal has none; one network's squared deviation and a
       cumulant always have);
-    - controls, wrong theories on the same data, are refused at more than 6 standard errors.
+    - controls are refused at more than 6 standard errors.
 
     It disagrees if a direction is 4 or more standard errors off or the power is another; else it is undecided, and `.needed` says
-    how many networks would decide.
+    how many networks would decide. "training" takes about 20 s on two cores for ten points and the default widths.
 
-    Parameters: `X` (n, features); `y` (n,) or (n, o), needed for "training" only; `networks`, a number or one per width; `key`
-    (default `jax.random.key(0)`); `rates` as in `lg.kernel`. `theory` plants another theory, to see a wrong one refused: a network to ask
-    about instead of `net`, or, for "signal" and "tensors", a function (net, X) that returns the record of `lg.signal` or
-    `lg.corrections`. `progress` prints a line per width to stderr. For "training": `X_test` (m, features), where trained outputs are
-    compared; None holds the last quarter of X out (of fewer than four points: compares on X itself). `time` = eta x steps, for the loss
-    (1/2) sum over samples and outputs; None: when theory's mean has 5 % of its loss left, at most 400 steps; infinity on at most 16
-    train points. Theory is evaluated for the same steps (how="descent"), so that nothing is left to discretisation. For "tensors":
-    `tensors`, names out of K1, Theta1, V, D, A, F, B, P, Q, R, S, T, U, default K1 and V.
+    Parameters
+    ----------
+    net : architecture
+        Whose theory is asked: of "training" and "kernels" a plain chain, of "tensors" also one of residual blocks, of "signal" any with a
+        signal.
+    X : array (n, features)
+        Points.
+    y : array (n,) or (n, o), optional
+        Targets, needed for "training" only.
+    what : str
+        "training", "kernels", "signal" or "tensors".
+    widths : sequence of int
+        Four or more over a factor of 8 or more, of the first hidden layer; the others in proportion.
+    networks : int or sequence of int, optional
+        How many, a number or one per width; None for 10,000, of "training" 1,000 and 32 times as many that are looked at untrained.
+    key : JAX random key, optional
+        What networks are drawn from; None for `jax.random.key(0)`.
+    rates : "ntk" or (lambda_b, lambda_W)
+        As in `lg.kernel`.
+    theory : architecture or callable, optional
+        Another theory, to see a wrong one refused: a network to ask about instead of `net`, or, for "signal" and "tensors", a function
+        (net, X) that returns the record of `lg.signal` or `lg.corrections`.
+    time : float, optional
+        Of "training": eta x steps, for the loss (1/2) sum over samples and outputs. None: when theory's mean has 5 % of its loss left, at
+        most 400 steps; infinity on at most 16 train points. Theory is evaluated for the same steps (how="descent"), so that nothing is left
+        to discretisation.
+    X_test : array (m, features), optional
+        Of "training": where trained outputs are compared; None holds the last quarter of X out (of fewer than four points: compares on X
+        itself).
+    tensors : iterable of str, optional
+        Of "tensors": names out of K1, Theta1, V, D, A, F, B, P, Q, R, S, T, U, default K1 and V.
+    progress : bool
+        Whether a line per width is printed to stderr.
 
-    Returns a `Check`, with a `Claim` per quantity in `.claims` (and `Entries` per tensor in `.entries`). "training" takes about 20 s on
-    two cores for ten points and the default widths. Raises `InputError` for fewer than four widths or less than a factor of 8 between
-    them, for widths that are not in proportion, for no hidden layer, for options of another `what`, and for what does not fit;
-    `UnsupportedError` as the theory that is asked.
+    Returns
+    -------
+    Check
+        With a `Claim` per quantity in `.claims` (and `Entries` per tensor in `.entries`).
 
-    Source: PDLT 4.118, 8.63 (kernels), 10.40, 10.41 (trained outputs), 4.76 (fluctuations of order 1/n), 5.46-5.51, 5.54 (signals),
+    Raises
+    ------
+    InputError
+        For fewer than four widths or less than a factor of 8 between them, for widths that are not in proportion, for no hidden layer, for
+        options of another `what`, and for what does not fit.
+    UnsupportedError
+        As the theory that is asked.
+
+    References
+    ----------
+    PDLT 4.118, 8.63 (kernels), 10.40, 10.41 (trained outputs), 4.76 (fluctuations of order 1/n), 5.46-5.51, 5.54 (signals),
     4.70-4.77, 4.104, 8.67-8.90, 11.45, inf.11-12 (tensors).
 
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> X, y = np.array([[1.0, 0.2], [-0.5, 1.0], [0.3, -1.2]]), np.array([1.0, -1.0, 0.5])
     >>> net = lg.mlp(widths=[8], out=1, activation="erf", C_W=1.5, C_b=0.1)

@@ -75,17 +75,64 @@ CHECKED = Rule()
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Claim(Record):
-    """One quantity against theory.
+    """One quantity against theory. What there is not is None, with the reason in `missing`.
 
-    `kind`: what was checked, "kernels", "signal", "tensors" or "training" (in a report: its section); `quantity`; `layer` (None for the
-    output), `step` of training, `modes` (first and last), where it has them. `widths`, `networks` per width, `means` and `errors` of the
-    projection onto theory per width, in units in which theory is 1 (or `theory`, where it may be near 0). `intercept` +- `error` at
-    infinite width, of which `truncation` stands for powers of 1/n left out; `z` = (intercept - theory)/error, with the `theory_error` of
-    a sampled theory; `precision` = error/scale. `tests`: every scalar that was tested, `worst` the largest |z| of them.
-    `exponent` with `interval` (4 standard errors): the power of 1/n with which `falling` falls ("mean": its deviation from theory,
-    "square": the squared deviation of one network, "cumulant", "size"), `predicted` by theory to lie in an interval. `controls`: what
-    was refused. `verdict`: "agrees", "disagrees" or "undecided", with its `reasons`; `sentence` says them; `needed`: networks per
-    width that would decide it. What there is not is None, with the reason in `missing`.
+    Means and intercept are projections onto theory, in units in which theory is 1 (or `theory`, where it may be near 0).
+
+    Attributes
+    ----------
+    kind : str
+        What was checked, "kernels", "signal", "tensors" or "training" (in a report: its section).
+    quantity : str
+        Which one.
+    layer : int, str or None
+        Its layer; None for the output.
+    step : int or None
+        Of training.
+    modes : tuple or None
+        First and last.
+    widths, networks : tuple of int
+        Widths, and networks at each.
+    means, errors : tuple of float
+        Measured at each width.
+    theory, theory_error : float
+        What is claimed; the error is that of a sampled theory.
+    intercept, error : float or None
+        At infinite width, with its standard error.
+    truncation : float or None
+        What of `error` stands for powers of 1/n left out.
+    scale : float
+        Of the quantity.
+    precision : float or None
+        error/scale.
+    z : float
+        (intercept - theory)/error.
+    worst : float
+        The largest |z| of `tests`.
+    exponent : float or None
+        The power of 1/n with which `falling` falls.
+    interval : tuple or None
+        That of `exponent`, 4 standard errors.
+    predicted : tuple
+        The interval in which it lies by theory.
+    falling : str
+        "mean": the deviation of the mean from theory, "square": the squared deviation of one network, "cumulant", "size".
+    tests : tuple
+        Every scalar that was tested.
+    controls : tuple
+        What was refused.
+    verdict : str
+        "agrees", "disagrees" or "undecided".
+    reasons : tuple
+        Of the verdict.
+    needed : int or None
+        Networks per width that would decide it.
+    missing : dict
+        Why a field is None.
+    name : str
+        The quantity and where it is, in words.
+    sentence : str
+        The claim with its verdict and why, in words.
     """
 
     kind: str

@@ -15,8 +15,17 @@ BELOW = 0.05  # entries of less than this share of the largest are judged absolu
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Entries(Record):
-    """One tensor of `lg.check(..., what="tensors")`, entry by entry: `theory`, and measured networks extrapolated to infinite width,
-    `value` with its `error` (standard). `means`, `errors` (widths, ...): n times the measured cumulant at each width."""
+    """One tensor of `lg.check(..., what="tensors")`, entry by entry.
+
+    Attributes
+    ----------
+    theory : array
+        Of `lg.corrections`.
+    value, error : array like `theory`
+        Measured networks extrapolated to infinite width, and the standard error.
+    means, errors : array (widths, ...)
+        n times the measured cumulant at each width, and its standard errors.
+    """
 
     theory: np.ndarray
     value: np.ndarray
@@ -39,13 +48,40 @@ class Entries(Record):
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Check(Record):
-    """What `lg.check` returns; it prints as a table.
+    """What `lg.check` returns; it prints as a table. What there is not is None or empty, and `missing` says why.
 
-    `what` was checked; `claims`: one `Claim` per quantity; `unjudged`: quantities that could not be judged, with the reason; `verdict`:
-    "disagrees" if a claim does, else "undecided" if one is, else "agrees"; `widths` (of the first hidden layer), `networks` per width
-    (trained, if any were); `points` looked at (of "training": trained on); `net`: the network as code, at the smallest width;
-    `seconds` taken. Of "training": `time` = `eta` x `steps`, `test`: number of points compared on; of "tensors": `entries` by name.
-    `theory`: the `Signal` or `Corrections` that was held against networks. What there is not is None or empty, and `missing` says why.
+    Attributes
+    ----------
+    what : str
+        What was checked.
+    claims : tuple of Claim
+        One per quantity.
+    widths : tuple of int
+        Of the first hidden layer.
+    networks : tuple of int
+        Per width (trained, if any were).
+    points : int
+        Looked at (of "training": trained on).
+    net : str
+        The network as code, at the smallest width.
+    seconds : float
+        Taken.
+    unjudged : dict
+        Quantities that could not be judged, with the reason.
+    time, eta, steps : number or None
+        Of "training": `time` = `eta` x `steps`.
+    test : int or None
+        Of "training": number of points compared on.
+    theory : Signal, Corrections or None
+        What was held against networks.
+    entries : dict
+        Of "tensors": `Entries` by name.
+    missing : dict
+        Why a field is None.
+    verdict : str
+        "disagrees" if a claim does, else "undecided" if one is, else "agrees".
+    needed : int or None
+        Networks per width that would decide every undecided claim, as far as more networks can; None if none is needed.
     """
 
     what: str

@@ -20,8 +20,20 @@ SCALINGS = ("1/sqrt(d)", "1/d")
 class PositionalEmbedding(Parametric):
     """A random vector of its own added at every position: z_s -> z_s + p_s, p_s ~ N(0, C_b), trained as biases are.
 
-    For sequences and images, after an affine layer. Raises `InputError` for a negative C_b and, given inputs, if they have no positions.
+    For sequences and images, after an affine layer.
 
+    Parameters
+    ----------
+    C_b : float
+        Variance of an entry.
+
+    Raises
+    ------
+    InputError
+        For a negative C_b and, given inputs, if they have no positions.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Dense(64) >> lg.PositionalEmbedding(0.5)
     lg.Dense(64) >> lg.PositionalEmbedding(C_b=0.5)
@@ -53,18 +65,40 @@ class Attention(Composite):
 
         scores G_st = q_s.k_t / sqrt(d) or / d,    head_s = sum_t zeta(G)_st v_t,    z_s = b + W_out (heads side by side).
 
-    `mechanism`: zeta, "identity", "relu", "abs" of every score, or "softmax" over t. `scaling`: "1/sqrt(d)", scores that stay random at
-    infinite width, or "1/d" with tied weights W_query = sqrt(C_query/C_key) W_key, scores that become deterministic (d, the width of
-    a head). `positions`: None, or the variance of a `lg.PositionalEmbedding` added to what queries and keys see. All weights have variance
-    C/fan_in; b ~ N(0, C_b), one per channel.
+    All weights have variance C/fan_in; b ~ N(0, C_b), one per channel. Infinite width is infinitely many heads (for "1/d" also
+    d -> infinity). Inside, the layers have the paths `attention1/1/dense1` (queries; left out for "1/d"), keys, values, and output last.
 
-    Infinite width is infinitely many heads (for "1/d" also d -> infinity). Real networks have `heads` heads of `width` units, and as many
-    output channels as came in unless `channels` says. Inside, the layers have the paths `attention1/1/dense1` (queries; left out for
-    "1/d"), keys, values, and output last.
+    Parameters
+    ----------
+    mechanism : str
+        zeta: "identity", "relu", "abs" of every score, or "softmax" over t.
+    scaling : str
+        "1/sqrt(d)", scores that stay random at infinite width, or "1/d" with tied weights W_query = sqrt(C_query/C_key) W_key, scores that
+        become deterministic (d, the width of a head).
+    positions : float or None
+        The variance of a `lg.PositionalEmbedding` added to what queries and keys see; None for none.
+    C_key, C_query, C_value, C_out : float
+        Variances of the weights, times fan_in.
+    C_b : float
+        Variance of the output's bias.
+    heads : int
+        How many heads a real network has.
+    width : int
+        d, the units of a head of a real network.
+    channels : int, optional
+        Output channels; None for as many as came in.
 
-    Raises `InputError` for an unknown mechanism or scaling, negative variances, sizes < 1; given inputs, if they have no positions.
-    Source: Hron et al. 2020 (arXiv:2006.10540).
+    Raises
+    ------
+    InputError
+        For an unknown mechanism or scaling, negative variances, sizes < 1; given inputs, if they have no positions.
 
+    References
+    ----------
+    Hron et al. 2020 (arXiv:2006.10540).
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Dense(64) >> lg.Attention("softmax", "1/d") >> lg.GlobalAvgPool() >> lg.Dense(1)
     (lg.Dense(64)

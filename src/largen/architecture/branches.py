@@ -16,6 +16,8 @@ from largen.errors import InputError, shown
 class Identity(Node):
     """Passes its input on unchanged: the skip connection of a `Sum`.
 
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(64))
     lg.Sum(lg.Identity(), lg.Act('relu') >> lg.Dense(64))
@@ -40,9 +42,22 @@ class Sized(Node):
 class LayerNorm(Node):
     """Layer normalisation, z_i -> (z_i - m)/sqrt(v + eps), with m and v the mean and variance over the units of one point.
 
-    Without gain and bias: the next affine layer has them. `axes`: -1, the features, at every position of an image by
-    themselves; `eps` > 0. Raises `InputError` for other axes and for eps <= 0.
+    Without gain and bias: the next affine layer has them.
 
+    Parameters
+    ----------
+    axes : int
+        -1, the features, at every position of an image by themselves.
+    eps : float
+        Above 0.
+
+    Raises
+    ------
+    InputError
+        For other axes and for eps <= 0.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.LayerNorm() >> lg.Act("gelu") >> lg.Dense(64)
     lg.LayerNorm() >> lg.Act('gelu') >> lg.Dense(64)
@@ -66,8 +81,20 @@ class LayerNorm(Node):
 class RMSNorm(Node):
     """Root-mean-square normalisation, z_i -> z_i/sqrt(m + eps), with m the mean of z_j^2 over the units of one point (and position).
 
-    Without gain. `eps` > 0. Unlike `lg.LayerNorm` it may follow an activation or the inputs. Raises `InputError` for eps <= 0.
+    Without gain. Unlike `lg.LayerNorm` it may follow an activation or the inputs.
 
+    Parameters
+    ----------
+    eps : float
+        Above 0.
+
+    Raises
+    ------
+    InputError
+        For eps <= 0.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Act("relu") >> lg.RMSNorm() >> lg.Dense(64)
     lg.Act('relu') >> lg.RMSNorm() >> lg.Dense(64)
@@ -88,8 +115,18 @@ class Dropout(Node):
     masks of their own. `lg.apply` draws masks if it gets a key, else units pass unchanged, as after training;
     `lg.train` and `lg.empirical_ntk` draw none.
 
-    Raises `InputError` for a rate outside [0, 1).
+    Parameters
+    ----------
+    rate : float
+        In [0, 1).
 
+    Raises
+    ------
+    InputError
+        For a rate outside.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Dense(64) >> lg.Act("relu") >> lg.Dropout(0.1) >> lg.Dense(1)
     lg.Dense(64) >> lg.Act('relu') >> lg.Dropout(0.1) >> lg.Dense(1)
@@ -183,15 +220,29 @@ class Branching(Composite):
 
 @node
 class Sum(Branching):
-    """Branches that all see the same input, added: sum_i w_i branch_i(z). `weights` w_i, real numbers, default 1 each.
+    """Branches that all see the same input, added: sum_i w_i branch_i(z).
 
     A residual block z + W phi(z) + b is `lg.Sum(lg.Identity(), lg.Act("relu") >> lg.Dense(n))` (PDLT B.3, the weight of the
-    identity is gamma). Weights are pytree leaves, like C_W. Nodes inside have the path of the sum, the number of the branch and
-    their own: `sum1/2/dense1`.
+    identity is gamma). Nodes inside have the path of the sum, the number of the branch and their own: `sum1/2/dense1`.
 
-    Raises `InputError` for no branch, for what is no node, for weights that are not one finite number per branch, and for
-    branches of different widths.
+    Parameters
+    ----------
+    *branches : node
+        One or more, of equal widths.
+    weights : sequence of float, optional
+        w_i, real numbers, default 1 each. Pytree leaves, like C_W.
 
+    Raises
+    ------
+    InputError
+        For no branch, for what is no node, for weights that are not one finite number per branch, and for branches of different widths.
+
+    References
+    ----------
+    PDLT B.3.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> block = lg.Sum(lg.Identity(), lg.Act("tanh") >> lg.Dense(8), weights=(0.5, 1.0))
     >>> lg.Dense(8) >> block
@@ -222,8 +273,18 @@ class Sum(Branching):
 class Product(Branching):
     """Branches that all see the same input, multiplied unit by unit, as gates do.
 
-    Raises `InputError` for no branch, for what is no node, and for branches of different widths.
+    Parameters
+    ----------
+    *branches : node
+        One or more, of equal widths.
 
+    Raises
+    ------
+    InputError
+        For no branch, for what is no node, and for branches of different widths.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Dense(8) >> lg.Product(lg.Dense(8), lg.Act("gelu")) >> lg.Dense(1)
     lg.Dense(8) >> lg.Product(lg.Dense(8), lg.Act('gelu')) >> lg.Dense(1)
@@ -238,10 +299,20 @@ class Product(Branching):
 
 @node
 class Concat(Branching):
-    """Branches that all see the same input, their units side by side (channels of images). The widths of the branches must be known.
+    """Branches that all see the same input, their units side by side (channels of images).
 
-    Raises `InputError` for no branch and for what is no node.
+    Parameters
+    ----------
+    *branches : node
+        One or more, whose widths must be known.
 
+    Raises
+    ------
+    InputError
+        For no branch and for what is no node.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> (lg.Dense(8) >> lg.Concat(lg.Identity(), lg.Act("tanh") >> lg.Dense(4))).units(None)
     12
@@ -289,9 +360,29 @@ def settled(net: Serial, shape: tuple[int, ...]) -> Serial:
 
 
 def Repeat(block: Node, times: int) -> Serial:
-    """A block `times` times in a row, each with parameters of its own: `block >> block >> ...`. Theories scan over equal blocks,
-    so that compiling does not grow with `times`. Raises `InputError` for what is no node and for times < 1.
+    """A block `times` times in a row, each with parameters of its own: `block >> block >> ...`.
 
+    Theories scan over equal blocks, so that compiling does not grow with `times`.
+
+    Parameters
+    ----------
+    block : node
+        What is repeated.
+    times : int
+        At least 1.
+
+    Returns
+    -------
+    Serial
+        The network.
+
+    Raises
+    ------
+    InputError
+        For what is no node and for times < 1.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> len(lg.Repeat(lg.Act("relu") >> lg.Dense(64), 3).nodes)
     6

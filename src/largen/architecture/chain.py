@@ -30,12 +30,29 @@ class Layer:
 
 
 def chain(net: Any) -> tuple[Layer, ...]:
-    """The affine layers of a chain, first to last; two affine layers in a row have the activation `linear` between.
+    """The affine layers of a chain, first to last: z^(l) = skip z^(l-1) + weight (b + W phi(z^(l-1))).
 
-    A residual block, a sum of `lg.Identity()` and one activation and affine layer, is one layer with `skip`. Raises
-    `UnsupportedError` for everything that is not a chain: an activation first, last, or after another one, any other sum, a
-    layer normalisation.
+    Two affine layers in a row have the activation `linear` between. A residual block, a sum of `lg.Identity()` and one activation and
+    affine layer, is one layer with `skip`.
 
+    Parameters
+    ----------
+    net : architecture
+        A chain.
+
+    Returns
+    -------
+    tuple of Layer
+        Each with `.path` of the affine node, the `.activation` before it (None: the inputs), `.width`, `.C_W` and `.C_b`, both already
+        times weight^2, `.skip` and `.weight` (0 and 1 in a plain chain). Learning rates at `.path` have to be multiplied by weight^2 too.
+
+    Raises
+    ------
+    UnsupportedError
+        For everything that is not a chain: an activation first, last, or after another one, any other sum, a layer normalisation.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> [(layer.path, layer.width) for layer in lg.analysis.chain(lg.mlp(widths=[64, 32], out=1))]
     [('dense1', 64), ('dense2', 32), ('dense3', 1)]

@@ -30,12 +30,37 @@ def cnn(
     C_W: Any = 1.0,
     C_b: Any = 0.0,
 ) -> Serial:
-    """A convolutional network: one convolution and activation per entry of `channels`, all positions flattened (or, with `pool`,
-    averaged), then an affine readout.
+    """A convolutional network: one convolution and activation per entry of `channels`, then an affine readout of all positions.
 
-    Parameters: `window`, `padding` as in `lg.Conv`; `C_W`, `C_b`, a number or one per affine layer, the readout included.
-    Raises `InputError` for no channels, sizes < 1, an unknown activation or padding, wrong-length or negative C_W, C_b.
+    Parameters
+    ----------
+    channels : sequence of int
+        Output channels of every convolution.
+    out : int
+        Outputs of the network.
+    activation : str, callable or Activation
+        After every convolution.
+    window : int or tuple of int
+        Of every convolution, as in `lg.Conv`.
+    padding : str
+        As in `lg.Conv`.
+    pool : bool
+        Whether all positions are averaged before the readout; else they are flattened.
+    C_W, C_b : float or sequence of float
+        A number or one per affine layer, the readout included.
 
+    Returns
+    -------
+    Serial
+        The network.
+
+    Raises
+    ------
+    InputError
+        For no channels, sizes < 1, an unknown activation or padding, wrong-length or negative C_W, C_b.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.cnn([16, 16], out=10, pool=True, C_W=2.0)  # doctest: +NORMALIZE_WHITESPACE
     (lg.Conv(16, 3, C_W=2.0)
@@ -56,11 +81,39 @@ def cnn(
 
 
 def myrtle(depth: int, channels: int = 64, out: int = 10, activation: Any = "relu", C_W: Any = 2.0, C_b: Any = 0.0) -> Serial:
-    """The Myrtle networks of depth 5, 7 and 10 (Shankar et al. 2020): 3 x 3 convolutions in three groups, a 2 x 2 average pooling after
-    each, two more poolings and a readout. For images of 32 x 32.
+    """The Myrtle networks of depth 5, 7 and 10, for images of 32 x 32.
 
-    Raises `InputError` for another depth and as `lg.cnn` does; `C_W`, `C_b` are numbers, the same in every layer.
+    3 x 3 convolutions in three groups, a 2 x 2 average pooling after each, two more poolings and a readout.
 
+    Parameters
+    ----------
+    depth : int
+        5, 7 or 10.
+    channels : int
+        Of every convolution.
+    out : int
+        Outputs of the network.
+    activation : str, callable or Activation
+        After every convolution.
+    C_W, C_b : float
+        The same in every layer.
+
+    Returns
+    -------
+    Serial
+        The network.
+
+    Raises
+    ------
+    InputError
+        For another depth and as `lg.cnn` does.
+
+    References
+    ----------
+    Shankar et al. 2020.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.myrtle(5).shape((32, 32, 3))
     (10,)
@@ -75,13 +128,36 @@ def myrtle(depth: int, channels: int = 64, out: int = 10, activation: Any = "rel
 
 
 def resnet(channels: Sequence[int], blocks: int, out: int = 10, activation: Any = "relu", C_W: Any = 1.0, C_b: Any = 0.0) -> Serial:
-    """A pre-activation residual network of images: a 3 x 3 convolution, one group of `blocks` per entry of `channels`, activation, mean
-    over positions, readout. A block adds [activation, convolution, activation, convolution] to its input; the first block of
-    every group but the first has stride 2, and the first block of every group a 1 x 1 convolution in place of the identity.
+    """A pre-activation residual network of images: a 3 x 3 convolution, groups of blocks, activation, mean over positions, readout.
 
-    `C_W`, `C_b` are numbers, the same in every layer. Raises `InputError` for no channels, sizes < 1, an unknown activation,
-    negative C_W, C_b.
+    A block adds [activation, convolution, activation, convolution] to its input; the first block of every group but the first has stride 2,
+    and the first block of every group a 1 x 1 convolution in place of the identity.
 
+    Parameters
+    ----------
+    channels : sequence of int
+        Of every group.
+    blocks : int
+        How many of them a group has.
+    out : int
+        Outputs of the network.
+    activation : str, callable or Activation
+        The same everywhere.
+    C_W, C_b : float
+        The same in every layer.
+
+    Returns
+    -------
+    Serial
+        The network.
+
+    Raises
+    ------
+    InputError
+        For no channels, sizes < 1, an unknown activation, negative C_W, C_b.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.resnet([16, 32, 64], blocks=2).shape((32, 32, 3))
     (10,)

@@ -214,12 +214,26 @@ class Affine(Parametric):
 
 @node
 class Dense(Affine):
-    """An affine layer z = b + W x, b ~ N(0, C_b), W ~ N(0, C_W/fan_in), `width` outputs.
+    """An affine layer z = b + W x, b ~ N(0, C_b), W ~ N(0, C_W/fan_in).
 
     On images and sequences it acts on the last axis, at every position with the same weights.
 
-    Raises `InputError` for a width < 1 and for negative, infinite or non-numeric C_W, C_b.
+    Parameters
+    ----------
+    width : int
+        How many outputs.
+    C_W : float
+        Variance of a weight times fan_in.
+    C_b : float
+        Variance of a bias.
 
+    Raises
+    ------
+    InputError
+        For a width < 1 and for negative, infinite or non-numeric C_W, C_b.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Dense(512, C_W=2.0) >> lg.Act("relu") >> lg.Dense(10)
     lg.Dense(512, C_W=2.0) >> lg.Act('relu') >> lg.Dense(10)
@@ -246,10 +260,20 @@ class Dense(Affine):
 
 @node
 class Act(Node):
-    """An activation applied to every unit: a name, an `Activation`, or an elementwise JAX function without kinks.
+    """An activation applied to every unit.
 
-    Raises `InputError` for an unknown name, suggesting the nearest.
+    Parameters
+    ----------
+    activation : str, Activation or callable
+        A name, an `Activation`, or an elementwise JAX function without kinks.
 
+    Raises
+    ------
+    InputError
+        For an unknown name, suggesting the nearest.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Act("silu") == lg.Act("swish")
     True
@@ -268,6 +292,18 @@ class Act(Node):
 class Serial(Node):
     """Nodes one after the other; what `>>` makes. Nested ones are flattened, so that `>>` is associative.
 
+    Parameters
+    ----------
+    nodes : tuple of node
+        First to last.
+
+    Raises
+    ------
+    InputError
+        For no node and for what is no node.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> a, b, c = lg.Dense(8), lg.Act("tanh"), lg.Dense(1)
     >>> (a >> b) >> c == a >> (b >> c)

@@ -27,13 +27,40 @@ def mlp(
 ) -> Serial:
     """A fully-connected network: one hidden layer per entry of `widths`, then the readout, L = len(widths) + 1 affine layers.
 
-    Parameters: `C_W`, `C_b`, a number or one per affine layer (defaults 1 and 0). `C="critical"` sets them instead so that
-    signals neither explode nor vanish with depth (PDLT 5.55-5.56: chi_par = chi_perp = 1); for activations with a critical
-    kernel K* > 0 the first layer's C_W makes K^(1) = K*, given `input_scale` = |x|^2/n_0 (see `lg.standardize`).
+    Parameters
+    ----------
+    widths : sequence of int
+        Of the hidden layers.
+    out : int
+        Outputs of the network.
+    activation : str, callable or Activation
+        After every hidden layer.
+    C_W, C_b : float or sequence of float, optional
+        A number or one per affine layer; default 1 and 0.
+    C : str, optional
+        "critical" sets C_W and C_b such that signals neither explode nor vanish with depth (chi_par = chi_perp = 1); for activations with a
+        critical kernel K* > 0 the first layer's C_W makes K^(1) = K*.
+    input_scale : float
+        |x|^2/n_0 of the inputs (see `lg.standardize`), for C="critical".
 
-    Raises `InputError` for widths < 1, wrong-length or negative C_W, C_b, an unknown activation, `C` together with C_W or
-    C_b; `UnsupportedError` for C="critical" with an activation that has no critical point (its reason is `lg.critical(...).reason`).
+    Returns
+    -------
+    Serial
+        The network.
 
+    Raises
+    ------
+    InputError
+        For widths < 1, wrong-length or negative C_W, C_b, an unknown activation, `C` together with C_W or C_b.
+    UnsupportedError
+        For C="critical" with an activation that has no critical point (its reason is `lg.critical(...).reason`).
+
+    References
+    ----------
+    PDLT 5.55-5.56.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.mlp(widths=[64, 64], out=1, activation="tanh", C="critical")
     lg.Dense(64) >> lg.Act('tanh') >> lg.Dense(64) >> lg.Act('tanh') >> lg.Dense(1)
@@ -73,16 +100,46 @@ def critical_values(activation: Any, L: int, input_scale: Any = 1.0) -> tuple[tu
 def resnet_mlp(
     width: int, blocks: int, out: int = 1, activation: Any = "relu", skip: Any = 1.0, C_W: Any = 1.0, C_b: Any = 0.0, norm: bool = False
 ) -> Serial:
-    """A residual fully-connected network: an affine layer, then `blocks` times z -> skip z + b + W phi(z) (PDLT B.3), then the readout
-    b + W phi(z). With `norm` every phi(z) is phi(LayerNorm(z)): pre-activation normalisation, the readout's too.
+    """A residual fully-connected network: an affine layer, `blocks` residual ones, and the readout b + W phi(z).
 
-    Parameters: `width` of every hidden layer; `skip`, gamma, a real number; `C_W`, `C_b`, a number or one per affine layer
-    (blocks + 2). Without normalisation K' = C_b + C_W <phi phi> + skip^2 K: for activations with phi(0) = 0 signals keep their
-    size for C_b = 0 and C_W = (1 - skip^2)/A_2 (scale-invariant, A_2 = 1/2 for ReLU) or (1 - skip^2)/phi'(0)^2 (K* = 0).
+        z -> skip z + b + W phi(z),      K' = C_b + C_W <phi phi> + skip^2 K without normalisation:
 
-    Raises `InputError` for width, blocks or out < 1, an unknown activation, wrong-length or negative C_W, C_b, a skip that is no
-    finite number.
+    for activations with phi(0) = 0 signals keep their size for C_b = 0 and C_W = (1 - skip^2)/A_2 (scale-invariant, A_2 = 1/2 for ReLU) or
+    (1 - skip^2)/phi'(0)^2 (K* = 0).
 
+    Parameters
+    ----------
+    width : int
+        Of every hidden layer.
+    blocks : int
+        How many.
+    out : int
+        Outputs of the network.
+    activation : str, callable or Activation
+        The same everywhere.
+    skip : float
+        gamma, a real number.
+    C_W, C_b : float or sequence of float
+        A number or one per affine layer (blocks + 2).
+    norm : bool
+        Whether every phi(z) is phi(LayerNorm(z)): pre-activation normalisation, the readout's too.
+
+    Returns
+    -------
+    Serial
+        The network.
+
+    Raises
+    ------
+    InputError
+        For width, blocks or out < 1, an unknown activation, wrong-length or negative C_W, C_b, a skip that is no finite number.
+
+    References
+    ----------
+    PDLT B.3.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.resnet_mlp(64, blocks=1, skip=0.5, C_W=1.5)  # doctest: +NORMALIZE_WHITESPACE
     (lg.Dense(64, C_W=1.5)
@@ -112,15 +169,42 @@ def transformer(
     C_W: Any = 1.0,
     C_b: Any = 0.0,
 ) -> Serial:
-    """A pre-normalised transformer for sequences (tokens, features): a dense layer and a positional embedding, `blocks` times attention
-    and a hidden layer, each added to what came in, then layer normalisation, the mean over tokens and a readout.
+    """A pre-normalised transformer for sequences (tokens, features).
 
-    A block is z -> z + Attention(LayerNorm(z)), then z -> z + W' phi(W LayerNorm(z)), W to `width` units too. Parameters: `heads`, each of
-    width/heads units; `mechanism`, `scaling` as in `lg.Attention`; `positions`, the variance of the embedding; `C_W`, `C_b`, numbers,
-    the same in every layer.
+    A dense layer and a positional embedding, `blocks` times z -> z + Attention(LayerNorm(z)), then z -> z + W' phi(W LayerNorm(z)), W to
+    `width` units too, and in the end layer normalisation, the mean over tokens and a readout.
 
-    Raises `InputError` for sizes < 1, heads that do not divide the width, an unknown activation or mechanism, negative variances.
+    Parameters
+    ----------
+    width : int
+        Units of every token.
+    blocks : int
+        How many.
+    out : int
+        Outputs of the network.
+    heads : int
+        Of attention, each of width/heads units.
+    mechanism, scaling : str
+        As in `lg.Attention`.
+    positions : float
+        The variance of the embedding.
+    activation : str, callable or Activation
+        Of the hidden layers.
+    C_W, C_b : float
+        The same in every layer.
 
+    Returns
+    -------
+    Serial
+        The network.
+
+    Raises
+    ------
+    InputError
+        For sizes < 1, heads that do not divide the width, an unknown activation or mechanism, negative variances.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.transformer(64, blocks=2, out=10).shape((12, 5))
     (10,)
@@ -138,8 +222,25 @@ def transformer(
 def widen(net: Any, factor: float | Fraction) -> Serial:
     """The network with every hidden width multiplied by `factor`, those inside branches too; the outputs stay.
 
-    Raises `InputError` if a width would not be a whole number >= 1.
+    Parameters
+    ----------
+    net : architecture
+        Any network.
+    factor : float or Fraction
+        Above 0.
 
+    Returns
+    -------
+    Serial
+        The wider network.
+
+    Raises
+    ------
+    InputError
+        If a width would not be a whole number >= 1.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.widen(lg.mlp(widths=[64, 32], out=1), 2).nodes[0].width
     128

@@ -140,12 +140,33 @@ class Convolution(Affine, Windowed):
 class Conv(Convolution):
     """A convolution with `channels` outputs and a window, any number of spatial axes: z_s = b + sum_d W_d x_{s + d}.
 
-    b ~ N(0, C_b), one per channel; W ~ N(0, C_W/fan_in), fan_in = window positions x input channels. `window`, `strides`, `dilation`:
-    an integer, or one per spatial axis. `padding`: "SAME" (zeros, output of size ceil(n/stride)), "VALID" (none), "CIRCULAR" (periodic).
+    b ~ N(0, C_b), one per channel; W ~ N(0, C_W/fan_in), fan_in = window positions x input channels.
 
-    Raises `InputError` for sizes < 1, an unknown padding, negative C_W, C_b; and, given inputs, where their rank does not fit the
-    window or nothing is left of them.
+    Parameters
+    ----------
+    channels : int
+        Outputs at every position.
+    window : int or tuple of int
+        One number or one per spatial axis.
+    strides : int or tuple of int
+        Steps of the window, likewise.
+    padding : str
+        "SAME" (zeros, output of size ceil(n/stride)), "VALID" (none), "CIRCULAR" (periodic).
+    dilation : int or tuple of int
+        Distance of the window's positions, likewise.
+    C_W : float
+        Variance of a weight times fan_in.
+    C_b : float
+        Variance of a bias.
 
+    Raises
+    ------
+    InputError
+        For sizes < 1, an unknown padding, negative C_W, C_b; and, given inputs, where their rank does not fit the window or nothing is left
+        of them.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Conv(16, 3, C_W=2.0).shape((32, 32, 3))
     (32, 32, 16)
@@ -156,8 +177,15 @@ class Conv(Convolution):
 class ConvLocal(Convolution):
     """A locally connected layer: a convolution whose weights and biases are drawn anew at every position.
 
-    Fields and errors as `lg.Conv`. Its values at different positions are uncorrelated.
+    Its values at different positions are uncorrelated.
 
+    Parameters
+    ----------
+    channels, window, strides, padding, dilation, C_W, C_b
+        As of `lg.Conv`, whose errors it raises.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.ConvLocal(16, 3).shape((32, 32, 3))
     (32, 32, 16)
@@ -176,8 +204,15 @@ class ConvTranspose(Convolution):
 
     Along an axis of n positions "SAME" and "CIRCULAR" give n x stride, "VALID" (n - 1) stride + max(span, stride), span the reach of
     the window. W ~ N(0, C_W/fan_in) with fan_in = window positions x input channels, as in `lg.Conv`: an output sees only every
-    stride-th input of its window, so at stride s its variance is C_b + about C_W/s per axis. Fields and errors as `lg.Conv`.
+    stride-th input of its window, so at stride s its variance is C_b + about C_W/s per axis.
 
+    Parameters
+    ----------
+    channels, window, strides, padding, dilation, C_W, C_b
+        As of `lg.Conv`, whose errors it raises.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.ConvTranspose(16, 4, strides=2).shape((8, 8, 3))
     (16, 16, 16)
@@ -218,10 +253,24 @@ class _Pool(Windowed):
 
 @node
 class AvgPool(_Pool):
-    """The mean over a window of positions, channel by channel; `strides` default to the window. Padding counts as zeros.
+    """The mean over a window of positions, channel by channel. Padding counts as zeros.
 
-    Raises `InputError` as `lg.Conv` does.
+    Parameters
+    ----------
+    window : int or tuple of int
+        Positions that are averaged, one number or one per spatial axis.
+    strides : int or tuple of int, optional
+        Steps of the window; default its size.
+    padding : str
+        "VALID", "SAME" or "CIRCULAR", as in `lg.Conv`.
 
+    Raises
+    ------
+    InputError
+        As `lg.Conv` does.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.AvgPool(2).shape((32, 32, 3))
     (16, 16, 3)
@@ -232,10 +281,15 @@ class AvgPool(_Pool):
 
 @node
 class SumPool(_Pool):
-    """The sum over a window of positions, channel by channel; `strides` default to the window.
+    """The sum over a window of positions, channel by channel.
 
-    Raises `InputError` as `lg.Conv` does.
+    Parameters
+    ----------
+    window, strides, padding
+        As of `lg.AvgPool`, whose errors it raises.
 
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.SumPool((2, 1)).shape((4, 4, 3))
     (2, 4, 3)
@@ -244,10 +298,17 @@ class SumPool(_Pool):
 
 @node
 class MaxPool(_Pool):
-    """The maximum over a window of positions, channel by channel; `strides` default to the window. Padding counts as -infinity.
+    """The maximum over a window of positions, channel by channel. Padding counts as -infinity.
 
-    Real networks only: a maximum of correlated units has no closed form at infinite width. Raises `InputError` as `lg.Conv` does.
+    Real networks only: a maximum of correlated units has no closed form at infinite width.
 
+    Parameters
+    ----------
+    window, strides, padding
+        As of `lg.AvgPool`, whose errors it raises.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.MaxPool(2).shape((32, 32, 3))
     (16, 16, 3)
@@ -258,9 +319,20 @@ class MaxPool(_Pool):
 class Aggregate(Node):
     """Values summed over a graph, z_s = sum_t A_st x_t, the same matrix for all points and channels.
 
-    `adjacency`: A, (positions out, positions in), real numbers; for inputs with one axis of positions, (nodes, channels).
-    Raises `InputError` for what is no finite matrix and, given inputs, where the number of nodes does not fit.
+    For inputs with one axis of positions, (nodes, channels).
 
+    Parameters
+    ----------
+    adjacency : array (positions out, positions in)
+        A, real numbers.
+
+    Raises
+    ------
+    InputError
+        For what is no finite matrix and, given inputs, where the number of nodes does not fit.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> ring = [[1, 1, 0], [0, 1, 1], [1, 0, 1]]
     >>> (lg.Dense(8) >> lg.Aggregate(ring)).shape((3, 2))
@@ -290,8 +362,13 @@ class Aggregate(Node):
 class GlobalAvgPool(Node):
     """The mean over all positions, channel by channel.
 
-    Raises `InputError`, given inputs, if they have no positions.
+    Raises
+    ------
+    InputError
+        Given inputs, if they have no positions.
 
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.GlobalAvgPool().shape((32, 32, 3))
     (3,)
@@ -309,6 +386,8 @@ class GlobalAvgPool(Node):
 class Flatten(Node):
     """All positions and channels as one vector of features.
 
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.Flatten().shape((32, 32, 3))
     (3072,)

@@ -18,11 +18,27 @@ FORMAT, VERSION = "largen-network", 1
 
 
 def dumps(net: Any, format: str = "json") -> str:
-    """The network as text, `format` "json" or "toml"; `lg.loads` reads it back equal.
+    """The network as text; `lg.loads` reads it back equal.
 
-    Raises `InputError` for an unregistered activation (register it: `lg.activation(fn, name=...)`), for traced
-    hyperparameters, for an unknown format.
+    Parameters
+    ----------
+    net : architecture
+        Any network.
+    format : str
+        "json" or "toml".
 
+    Returns
+    -------
+    str
+        The text.
+
+    Raises
+    ------
+    InputError
+        For an unregistered activation (register it: `lg.activation(fn, name=...)`), for traced hyperparameters, for an unknown format.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> print(lg.dumps(lg.Dense(8) >> lg.Act("relu") >> lg.Dense(1), format="toml"))
     format = "largen-network"
@@ -95,10 +111,25 @@ def _encode(part: Node) -> dict[str, Any]:
 
 
 def loads(text: str) -> Serial:
-    """The network that `lg.dumps` wrote, from JSON or TOML (told apart by the first character). Never imports code.
+    """The network that `lg.dumps` wrote. Never imports code.
 
-    Raises `InputError` for text that is neither, of another format or version, or with unknown nodes or fields.
+    Parameters
+    ----------
+    text : str
+        JSON or TOML, told apart by the first character.
 
+    Returns
+    -------
+    Serial
+        The network.
+
+    Raises
+    ------
+    InputError
+        For text that is neither, of another format or version, or with unknown nodes or fields.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> net = lg.mlp(widths=[8], out=1, activation="leaky_relu(0.1)", C_W=1.9)
     >>> lg.loads(lg.dumps(net)) == net

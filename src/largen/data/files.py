@@ -22,7 +22,8 @@ NPZ = "arrays (X, y), or (x_train, y_train) with optional (x_test, y_test)"
 class Table:
     """Inputs X (n, features), float64, and targets y (n,) or (n, outputs) of any kind, in the order of the file.
 
-    `X_test`, `y_test`: rows that the file itself sets aside for testing, or None. `notes`: what was done in reading.
+    `X_test`, `y_test`: rows that the file itself sets aside for testing, or None. `notes`: what was done in reading. `columns`: whether
+    every column is a quantity of its own, with its own unit, as in a CSV file; entries of arrays, such as pixels, have one.
     """
 
     name: str
@@ -31,6 +32,7 @@ class Table:
     X_test: np.ndarray | None = None
     y_test: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    columns: bool = False
 
 
 def load(source: str, target: str | None = None) -> Table:
@@ -153,7 +155,7 @@ def _csv(path: Path, target: str | None) -> Table:
     X = np.array([[_number(row[i], header[i], line) for i in features] for line, row in rows])
     cells = [(line, row[column].strip()) for line, row in rows]
     note = f"target: column {header[column]!r}; {len(features)} features"
-    return Table(path.name, X, _column(cells, header[column]), notes=(note,))
+    return Table(path.name, X, _column(cells, header[column]), notes=(note,), columns=True)
 
 
 def _numbered(reader: Any) -> Iterator[tuple[int, list[str]]]:

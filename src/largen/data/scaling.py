@@ -49,8 +49,23 @@ def _or_one(xp: Any, size: Any) -> Any:
 def standardize(X: Any) -> Array:
     """Inputs centred per feature and scaled by one number so that |x|^2/n_0 = 1 on average over the rows.
 
-    `X`: (n, features). Returns the same shape and dtype. Raises `InputError` for bad arrays and for constant data.
+    Parameters
+    ----------
+    X : array (n, features)
+        Inputs.
 
+    Returns
+    -------
+    array (n, features)
+        In the dtype of X.
+
+    Raises
+    ------
+    InputError
+        For bad arrays and for constant data.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> X = lg.standardize(np.array([[0.0, 10.0], [2.0, 30.0], [4.0, 20.0]]))
     >>> float((X**2).mean().round(12))
@@ -68,11 +83,27 @@ def standardize(X: Any) -> Array:
 
 
 def one_hot(y: Any, classes: int | None = None) -> np.ndarray:
-    """Centred one-hot targets: 1 - 1/k in the label's column, -1/k elsewhere, shape (n, k), float64; rows sum to 0.
+    """Centred one-hot targets: 1 - 1/k in the label's column, -1/k elsewhere; rows sum to 0.
 
-    `y`: (n,) integer labels 0..k-1; `classes` = k, default the largest label + 1. Raises `InputError` for labels that
-    are not integers in that range.
+    Parameters
+    ----------
+    y : array (n,)
+        Integer labels 0..k-1.
+    classes : int, optional
+        k; default the largest label + 1.
 
+    Returns
+    -------
+    array (n, k)
+        float64.
+
+    Raises
+    ------
+    InputError
+        For labels that are not integers in that range.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.one_hot([0, 1])
     array([[ 0.5, -0.5],

@@ -1,6 +1,6 @@
 """A task: a table split into train and test points, scaled as networks want it, with what was done in words."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -37,13 +37,17 @@ def make(table: Table, train: int | None = None, test: int | None = None, seed: 
     Raises `InputError` for more points than there are, one class, as many classes as rows, constant inputs or targets.
     """
     X, y, X_test, y_test = _split(table, train, test, np.random.default_rng(seed))
-    scale = Scale.of(X)
-    if float(scale.size) == 0:
+    scale = Scale.of(X, each=table.columns)
+    varies = scale.size > 0
+    if not np.any(varies):
         fix = "More rows, or another seed, may differ." if np.ptp(table.X, axis=0).any() else ""
         raise InputError("data", f"{len(X)} train rows that are all equal", "at least two different rows", fix)
-    scaled = "inputs standardised by the train points: centred per column, one scale, |x|^2/n_0 = 1 on average"
+    unit = "every column that varies to mean 0 and one size" if table.columns else "centred per column, one scale"
+    scaled = f"inputs standardised by the train points: {unit}, |x|^2/n_0 = 1 on average"
     order = "" if table.X_test is None else "the file's own test rows; "
     note = f"{order}{len(X)} train and {len(X_test)} test points drawn by seed {seed}{', class by class' * (y.dtype.kind != 'f')}"
+    if table.columns:  # a column that does not vary says nothing and is 0, whatever the test rows hold there
+        scale = replace(scale, size=np.where(varies, scale.size * np.sqrt(varies.mean()), np.inf))
     inputs = _in_units(scale, X, X_test)
     if y.dtype.kind == "f":
         aim = Scale.of(y, each=True)

@@ -46,43 +46,78 @@ def gram(
     progress: bool = False,
     cluster: Any = None,
 ) -> Kernel:
-    r"""NNGP and NTK of a network on many points: the record of `lg.kernel`, computed faster and in less memory, or on disk.
+    """NNGP and NTK of a network on many points: the record of `lg.kernel`, computed faster and in less memory, or on disk.
 
-        K = (r1 r2)^p f(c),      Theta = sum_p (r1 r2)^p g_p(c),      r = sqrt(|x|^2/n_0),   c the cosine of two rows,
+        K = (r1 r2)^p f(c),      Theta = sum_p (r1 r2)^p g_p(c),      r = sqrt(|x|^2/n_0),   c the cosine of two rows.
 
-    where all rows have equal norms (p = 0; to 16 units of rounding in |x|^2, in the dtype of the result), for any norms where C_b = 0
-    in every layer and all activations are of the ReLU family (linear, relu, leaky_relu, abs; p = 1, bias rates 0), and where layers
-    are normalised before anything depends on norms. f and g are tabulated from the recursion in float64, checked between the
-    nodes, and evaluated behind the matrix product, at a cost that does not grow with depth. Pairs with c near +-1 are recomputed
-    from differences of the rows, so that near-duplicates and antipodes are right in float32 too. Smooth activations on many points
-    of unlike norms have a table in (log q, log q', angle), q = r^2, accurate to 2e-6 in float32 and 1e-9 in float64, where the
-    recursion is slow (quadrature, depth). Images in float32 go through networks of convolutions, poolings and activations in closed
-    form or smooth (up to a size) one offset between two pixels at a time, accurate to 1e-5 (docs: infinite-width kernels). All else,
-    and tables that do not reach their accuracy, go through the recursion of `lg.kernel`, tile by tile.
+    f and g are tabulated from the recursion in float64, checked between the nodes, and evaluated behind the matrix product, at a cost that
+    does not grow with depth. Pairs with c near +-1 are recomputed from differences of the rows, so that near-duplicates and antipodes are
+    right in float32 too. Which way a call goes:
 
-    Parameters: `net`; `X` (n1, features) or (n1, *positions, channels), `X2` likewise or None for X with itself; `rates` as in
-    `lg.kernel`; `dtype` of the result, None for that of X; `store`, None or the path of a Zarr store; `progress` counts tiles or
-    blocks on stderr; `cluster`, None or a `dask.distributed.Client` whose workers compute the blocks of a store. The peak of memory is
-    the two results (with a store: some blocks) and little more; it is known, and refused if not free, before any work.
+    - Rows of equal norms (to 16 units of rounding in |x|^2, in the dtype of the result): the table, p = 0.
+    - Any norms, where C_b = 0 in every layer and all activations are of the ReLU family (linear, relu, leaky_relu, abs): p = 1, bias rates
+      0. So too where layers are normalised before anything depends on norms.
+    - Smooth activations on many points of unlike norms, where the recursion is slow (quadrature, depth): a table in (log q, log q', angle),
+      q = r^2, accurate to 2e-6 in float32 and 1e-9 in float64.
+    - Images in float32 through convolutions, poolings and activations in closed form or smooth (up to a size): one offset between two
+      pixels at a time, accurate to 1e-5 (docs: infinite-width kernels).
+    - All else, and tables that do not reach their accuracy: the recursion of `lg.kernel`, tile by tile.
 
     With `store` the result goes to disk, block by block, and the same call goes on where it was interrupted: blocks that are logged
     as done and have the bytes they were written with are not computed again. A finished store is only read. The JAX devices of this
     process take blocks by turns; after `jax.distributed.initialize` each process takes its share. Whoever computes, the entries are
     those of the matrix in memory. Ctrl-C raises `KeyboardInterrupt`, which says how many blocks are there.
 
-    Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2), exactly symmetric for X2=None, and `.error`, the worst of tables and
-    expectations (relative to the largest entry, and as in `lg.kernel`; rounding not included). numpy in, numpy out; with a store
-    `zarr.Array`s that read what is asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`), and raise `InputError` for a block that
-    has been lost meanwhile.
+    The peak of memory is the two results (with a store: some blocks) and little more; it is known, and refused if not free, before any
+    work.
 
-    Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, a dtype that is no floating one, traced
-    arguments (under jit, grad or vmap: use `lg.kernel`), what does not fit into memory or on the disk, a disk that fills up, a store
-    of another network, points, rates or dtype, one that another process is writing, blocks with entries that are not finite, a path
-    that is no store, and what the file system refuses; `UnsupportedError` as `lg.kernel`. Warns (`StoreWarning`) of blocks that are no
-    longer as they were written, and computes them again, and of metadata, which it writes again.
+    Parameters
+    ----------
+    net : architecture
+        Any network with a kernel.
+    X : array (n1, features) or (n1, *positions, channels)
+        Points; images are NHWC.
+    X2 : array (n2, ...) like `X`, optional
+        Second points; None for `X` with itself.
+    rates : "ntk" or (lambda_b, lambda_W)
+        Learning rates inside the NTK, as in `lg.kernel`.
+    dtype : dtype, optional
+        Of the result; None for that of `X`.
+    store : path, optional
+        Where a Zarr store is, or is to be.
+    progress : bool
+        Whether tiles or blocks are counted on stderr.
+    cluster : dask.distributed.Client, optional
+        Its workers compute the blocks of a store.
 
-    Source: PDLT eqs. 4.118, 8.63; Cho and Saul.
+    Returns
+    -------
+    Kernel
+        With `.nngp`, `.ntk` (n1, n2), exactly symmetric for X2=None, and `.error`, the worst of tables and expectations (relative to the
+        largest entry, and as in `lg.kernel`; rounding not included). numpy in, numpy out; with a store `zarr.Array`s that read what is
+        asked of them (`out.ntk[:1000]`, `np.asarray(out.ntk)`), and raise `InputError` for a block that has been lost meanwhile.
 
+    Raises
+    ------
+    InputError
+        For arrays of wrong rank or columns, NaN, wrong-length rates, a dtype that is no floating one, traced arguments (under jit, grad or
+        vmap: use `lg.kernel`), and what does not fit into memory or on the disk. With a store, for a disk that fills up, a store of another
+        network, points, rates or dtype, one that another process is writing, blocks with entries that are not finite, a path that is no
+        store, and what the file system refuses.
+    UnsupportedError
+        As `lg.kernel`.
+
+    Warns
+    -----
+    StoreWarning
+        Of blocks that are no longer as they were written, which are computed again, and of metadata, which is written again.
+
+    References
+    ----------
+    PDLT 4.118, 8.63; Cho and Saul.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> X = np.random.default_rng(0).normal(size=(300, 20))
     >>> net = lg.mlp(widths=[512] * 9, out=1, activation="relu", C_W=2.0)

@@ -124,19 +124,44 @@ def tangent_kernel(net: Serial, params: Params, X1: Any, X2: Any, rates: Any, *,
 
 @measured
 def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True) -> Work[Array]:
-    """The neural tangent kernel of one real network (PDLT 8.7), exact, by backward factors (PDLT 8.17):
+    """The neural tangent kernel of one real network, exact, by backward factors:
 
-    Theta[a, c, i, j] = sum_l (lambda_b + lambda_W a_l(x_a).a_l(x_c)/fan_in) sum_k dz^(L)_i(x_a)/dz^(l)_k dz^(L)_j(x_c)/dz^(l)_k
+        Theta[a, c, i, j] = sum_l (lambda_b + lambda_W a_l(x_a).a_l(x_c)/fan_in) sum_k dz^(L)_i(x_a)/dz^(l)_k dz^(L)_j(x_c)/dz^(l)_k
 
     with a_l the input of affine layer l. It drives training: one step of `lg.train` moves the outputs by -eta Theta (z - y)
-    to first order in eta.
+    to first order in eta. May be jitted, differentiated, vmapped. Memory: a few arrays of the size of the result.
 
-    Parameters: `X1` (n1, features), `X2` (n2, features), default X1; `rates`, "ntk" or (lambda_b, lambda_W), each a number or
-    one per affine layer. Returns (n1, n2, o, o); with `full=False` its mean over equal outputs, trace/o, (n1, n2), at the
-    cost of one output pair. In the dtype of the parameters; numpy for numpy points. May be jitted, differentiated, vmapped.
+    Parameters
+    ----------
+    net : architecture
+        Any network.
+    params : dict
+        As from `lg.init`.
+    X1 : array (n1, features) or (n1, *positions, channels)
+        Points.
+    X2 : array (n2, ...) like `X1`, optional
+        Second points; default X1.
+    rates : "ntk" or (lambda_b, lambda_W)
+        Each a number or one per affine layer.
+    full : bool
+        Whether all pairs of outputs come back; else the mean over equal outputs, trace/o, at the cost of one output pair.
 
-    Memory: a few arrays of the size of the result. Raises `InputError` for parameters, points or rates that do not fit.
+    Returns
+    -------
+    array (n1, n2, o, o) or (n1, n2)
+        In the dtype of the parameters; numpy for numpy points.
 
+    Raises
+    ------
+    InputError
+        For parameters, points or rates that do not fit.
+
+    References
+    ----------
+    PDLT 8.7, 8.17.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64, 64], out=2)
     >>> lg.empirical_ntk(net, lg.init(net, 3, jax.random.key(0)), np.eye(3)).shape

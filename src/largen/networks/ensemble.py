@@ -17,21 +17,42 @@ from largen.types import Params, hand_back
 def each(fn: Callable[..., Any], net: Any, params: Params, *args: Any, chunk: int | None = None, **options: Any) -> Any:
     """`fn(net, params, *args, **options)` of every network of an ensemble, the results stacked along a leading axis of networks.
 
-    Parameters: `fn`, a function of one network: `lg.apply`, `lg.train`, `lg.empirical_ntk`, any of `lg.measure`, or one of your own that
-    JAX can trace and that returns a pytree of arrays; `params` as from `lg.init(..., networks=N)`, {path: {"W": (N, fan_in, fan_out),
-    "b": (N, fan_out)}}; `args` and `options`, those of `fn`, the same for all networks, a random key too; `chunk`, how many networks are
-    worked on at once (by vmap, one chunk after the other). Default: on a CPU 1, the fastest from width 64 on, where one network fills
-    the cores and stays in cache (narrow ones gain from hundreds); elsewhere as many as fit.
-
-    Returns what `fn` does, every array with a leading axis of N, those of records too; of `lg.train` (params, `History`) with one
-    `.time`. dtypes as of `fn`. Compiled once per `fn`, architecture, shapes and chunk. May be jitted, vmapped and differentiated as `fn`.
+    Compiled once per `fn`, architecture, shapes and chunk. May be jitted, vmapped and differentiated as `fn`.
 
     A function of your own gets arrays and real numbers as JAX arrays in the dtype of the parameters; all else (whole numbers, words,
     functions) as it is, and is compiled for it. Define it once: every new lambda compiles. Its results are NumPy arrays unless an
     argument after `params` is a JAX array; they are not looked at for NaN. Its memory is not known: the default of `chunk` is 1.
 
-    Raises `InputError` as `fn` does, before anything runs; for parameters of one network; and where one network in `lg.train` diverges.
+    Parameters
+    ----------
+    fn : callable
+        A function of one network: `lg.apply`, `lg.train`, `lg.empirical_ntk`, any of `lg.measure`, or one of your own that JAX can trace
+        and that returns a pytree of arrays.
+    net : architecture
+        The network.
+    params : dict
+        As from `lg.init(..., networks=N)`, {path: {"W": (N, fan_in, fan_out), "b": (N, fan_out)}}.
+    *args
+        Those of `fn`, the same for all networks, a random key too.
+    chunk : int, optional
+        How many networks are worked on at once (by vmap, one chunk after the other). Default: on a CPU 1, the fastest from width 64 on,
+        where one network fills the cores and stays in cache (narrow ones gain from hundreds); elsewhere as many as fit.
+    **options
+        Those of `fn`, likewise.
 
+    Returns
+    -------
+    pytree
+        What `fn` does, every array with a leading axis of N, those of records too; of `lg.train` (params, `History`) with one `.time`.
+        dtypes as of `fn`.
+
+    Raises
+    ------
+    InputError
+        As `fn` does, before anything runs; for parameters of one network; and where one network in `lg.train` diverges.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> net, X, y = lg.mlp(widths=[64], out=1), np.eye(3), np.array([1.0, -1.0, 0.5])
     >>> params = lg.init(net, 3, jax.random.key(0), networks=5)

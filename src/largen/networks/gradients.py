@@ -20,11 +20,32 @@ def norms(net: Serial, params: Params, X: Any) -> dict[str, jax.Array]:
 
 @measured
 def gradient_norms(net: Any, params: Params, X: Any) -> Work[dict[str, Array]]:
-    """The norm of dz^(L)_i(x)/dz^(l) over the units of every affine layer, {path: (n, out)}: the sensitivity of output i to layer l.
+    """The norm of dz^(L)_i(x)/dz^(l) over the units of every affine layer: the sensitivity of output i to layer l.
 
     Also the norm of the gradient with respect to that layer's bias; times the norm of the layer's input, with respect to its
-    weights. At the output layer it is 1. Parameters, dtype and errors as in `lg.apply`. May be jitted and vmapped.
+    weights. At the output layer it is 1. May be jitted and vmapped.
 
+    Parameters
+    ----------
+    net : architecture
+        Any network.
+    params : dict
+        As from `lg.init`.
+    X : array (n, features)
+        Points.
+
+    Returns
+    -------
+    dict
+        {path: (n, out)}, dtype as of `lg.apply`.
+
+    Raises
+    ------
+    InputError
+        As `lg.apply` does, and for images.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
     >>> norms = lg.measure.gradient_norms(net, lg.init(net, 3, jax.random.key(0)), np.ones((5, 3)))

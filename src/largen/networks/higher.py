@@ -33,8 +33,15 @@ from largen.types import Array, Params
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, repr=False, kw_only=True)
 class SecondTangents(Record):
-    """What `lg.measure.ddntk` returns, both (n, n, n, n, o, o, o, o): `first`, ddI_{0123}, symmetric in the slots 1, 2, 3, and
-    `second`, ddII_{1234}, symmetric under 1 <-> 2 together with 3 <-> 4. The four points come first, then the four outputs."""
+    """What `lg.measure.ddntk` returns. The four points come first, then the four outputs.
+
+    Attributes
+    ----------
+    first : array (n, n, n, n, o, o, o, o)
+        ddI_{0123}, symmetric in the slots 1, 2, 3.
+    second : array (n, n, n, n, o, o, o, o)
+        ddII_{1234}, symmetric under 1 <-> 2 together with 3 <-> 4.
+    """
 
     first: Array
     second: Array
@@ -112,19 +119,41 @@ def _unfolded(a: jax.Array, n: int) -> jax.Array:
 
 @measured
 def dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Work[Array]:
-    """The differential of the NTK of one real network (PDLT 11.8), exact, by nested directional derivatives:
+    """The differential of the NTK of one real network, exact, by nested directional derivatives:
 
-    dH[d0, d1, d2, i0, i1, i2] = sum lambda_m lambda_n d2z_i0(x_d0)/dtheta_m dtheta_n dz_i1(x_d1)/dtheta_m dz_i2(x_d2)/dtheta_n
+        dH[d0, d1, d2, i0, i1, i2] = sum lambda_m lambda_n d2z_i0(x_d0)/dtheta_m dtheta_n dz_i1(x_d1)/dtheta_m dz_i2(x_d2)/dtheta_n
 
     over the parameters, lambda the rates. A gradient step of size eta with dLoss/dz = eps moves the outputs by -eta H eps +
-    (eta^2/2) dH eps eps and the NTK H_12 by -eta (dH_12j + dH_21j) eps_j, up to the next order in eta.
+    (eta^2/2) dH eps eps and the NTK H_12 by -eta (dH_12j + dH_21j) eps_j, up to the next order in eta. At a kink phi'' = 0, as in all
+    automatic differentiation; theory in `lg.corrections` follows. Cost: (n o)^2 forward passes. May be jitted, differentiated, vmapped.
 
-    Parameters: `X` (n, features), or points of any shape that `lg.apply` takes; `rates` as in `lg.empirical_ntk`. Returns
-    (n, n, n, o, o, o), symmetric in the last two slots, in the dtype of the parameters; numpy for numpy points. May be jitted,
-    differentiated, vmapped. At a kink phi'' = 0, as in all automatic differentiation; theory in `lg.corrections` follows.
+    Parameters
+    ----------
+    net : architecture
+        Any network.
+    params : dict
+        As from `lg.init`.
+    X : array (n, features)
+        Points, of any shape that `lg.apply` takes.
+    rates : "ntk" or (lambda_b, lambda_W)
+        As in `lg.empirical_ntk`.
 
-    Cost: (n o)^2 forward passes. Raises `InputError` for parameters, points or rates that do not fit, and for more than the memory.
+    Returns
+    -------
+    array (n, n, n, o, o, o)
+        Symmetric in the last two slots, in the dtype of the parameters; numpy for numpy points.
 
+    Raises
+    ------
+    InputError
+        For parameters, points or rates that do not fit, and for more than the memory.
+
+    References
+    ----------
+    PDLT 11.8.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> from largen.networks.higher import dntk
     >>> net = lg.mlp(widths=[16], out=2, activation="tanh")
@@ -136,19 +165,38 @@ def dntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Work[Array]:
 
 @measured
 def ddntk(net: Any, params: Params, X: Any, rates: Any = "ntk") -> Work[SecondTangents]:
-    """Both second differentials of the NTK of one real network (PDLT inf.5, inf.7), exact, with v_a = lambda grad z_a:
+    """Both second differentials of the NTK of one real network, exact, with v_a = lambda grad z_a:
 
-    first[0123] = D^3 z_0 [v_1, v_2, v_3],    second[1234] = sum lambda_m (D^2 z_1 v_3)_m (D^2 z_2 v_4)_m
+        first[0123] = D^3 z_0 [v_1, v_2, v_3],    second[1234] = sum lambda_m (D^2 z_1 v_3)_m (D^2 z_2 v_4)_m
 
     over the parameters m. A gradient step of size eta with dLoss/dz = eps adds -(eta^3/6) ddI eps eps eps to the outputs,
     (eta^2/2) (ddI_12jk + ddI_21jk + 2 ddII_12jk) eps_j eps_k to the NTK, and changes dH_012 by -eta (ddI_012j + ddII_012j +
-    ddII_021j) eps_j.
+    ddII_021j) eps_j. Cost: (n o)^3 forward passes.
 
-    Parameters and dtypes as in `lg.measure.dntk`. Returns `SecondTangents`. Cost: (n o)^3 forward passes.
+    Parameters
+    ----------
+    net, params, X, rates
+        As of `lg.measure.dntk`.
 
-    Raises `InputError` as there; `UnsupportedError` for an activation with a jump in phi, phi' or phi'' (D^3 z has a delta
-    function there that automatic differentiation does not see) and for other parts with kinks.
+    Returns
+    -------
+    SecondTangents
+        Both, (n, n, n, n, o, o, o, o), dtype as of `lg.measure.dntk`.
 
+    Raises
+    ------
+    InputError
+        As `lg.measure.dntk` does.
+    UnsupportedError
+        For an activation with a jump in phi, phi' or phi'' (D^3 z has a delta function there that automatic differentiation does not see)
+        and for other parts with kinks.
+
+    References
+    ----------
+    PDLT inf.5, inf.7.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> from largen.networks.higher import ddntk
     >>> net = lg.mlp(widths=[16], out=1, activation="tanh")

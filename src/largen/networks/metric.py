@@ -32,9 +32,17 @@ from largen.types import Array, Params
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Metric(Record):
-    """What `lg.measure.metric` returns: `metric` (n, n), the covariance of one unit of the last layer over its weights; `quartic`
-    (n, n, n, n), over two different units. Their means over networks are E[z_i1 z_i2] and E[z_i1 z_i2 z_j3 z_j4], i != j.
-    `controls` (k,): numbers with mean exactly 0, correlated with `metric`."""
+    """What `lg.measure.metric` returns; means over networks are E[z_i1 z_i2] and E[z_i1 z_i2 z_j3 z_j4], i != j.
+
+    Attributes
+    ----------
+    metric : array (n, n)
+        The covariance of one unit of the last layer over its weights.
+    quartic : array (n, n, n, n)
+        The same of two different units.
+    controls : array (k,)
+        Numbers with mean exactly 0, correlated with `metric`.
+    """
 
     metric: Array
     quartic: Array
@@ -84,11 +92,35 @@ def metric(net: Any, params: Params, X: Any) -> Work[Metric]:
     """The metric of the last layer of a real network, and the moments of two of its units, all given the layers before.
 
     The covariance of `metric` over networks is V/n of theory in a plain chain, its mean K + K1/n, with n the width of the layer
-    before the last (PDLT 4.76, 4.104); with a skip connection into the last layer V/n is the mean of `quartic` less its factors.
+    before the last (4.76, 4.104); with a skip connection into the last layer V/n is the mean of `quartic` less its factors.
 
-    Parameters: `params` as from `lg.init`, of an ensemble with `lg.each`; `X` (n, features). Returns a `Metric`, in the dtype of
-    the parameters. Raises `InputError` as `lg.apply` does, `UnsupportedError` for what is no chain and for one affine layer.
+    Parameters
+    ----------
+    net : architecture
+        A chain of two affine layers or more.
+    params : dict
+        As from `lg.init`, of an ensemble with `lg.each`.
+    X : array (n, features)
+        Points.
 
+    Returns
+    -------
+    Metric
+        In the dtype of the parameters.
+
+    Raises
+    ------
+    InputError
+        As `lg.apply` does.
+    UnsupportedError
+        For what is no chain and for one affine layer.
+
+    References
+    ----------
+    PDLT 4.76, 4.104.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=1, activation="relu", C_W=2.0)
     >>> G = lg.each(lg.measure.metric, net, lg.init(net, 3, jax.random.key(0), networks=7), np.ones((2, 3)))

@@ -211,15 +211,38 @@ def in_order(net: Serial, found: dict[str, Any]) -> dict[str, Any]:
 
 @measured
 def apply(net: Any, params: Params, X: Any, key: Any = None) -> Work[Array]:
-    """The outputs of a real network, z^(1) = b + x W, z^(l+1) = b + phi(z^(l)) W, no final activation (PDLT 2.5).
+    """The outputs of a real network, z^(1) = b + x W, z^(l+1) = b + phi(z^(l)) W, no final activation.
 
-    Parameters: `params` as from `lg.init`; `X` (n, features), or (n, *positions, channels); `key`, a JAX random key for the masks
-    of `lg.Dropout`, None for none. Returns (n, out) in the dtype of the parameters, numpy for numpy X. May be jitted, differentiated
-    and vmapped in `params` and `X`; compiled once per architecture and shape.
+    May be jitted, differentiated and vmapped in `params` and `X`; compiled once per architecture and shape.
 
-    Raises `InputError` for parameters that do not fit the network and X (naming path and shapes), and for X that is not
-    a finite real array of shape (n, features) or (n, *positions, channels).
+    Parameters
+    ----------
+    net : architecture
+        Any network.
+    params : dict
+        As from `lg.init`.
+    X : array (n, features) or (n, *positions, channels)
+        Points.
+    key : JAX random key, optional
+        For the masks of `lg.Dropout`; None for none.
 
+    Returns
+    -------
+    array (n, out)
+        In the dtype of the parameters, numpy for numpy X.
+
+    Raises
+    ------
+    InputError
+        For parameters that do not fit the network and X (naming path and shapes), and for X that is not a finite real array of these
+        shapes.
+
+    References
+    ----------
+    PDLT 2.5.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
     >>> lg.apply(net, lg.init(net, 3, jax.random.key(0)), np.ones((5, 3))).shape
@@ -231,11 +254,31 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Work[Array]:
 
 @measured
 def preactivations(net: Any, params: Params, X: Any) -> Work[dict[str, Array]]:
-    """The preactivations z^(l) of every level, {path: (n, width)}; the last is the output (PDLT 2.5). Levels are the affine
-    layers of a plain network, and the sums of a residual one, as in `lg.kernel(layer="all")`.
+    """The preactivations z^(l) of every level; the last is the output.
 
-    Parameters, dtype and errors as in `lg.apply`.
+    Levels are the affine layers of a plain network, and the sums of a residual one, as in `lg.kernel(layer="all")`.
 
+    Parameters
+    ----------
+    net, params, X
+        As of `lg.apply`.
+
+    Returns
+    -------
+    dict
+        {path: (n, width)}, dtype as of `lg.apply`.
+
+    Raises
+    ------
+    InputError
+        As `lg.apply` does.
+
+    References
+    ----------
+    PDLT 2.5.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2)
     >>> z = lg.measure.preactivations(net, lg.init(net, 3, jax.random.key(0)), np.ones((5, 3)))

@@ -44,21 +44,43 @@ def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
 
 @exits.finite()
 def init(net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None = None, dtype: Any = None) -> Params:
-    """Parameters of a network at initialisation, W ~ N(0, C_W/fan_in), b ~ N(0, C_b), the first layer too (PDLT 2.19-2.20).
+    """Parameters of a network at initialisation, W ~ N(0, C_W/fan_in), b ~ N(0, C_b), the first layer too.
 
-    Parameters: `n_in`, the number of input features, or the shape (*positions, channels) of one input; `key`, a JAX random key,
-    `jax.random.key(0)`; `networks`, None or how many independent ones to draw, an ensemble: number k is the one of
-    `jax.random.split(key, networks)[k]`; `dtype`, float32 or float64 (default: JAX's default float). float64 is honoured with
-    JAX's 64-bit flag off too; then use the result in largen's functions, since plain JAX arithmetic would fall back to float32.
+    The same key gives the same parameters. May be jitted and vmapped over `key`, and differentiated in C_W and C_b.
 
-    Returns {path: {"W": (fan_in, fan_out), "b": (fan_out,)}}, one entry per affine layer, keyed by its path; W of a convolution
-    is (*window, channels in, channels out), of a locally connected layer (*positions, *window, channels in, channels out). The same
-    key gives the same parameters. Those of an ensemble have a leading axis of networks, for `lg.each`. May be jitted and vmapped over
-    `key`, and differentiated in C_W and C_b.
+    Parameters
+    ----------
+    net : architecture
+        Any network.
+    n_in : int or (*positions, channels)
+        The number of input features, or the shape of one input.
+    key : JAX random key
+        `jax.random.key(0)`.
+    networks : int, optional
+        How many independent ones to draw, an ensemble: number k is the one of `jax.random.split(key, networks)[k]`. None for one network.
+    dtype : dtype, optional
+        float32 or float64 (default: JAX's default float). float64 is honoured with JAX's 64-bit flag off too; then use the result in
+        largen's functions, since plain JAX arithmetic would fall back to float32.
 
-    Raises `InputError` for anything but one JAX key (an integer seed too), n_in < 1, a dtype that is not a real float, networks < 1, and
-    for more numbers than fit into memory.
+    Returns
+    -------
+    dict
+        {path: {"W": (fan_in, fan_out), "b": (fan_out,)}}, one entry per affine layer, keyed by its path; W of a convolution is
+        `(*window, channels in, channels out)`, of a locally connected layer `(*positions, *window, channels in, channels out)`. Those of an
+        ensemble have a leading axis of networks, for `lg.each`.
 
+    Raises
+    ------
+    InputError
+        For anything but one JAX key (an integer seed too), n_in < 1, a dtype that is not a real float, networks < 1, and for more numbers
+        than fit into memory.
+
+    References
+    ----------
+    PDLT 2.19-2.20.
+
+    Examples
+    --------
     >>> import largen as lg, jax
     >>> params = lg.init(lg.mlp(widths=[64], out=2), 3, jax.random.key(0))
     >>> {path: (p["W"].shape, p["b"].shape) for path, p in params.items()}

@@ -49,9 +49,19 @@ ROWS = 2  # rows of signs for a network: ordered pairs of two different ones are
 class Tensors(Record):
     """What `lg.measure.tensors` returns, None for what there is not (`missing`).
 
-    `K`, `Theta` (n, n): the metric and the NTK averaged over the last weights; their means over networks are K + K1/n and
-    Theta + Theta1/n. All others (n, n, n, n), index order as in `lg.corrections`: means over networks are n times the
-    cumulants. `V`, `D`, `A` are products of deviations from the mean of the networks of `lg.each`, without bias: None for one."""
+    All but `K` and `Theta` are (n, n, n, n), index order as in `lg.corrections`: means over networks are n times the cumulants.
+
+    Attributes
+    ----------
+    K, Theta : array (n, n)
+        The metric and the NTK averaged over the last weights; their means over networks are K + K1/n and Theta + Theta1/n.
+    V, D, A : array (n, n, n, n) or None
+        Products of deviations from the mean of the networks of `lg.each`, without bias: None for one.
+    F, B, P, Q, R, S, T, U : array (n, n, n, n) or None
+        As of `lg.corrections`.
+    missing : dict
+        Why a field is None.
+    """
 
     K: Array
     Theta: Any = None

@@ -26,8 +26,17 @@ from largen.types import Array, Params, hand_back, island
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Perturbations(Record):
-    """What `lg.measure.perturbations` returns, arrays (L, n) for L levels and n points: `size` = mean_j z_j^2;
-    `parallel` = 2 mean_j z_j t_j for the perturbation along the input; `perpendicular` = mean_j t_j^2 for the orthogonal one."""
+    """What `lg.measure.perturbations` returns, for L levels and n points.
+
+    Attributes
+    ----------
+    size : array (L, n)
+        mean_j z_j^2.
+    parallel : array (L, n)
+        2 mean_j z_j t_j for the perturbation along the input.
+    perpendicular : array (L, n)
+        mean_j t_j^2 for the orthogonal one.
+    """
 
     size: Array
     parallel: Array
@@ -65,14 +74,36 @@ def perturbations(net: Any, params: Params, X: Any, key: Any) -> Work[Perturbati
     """How infinitesimal perturbations of the inputs grow from level to level of a real network.
 
     At every level and point: the size of the preactivations, its rate of change along the input x -> (1 + e) x, and the squared
-    length per unit of dz/de for x -> x + e d, with d orthogonal to x, |d|^2 = n_0, drawn from `key`, one for all networks of `lg.each`.
-    At infinite width E parallel is multiplied by chi_par from level to level, E perpendicular by chi_perp (PDLT 5.46-5.51; `lg.signal`).
-    Kinks: the derivative almost everywhere.
+    length per unit of dz/de for x -> x + e d, with d orthogonal to x, |d|^2 = n_0. At infinite width E parallel is multiplied by chi_par
+    from level to level, E perpendicular by chi_perp (`lg.signal`). Kinks: the derivative almost everywhere.
 
-    Parameters: `params` as from `lg.init`, `X` (n, features), `key` a JAX random key. Levels are those
-    of `lg.measure.preactivations`. Returns `Perturbations`, of order n^0, in the dtype of the parameters. Raises `InputError` as `lg.apply`
-    does, for what is not one key, and for points with one feature, to which nothing is orthogonal.
+    Parameters
+    ----------
+    net : architecture
+        Any network.
+    params : dict
+        As from `lg.init`.
+    X : array (n, features)
+        Points of two features or more.
+    key : JAX random key
+        What d is drawn from, one for all networks of `lg.each`.
 
+    Returns
+    -------
+    Perturbations
+        For the levels of `lg.measure.preactivations`, of order n^0, in the dtype of the parameters.
+
+    Raises
+    ------
+    InputError
+        As `lg.apply` does, for what is not one key, and for points with one feature, to which nothing is orthogonal.
+
+    References
+    ----------
+    PDLT 5.46-5.51.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[64], out=2, activation="linear")
     >>> params = lg.init(net, 3, jax.random.key(0), networks=5)

@@ -52,21 +52,44 @@ def fan_in(net: Serial, shape: tuple[int, ...]) -> int:
 
 @measured
 def tensors(net: Any, params: Params, X: Any, rates: Any = "ntk", tensors: Iterable[str] | None = None) -> Work[Tensors]:
-    """The 1/n tensors of a real network, averaged over the weights of its last layer: means over networks are n times the cumulants
-    that `lg.corrections` predicts, up to a relative 1/n, with n the width of the layer before the output.
+    """The 1/n tensors of a real network, averaged over the weights of its last layer.
 
-    Parameters: `params` at initialisation (whose last weights serve as random signs), of an ensemble with `lg.each`, narrow networks
-    fastest in chunks of thousands; `X` (n, features), or points of any shape that `lg.apply` takes; `rates` as in `lg.empirical_ntk`;
-    `tensors`, names out of K, Theta, V, D, A, F, B, P, Q, R, S, T, U, default all (without the last four for kinked activations). Any
-    network will do whose last node is affine.
+    Means over networks are n times the cumulants that `lg.corrections` predicts, up to a relative 1/n, with n the width of the layer before
+    the output. At kinks phi'' = 0 in P and Q, as in automatic differentiation. Cost: V, D, A one backward pass for each of the n units; the
+    others some hundred passes, whatever n.
 
-    Returns `Tensors`, in the dtype of the parameters; V, D, A, which are covariances over networks, of an ensemble only. At kinks
-    phi'' = 0 in P and Q, as in automatic differentiation. Cost: V, D, A one backward pass for each of the n units; the others some
-    hundred passes, whatever n. Raises `InputError` as `lg.apply` does, and for unknown names; `UnsupportedError` without an affine
-    layer last, for R, S, T, U with a kink.
+    Parameters
+    ----------
+    net : architecture
+        Any network of two affine layers or more, the last node one of them.
+    params : dict
+        At initialisation (whose last weights serve as random signs), of an ensemble with `lg.each`, narrow networks fastest in chunks of
+        thousands.
+    X : array (n, features)
+        Points, of any shape that `lg.apply` takes.
+    rates : "ntk" or (lambda_b, lambda_W)
+        As in `lg.empirical_ntk`.
+    tensors : iterable of str, optional
+        Names out of K, Theta, V, D, A, F, B, P, Q, R, S, T, U, default all (without the last four for kinked activations).
 
-    Source: PDLT 8.67-8.97, 11.45, inf.11-12, inf.169-170, each average over the last weights taken before that over networks.
+    Returns
+    -------
+    Tensors
+        In the dtype of the parameters; V, D, A, which are covariances over networks, of an ensemble only.
 
+    Raises
+    ------
+    InputError
+        As `lg.apply` does, and for unknown names.
+    UnsupportedError
+        Without an affine layer last, with it alone, for R, S, T, U with a kink.
+
+    References
+    ----------
+    PDLT 8.67-8.97, 11.45, inf.11-12, inf.169-170, each average over the last weights taken before that over networks.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> from largen.networks.tensors import tensors
     >>> net = lg.mlp(widths=[16, 16], out=1, activation="tanh", C_W=1.5)

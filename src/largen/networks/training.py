@@ -27,9 +27,16 @@ from largen.types import Array, Params, hand_back, is_traced
 class History(Record):
     """What happened in training. A pytree; from `lg.each`, `loss` and `outputs` have the networks as their first axis.
 
-    `loss` (steps + 1,): the loss before each step, last the final one. `time` (steps + 1,): eta x steps, the time of
-    gradient flow; None with an optimizer. `outputs` (k, m, out): the outputs on the m recorded points after each of the
-    k recorded numbers of steps; None if nothing was recorded. `missing` says so.
+    Attributes
+    ----------
+    loss : array (steps + 1,)
+        The loss before each step, last the final one.
+    time : array (steps + 1,) or None
+        eta x steps, the time of gradient flow; None with an optimizer.
+    outputs : array (k, m, out) or None
+        The outputs on the m recorded points after each of the k recorded numbers of steps; None if nothing was recorded.
+    missing : dict
+        Why a field is None.
     """
 
     loss: Array
@@ -110,22 +117,54 @@ def train(
     optimizer: Any = None,
     record: Any = None,
 ) -> Work[tuple[Params, History]]:
-    """Full-batch gradient descent: biases move at eta lambda_b, weights at eta lambda_W/fan_in (PDLT 8.6).
+    """Full-batch gradient descent: biases move at eta lambda_b, weights at eta lambda_W/fan_in.
 
-    Parameters: `X` (n, features), `y` (n,) or (n, out); `eta`, the global step; `rates`, "ntk" or (lambda_b, lambda_W);
-    `loss`, "mse", (1/2) sum over samples and outputs, or "cross_entropy", the sum over samples of softmax cross-entropy,
-    with y integer labels (n,) or probabilities (n, out); `record`, (X_record, at): outputs on the points X_record after
-    each of the increasing numbers of steps `at`, each between 0 and `steps`.
+    Everything is compiled once per architecture, shapes and number of steps; eta, rates and recorded steps may vary freely. vmap over
+    `params` works.
 
-    `optimizer`: an optax transformation, such as `optax.adam(1e-3)`. It gets the plain gradients and has learning rates of
-    its own, so `eta` must then be None and `rates` is left at its default. Make it once and reuse it: each new one compiles.
+    Parameters
+    ----------
+    net : architecture
+        Any network.
+    params : dict
+        As from `lg.init`.
+    X : array (n, features) or (n, *positions, channels)
+        Train points.
+    y : array (n,) or (n, out)
+        Targets; for "cross_entropy" integer labels (n,) or probabilities (n, out).
+    eta : float or None
+        The global step; None with an optimizer.
+    steps : int
+        How many.
+    rates : "ntk" or (lambda_b, lambda_W)
+        As in `lg.kernel`; left at its default with an optimizer.
+    loss : str
+        "mse", (1/2) sum over samples and outputs, or "cross_entropy", the sum over samples of softmax cross-entropy.
+    optimizer : optax transformation, optional
+        Such as `optax.adam(1e-3)`. It gets the plain gradients and has learning rates of its own. Make it once and reuse it: each new one
+        compiles.
+    record : tuple (X_record, at), optional
+        Outputs on the points X_record after each of the increasing numbers of steps `at`, each between 0 and `steps`.
 
-    Returns the trained parameters and a `History` with `.loss`, `.time`, `.outputs`. Everything is compiled once per
-    architecture, shapes and number of steps; eta, rates and recorded steps may vary freely. vmap over `params` works.
+    Returns
+    -------
+    params : dict
+        The trained parameters.
+    history : History
+        With `.loss`, `.time`, `.outputs`.
 
-    Raises `InputError` for arguments that do not fit, and when the loss stops being finite: then eta is above the stable
-    limit, which `lg.max_learning_rate(theta)` gives from the NTK on the training points.
+    Raises
+    ------
+    InputError
+        For arguments that do not fit, and when the loss stops being finite: then eta is above the stable limit, which
+        `lg.max_learning_rate(theta)` gives from the NTK on the training points.
 
+    References
+    ----------
+    PDLT 8.6.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> net, X, y = lg.mlp(widths=[64], out=1), np.eye(3), np.array([1.0, -1.0, 0.5])
     >>> params, history = lg.train(net, lg.init(net, 3, jax.random.key(0)), X, y, eta=0.5, steps=100)

@@ -28,13 +28,35 @@ def resolve(net: Any, rates: Any = "ntk") -> dict[str, tuple[Any, Any]]:
 
 @exits.finite()
 def rates_of_sgd(net: Any, lr: float, n_in: int | tuple[int, ...] | None = None) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The rates of plain SGD with learning rate `lr` on every parameter: lambda_b = lr, lambda_W = lr x fan_in (PDLT 8.6).
+    """The rates of plain SGD with learning rate `lr` on every parameter: lambda_b = lr, lambda_W = lr x fan_in.
 
-    With these rates `time` counts steps (eta = 1), for the loss (1/2) sum over samples and outputs. `n_in` is the number of input
-    features, or the shape of one input, (height, width, channels), which a network does not know; the fan-in of a convolution is
-    window positions x channels. Returns (lambda_b, lambda_W), each one per affine layer, those of branches too, branch after branch.
-    Raises `InputError` for lr <= 0, a missing `n_in`, and one that does not fit the network.
+    With these rates `time` counts steps (eta = 1), for the loss (1/2) sum over samples and outputs.
 
+    Parameters
+    ----------
+    net : architecture
+        Any network; the fan-in of a convolution is window positions x channels.
+    lr : float
+        SGD's learning rate, above 0.
+    n_in : int or (height, width, channels), optional
+        The number of input features, or the shape of one input, which a network does not know.
+
+    Returns
+    -------
+    tuple (lambda_b, lambda_W)
+        Each one per affine layer, those of branches too, branch after branch.
+
+    Raises
+    ------
+    InputError
+        For lr <= 0, a missing `n_in`, and one that does not fit the network.
+
+    References
+    ----------
+    PDLT 8.6.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.rates_of_sgd(lg.mlp(widths=[512], out=10), lr=0.5, n_in=64)
     ((0.5, 0.5), (32.0, 256.0))

@@ -26,11 +26,23 @@ OPTIMA = ("span", "minimum norm", "flow", "descent")
 class NearlyKernel(Record):
     """What `nearly_kernel` returns, for n train and m test points and o outputs, to first order in mu.
 
-    `mean` (m, o) or (m,): the trained outputs, `linear` those of kernel regression alone. `effective` (o, D, D): the kernel of the
-    features phi + eps psi W as training leaves them (11.138), `trained` (k + effective)/2 (11.140), train points first.
-    `predictor` (o, D, D): the kernel, not symmetric, whose regression is `mean` up to mu^2: k + (1/2) mu c for the span, and mu^T c
-    more for the minimum norm, c = k^{-1} y; None for training, which is no regression. The printed claim that `trained` is such a
-    kernel (11.142) is wrong. `missing` says why a field is None.
+    The printed claim that `trained` is a kernel whose regression is `mean` (11.142) is wrong; `predictor` is.
+
+    Attributes
+    ----------
+    mean : array (m, o) or (m,)
+        The trained outputs.
+    linear : array like `mean`
+        Those of kernel regression alone.
+    effective : array (o, D, D)
+        The kernel of the features phi + eps psi W as training leaves them (11.138), train points first.
+    trained : array (o, D, D)
+        (k + effective)/2 (11.140).
+    predictor : array (o, D, D) or None
+        The kernel, not symmetric, whose regression is `mean` up to mu^2: k + (1/2) mu c for the span, and mu^T c more for the minimum norm,
+        c = k^{-1} y; None for training, which is no regression.
+    missing : dict
+        Why a field is None.
     """
 
     mean: Array
@@ -50,19 +62,43 @@ class NearlyKernel(Record):
 
 @exits.finite()
 def nearly_kernel(k: Any, mu: Any, y: Any, optimum: str = "descent", eta: Any = None) -> NearlyKernel:
-    r"""Predictions of a quadratic model from its kernel and meta kernel, W = 0 at the start, in the optimum named.
+    """Predictions of a quadratic model from its kernel and meta kernel, W = 0 at the start, in the optimum named.
 
-        z_b = k_b c + [mu_1b2 - k_b k~^{-1} mu_1.2] Z_A y y + [mu_b12 - k_b k~^{-1} mu_.12] Z_B y y,      c = k~^{-1} y,
+        z_b = k_b c + [mu_1b2 - k_b k~^{-1} mu_1.2] Z_A y y + [mu_b12 - k_b k~^{-1} mu_.12] Z_B y y,      c = k~^{-1} y
 
-    - "span": the exact fit whose W is a combination of the phi(x_a) of the train points, Z_A = 0, Z_B = k^{-1} k^{-1}/2 (11.132);
-    - "minimum norm": the exact fit of least |W|, the limit of a vanishing ridge, Z_A = k^{-1} k^{-1}, Z_B as above;
-    - "flow" and "descent" with step `eta`: where gradient descent from W = 0 ends (11.133-136), `projectors` A and B.
+    Parameters
+    ----------
+    k : array (D, D)
+        The kernel, train points first.
+    mu : array (D, D, D)
+        The meta kernel, symmetric in its last two slots, train points first.
+    y : array (n,) or (n, o)
+        Targets of the first n points.
+    optimum : str
+        - "span": the exact fit whose W is a combination of the phi(x_a) of the train points, Z_A = 0, Z_B = k^{-1} k^{-1}/2 (11.132);
+        - "minimum norm": the exact fit of least |W|, the limit of a vanishing ridge, Z_A = k^{-1} k^{-1}, Z_B as above;
+        - "flow" and "descent" (default): where gradient descent from W = 0 ends (11.133-136), `projectors` A and B.
+    eta : float, optional
+        The step, which "descent" needs.
 
-    Parameters: `k` (D, D) and `mu` (D, D, D), symmetric in its last two slots, train points first; `y` (n,) or (n, o). Returns
-    `NearlyKernel`. Raises `InputError` for arrays that do not go together, `SingularKernelError` for a singular train kernel.
+    Returns
+    -------
+    NearlyKernel
+        Outputs at the m = D - n test points and the kernels that training leaves, to first order in mu.
 
-    Source: PDLT 11.4, where the three optima count as one; the minimum norm and the predictors are derived here.
+    Raises
+    ------
+    InputError
+        For arrays that do not go together.
+    SingularKernelError
+        For a singular train kernel.
 
+    References
+    ----------
+    PDLT 11.4, where the three optima count as one; the minimum norm and the predictors are derived here.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> rng = np.random.default_rng(0)
     >>> model = lg.analysis.QuadraticModel(rng.normal(size=(3, 5)), rng.normal(size=(3, 5, 5)), 0.2)  # two train points, one test point
@@ -112,8 +148,27 @@ def _aims(y: Any, points: int) -> Array:
 
 @dataclass(frozen=True)
 class QuadraticModel:
-    """A quadratic model on D points: features `phi` (D, f), meta features `psi` (D, f, f), symmetric in the last two, strength `eps`.
+    """A model of o outputs on D points, quadratic in its parameters W (f, o) at first order in `eps`.
 
+        z = phi W + (eps/2) sum psi W W
+
+    Its `.kernel()` and `.meta_kernel()` are what `lg.analysis.nearly_kernel` takes; `.fit(y)` are the parameters of the exact fit.
+
+    Parameters
+    ----------
+    phi : array (D, f)
+        Features of the points.
+    psi : array (D, f, f)
+        Meta features, symmetric in the last two slots.
+    eps : float
+        The strength of what is quadratic.
+
+    References
+    ----------
+    PDLT 11.4.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> model = lg.analysis.QuadraticModel(np.eye(2, 3), np.ones((2, 3, 3)), 0.1)
     >>> model.outputs(np.ones((3, 1))).ravel().tolist()

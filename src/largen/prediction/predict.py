@@ -38,44 +38,83 @@ def predict(
 ) -> Prediction:
     """Outputs on `X_test` of networks trained on (X, y): mean and covariance over initialisations, at infinite width or to order 1/n.
 
-    With A = train, B = test, K the prior covariance (NNGP), Theta the NTK at `rates`, R = diag(ridge), targets y:
+    With A = train, B = test, K the prior covariance (NNGP), Theta the NTK at `rates`, R = diag(ridge), targets y, of the loss
+    (1/2) sum over samples and outputs:
 
     - how="flow" (PDLT 10.40, 10.41): mean R_t y, cov K_BB - R_t K_AB - K_BA R_t^T + R_t K_AA R_t^T, with
-      R_t = Theta_BA (Theta_AA + R)^{-1} (1 - exp(-(Theta_AA + R) t)). `time` = eta x steps is a number or (T,); inf is the end.
-    - how="descent": full-batch steps of size `eta`: (1 - eta lambda)^steps in place of exp(-lambda t). `steps`: number or (T,), inf
-      for the end.
+      R_t = Theta_BA (Theta_AA + R)^{-1} (1 - exp(-(Theta_AA + R) t)).
+    - how="descent": full-batch steps of size `eta`: (1 - eta lambda)^steps in place of exp(-lambda t).
     - how="newton" (10.25-10.31): the giant leap, equal to flow at infinite time.
     - how="bayes" (6.57, 6.64): mean K_BA (K_AA + R)^{-1} y, cov K_BB - K_BA (K_AA + R)^{-1} K_AB: training the last layer only.
 
-    The loss is (1/2) sum over samples and outputs. `ridge` is absolute, a number or one per sample: the noise variance for
-    bayes; for training, decay towards the initial parameters (loss + (ridge/2)|theta - theta(0)|^2 in the metric of the rates),
-    or, one per sample, an offset of its own for each train sample, trained at rate ridge.
-
     `order=1` adds what is of order 1/n in the widths of `net`, a chain (for training plain and of smooth activations; for bayes the
-    ReLU family too): for training until any time or step, the fluctuation of the NTK, its motion (dNTK) and the motion of that (ddNTKs),
-    weighed by the projectors of the algorithm, so that flow, descent and Newton (in two steps) now differ (PDLT inf.81-83 solved, at
-    the end inf.155 with corrected signs and permutations; the covariance, not in the book, is every Wick contraction at order 1/n:
-    nothing is sampled). A ridge is then the rate of offsets, also if one number. Several columns of y are outputs of one network
-    and share its hidden layers, unless the network has one output. Time and memory grow as (n + m)^4.
+    ReLU family too). Time and memory then grow as (n + m)^4.
 
-    `params` (of `lg.init`): the same for that one network, linearised about it: its own outputs z(0) and its own empirical
-    NTK with all pairs of outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y); with order=1 also its own dNTK and ddNTKs, up to 1/n^2.
-    One network has no covariance: `.cov` is None.
+    - For training until any time or step: the fluctuation of the NTK, its motion (dNTK) and the motion of that (ddNTKs), weighed by the
+      projectors of the algorithm, so that flow, descent and Newton (in two steps) now differ (PDLT inf.81-83 solved, at the end inf.155
+      with corrected signs and permutations; the covariance, not in the book, is every Wick contraction at order 1/n: nothing is sampled).
+    - A ridge is then the rate of offsets, also if one number.
+    - Several columns of y are outputs of one network and share its hidden layers, unless the network has one output.
 
-    `covariance`: "diagonal" for the variances at the test points alone, which `.std` needs, without a matrix (m, m); "full" for `.cov`
-    too; None for the mean alone. What was not asked for is None. (At order=1 the tensors of all points are computed in any case.)
+    With `params` the same for that one network, linearised about it: its own outputs z(0) and its own empirical NTK with all pairs of
+    outputs, z_B(t) = z_B(0) - R_t (z_A(0) - y); with order=1 also its own dNTK and ddNTKs, up to 1/n^2.
 
-    Shapes: X (n, features) or (n, *positions, channels), X_test (m, ...) likewise, y (n,) or (n, o) -> `.mean` (m,) or (m,
-    o), `.std` likewise, `.cov` (m, m) per output with covariance="full"; with T times, a leading axis T. The dtype is that of X (float32
-    at least), with `params` that of the parameters. Without `params`, a network with one output takes any number of columns (each its
-    own network).
     One eigendecomposition of n x n serves all times, outputs and test points. Differentiable in C_W, ridge, time, y, X, ...,
-    once and, where the kernel is, twice, at repeated eigenvalues too; works under `jit` and `vmap`. See `Prediction` for every field.
+    once and, where the kernel is, twice, at repeated eigenvalues too; works under `jit` and `vmap`.
 
-    Raises `InputError` for bad arrays, integer labels, arguments that do not go together, eta > 2/lambda_max, and what does not
-    fit into memory; `SingularKernelError` when infinite time is not defined (duplicate points, more points than features,
-    too little precision); `UnsupportedError` for order=1 of training with kinks or skip connections, and as `lg.corrections`.
+    Parameters
+    ----------
+    net : architecture
+        Any network with a kernel; at order 1 a chain.
+    X : array (n, features) or (n, *positions, channels)
+        Train points. The result has their dtype (float32 at least), with `params` that of the parameters.
+    y : array (n,) or (n, o)
+        Targets. Without `params`, a network with one output takes any number of columns (each its own network).
+    X_test : array (m, ...) like `X`
+        Test points.
+    rates : "ntk" or (lambda_b, lambda_W)
+        Learning rates inside the NTK, as in `lg.kernel`; "ntk" with how="bayes".
+    how : str
+        "flow", "descent", "newton" or "bayes", as above.
+    time : float or array (T,)
+        eta x steps, for "flow"; inf is the end.
+    eta : float, optional
+        The step of "descent", at most 2/lambda_max.
+    steps : int or array (T,), optional
+        How many steps of "descent"; inf for the end.
+    ridge : float or array (n,)
+        Absolute. The noise variance for bayes; for training, decay towards the initial parameters
+        (loss + (ridge/2)|theta - theta(0)|^2 in the metric of the rates), or, one per sample, an offset of its own for each train sample,
+        trained at rate ridge.
+    order : int
+        0 or 1, the order in 1/n.
+    params : dict, optional
+        Parameters of one network, of `lg.init`.
+    covariance : str or None
+        "diagonal" for the variances at the test points alone, which `.std` needs, without a matrix (m, m); "full" for `.cov` too; None for
+        the mean alone. (At order=1 the tensors of all points are computed in any case.)
 
+    Returns
+    -------
+    Prediction
+        `.mean` (m,) or (m, o), `.std` likewise, `.cov` (m, m) per output with covariance="full"; with T times, a leading axis T. What was
+        not asked for is None, and one network (`params`) has no covariance.
+
+    Raises
+    ------
+    InputError
+        For bad arrays, integer labels, arguments that do not go together, eta > 2/lambda_max, and what does not fit into memory.
+    SingularKernelError
+        When infinite time is not defined (duplicate points, more points than features, too little precision).
+    UnsupportedError
+        For order=1 of training with kinks or skip connections, and as `lg.corrections`.
+
+    References
+    ----------
+    PDLT 6.57, 6.64, 10.25-10.31, 10.40, 10.41, inf.81-83, inf.155.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[512], out=1, activation="relu", C_W=2.0)
     >>> X, y = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0])

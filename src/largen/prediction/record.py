@@ -32,18 +32,40 @@ BROKEN = "first order in 1/n gives a variance below 0, lowest {:.2g}: the expans
 class Prediction(Record):
     r"""Outputs of trained networks on m test points, to the `order` in 1/n asked for: 0 (corrections are of order L/n), or 1.
 
-    `mean`: (m,) for y (n,), (m, o) for y (n, o); with an array of T times, a leading axis T. `cov`: (m, m) or (T, m, m), with
-    covariance="full", the covariance of the noiseless function over initialisations, the same for each output, outputs independent;
-    positive semidefinite to rounding. `variance`: its diagonal, never below 0. At order=1 it depends on the targets: (m, m) for one
-    column, (o, m, m) for several, correlated with each other; T in front of these; cut off after 1/n, it need not be positive where it
-    is small.
-    `initial_variance`: (m,), the variance before training. `time`: eta x steps, for the loss (1/2) sum. `how`: the method.
-    `source`: what was predicted, and from what. `condition`: what to trust. `error`: estimated relative error of the Gaussian
-    expectations in the kernel, 0 where all are closed forms. `noise`: the variance of an observation about the function, the ridge of
-    bayes. A field that does not exist is None, with the reason in `missing`.
+    A field that does not exist is None, with the reason in `missing`.
 
-    `std`, of the shape of `mean`: the standard deviation of the noiseless function, \sqrt{variance}. `std_observed`: that of an
-    observation, \sqrt{variance + noise}.
+    Attributes
+    ----------
+    mean : array (m,) or (m, o)
+        As y is (n,) or (n, o); with an array of T times, a leading axis T.
+    cov : array (m, m) or (T, m, m), or None
+        With covariance="full", the covariance of the noiseless function over initialisations, the same for each output, outputs
+        independent; positive semidefinite to rounding. At order=1 it depends on the targets: (m, m) for one column, (o, m, m) for several,
+        correlated with each other; T in front of these; cut off after 1/n, it need not be positive where it is small.
+    variance : array
+        The diagonal of `cov`, never below 0.
+    initial_variance : array (m,)
+        The variance before training.
+    time : float or array (T,)
+        eta x steps, for the loss (1/2) sum.
+    how : str
+        The method.
+    source : str
+        What was predicted, and from what.
+    condition : Condition
+        What to trust.
+    order : int
+        In 1/n.
+    error : float
+        Estimated relative error of the Gaussian expectations in the kernel, 0 where all are closed forms.
+    noise : float or None
+        The variance of an observation about the function, the ridge of bayes.
+    missing : dict
+        Why a field is None.
+    std : array like `mean`
+        The standard deviation of the noiseless function, \sqrt{variance}.
+    std_observed : array like `mean`
+        That of an observation, \sqrt{variance + noise}.
     """
 
     mean: Array

@@ -68,13 +68,44 @@ def _normal(key: Any, shape: tuple[int, ...], like: Array) -> Array:
 def sample(net: Any, X: Any, key: Any, draws: int = 1, given: Any = None, ridge: Any = 0.0) -> Array:
     """Functions of an infinitely wide network, at the m points X: drawn from the prior, or from the posterior `given` data.
 
-    Prior: N(0, K) for each output, K the NNGP covariance (PDLT 6.32): (draws, m, o) with o the network's outputs. With
-    given=(X_train, y): the Bayesian posterior N(K_BA (K_AA + R)^{-1} y, K_BB - K_BA (K_AA + R)^{-1} K_AB) with R = diag(ridge)
-    (6.57, 6.64): (draws, m) for y (n,), (draws, m, o) for y (n, o). Noiseless functions, order n^0 in the widths; `draws`
-    and `key` (a JAX random key) fix the numbers. The dtype is that of X (float32 at least).
+    - Prior: N(0, K) for each output, K the NNGP covariance (PDLT 6.32).
+    - Posterior: N(K_BA (K_AA + R)^{-1} y, K_BB - K_BA (K_AA + R)^{-1} K_AB) with R = diag(ridge) (6.57, 6.64).
 
-    Raises `InputError` for bad arrays, keys and counts, `SingularKernelError` for a singular train kernel with ridge 0.
+    Noiseless functions, order n^0 in the widths; `draws` and `key` fix the numbers.
 
+    Parameters
+    ----------
+    net : architecture
+        Any network with a kernel.
+    X : array (m, features) or (m, *positions, channels)
+        Points; the result has their dtype (float32 at least).
+    key : JAX random key
+        What the draws are made from.
+    draws : int
+        How many functions.
+    given : tuple (X_train, y), optional
+        Data: X_train (n, ...) and y (n,) or (n, o). None for the prior.
+    ridge : float or array (n,)
+        The noise variance of the data.
+
+    Returns
+    -------
+    array (draws, m, o) or (draws, m)
+        o the network's outputs, of the posterior those of y; (draws, m) for y (n,).
+
+    Raises
+    ------
+    InputError
+        For bad arrays, keys and counts.
+    SingularKernelError
+        For a singular train kernel with ridge 0.
+
+    References
+    ----------
+    PDLT 6.32, 6.57, 6.64.
+
+    Examples
+    --------
     >>> import jax, largen as lg, numpy as np
     >>> net = lg.mlp(widths=[512], out=3, activation="tanh")
     >>> lg.sample(net, np.eye(4), jax.random.key(0), draws=5).shape

@@ -181,13 +181,32 @@ def _advice(f: Factorization, dtype: np.dtype) -> str:
 @exits.finite()
 @bordered("theta")
 def max_learning_rate(theta: Any) -> float:
-    """The largest step eta of full-batch gradient descent that does not diverge: 2 / lambda_max(theta) (PDLT 10.33).
+    """The largest step eta of full-batch gradient descent that does not diverge: 2 / lambda_max(theta).
 
-    For the loss (1/2) sum over samples and outputs, on the linearised network whose train NTK is `theta`: (n, n), or
-    (n, n, o, o) with all pairs of outputs. Order n^0 in the widths; a real network leaves this line at order 1/n.
-    eta is in the units of `time`/steps, the same for every parameter up to the learning-rate tensor inside the NTK.
-    With weight decay or ridge r, pass theta + r I. Raises `InputError` for what is no symmetric finite kernel, or is zero.
+    For the loss (1/2) sum over samples and outputs, on the linearised network whose train NTK is `theta`. Order n^0 in the widths; a real
+    network leaves this line at order 1/n.
 
+    Parameters
+    ----------
+    theta : array (n, n) or (n, n, o, o)
+        The train NTK, the latter with all pairs of outputs. With weight decay or ridge r, pass theta + r I.
+
+    Returns
+    -------
+    float
+        eta in the units of `time`/steps, the same for every parameter up to the learning-rate tensor inside the NTK.
+
+    Raises
+    ------
+    InputError
+        For what is no symmetric finite kernel, or is zero.
+
+    References
+    ----------
+    PDLT 10.33.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> lg.max_learning_rate(np.array([[2.0, 0.0], [0.0, 4.0]]))
     0.5

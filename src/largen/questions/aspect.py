@@ -37,9 +37,26 @@ SHALLOW = "nu is the growth per layer in deep networks, with corrections log(L)/
 class AspectRatio(Record):
     """What `lg.analysis.optimal_aspect_ratio` returns.
 
-    `r`: the ratio L/n of depth and width, r* = 4/((20 + 3 n_out) nu). `nu`: V/(n K^2) per L/n, at the skip weight `residual`;
-    `universality`, `n_out`. `information`: the series at r*, (1/6) (n_out/(20 + 3 n_out))^2 nats between two halves of the outputs, None
-    for an odd number of them. `C_W`, `C_b`: critical at this skip weight. `cautions`: what r is not. `missing`: why a field is None.
+    Attributes
+    ----------
+    r : float
+        The ratio L/n of depth and width, r* = 4/((20 + 3 n_out) nu).
+    nu : float
+        V/(n K^2) per L/n, at the skip weight `residual`.
+    universality : str
+        Class of the critical point.
+    n_out : int
+        As given.
+    residual : float
+        As given.
+    information : float or None
+        The series at r*, (1/6) (n_out/(20 + 3 n_out))^2 nats between two halves of the outputs, None for an odd number of them.
+    C_W, C_b : float
+        Critical at this skip weight.
+    cautions : tuple of str
+        What r is not.
+    missing : dict
+        Why a field is None.
     """
 
     r: float
@@ -56,19 +73,45 @@ class AspectRatio(Record):
 
 @exits.finite()
 def optimal_aspect_ratio(activation: Any, n_out: int = 1, residual: float = 0.0) -> AspectRatio:
-    r"""The aspect ratio r* = L/n up to which a network at criticality is effectively deep and not yet overly so.
+    """The aspect ratio r* = L/n up to which a network at criticality is effectively deep and not yet overly so.
 
-    r* = 4/((20 + 3 n_out) nu), where the mutual information of two halves of the outputs, to order 1/n^3, is largest; nu = 2/3 at K* = 0,
-    3 A4/A2^2 - 1 for scale-invariant activations (linear 2, ReLU 5), from the moments at K* for half-stable ones; with a skip
-    connection of weight `residual` as in the formula of this page.
+        r* = 4/((20 + 3 n_out) nu),      V/(n K^2) = nu L/n:
 
-    Parameters: `activation`, a name or callable; `n_out` outputs; `residual`, gamma in (-1, 1), around every hidden layer. Returns an
-    `AspectRatio`. Read `.cautions`: r* is where a truncated series turns over, not a maximum of the information.
+    where the mutual information of two halves of the outputs, to order 1/n^3, is largest. nu = 2/3 at K* = 0, 3 A4/A2^2 - 1 for
+    scale-invariant activations (linear 2, ReLU 5), from the moments at K* for half-stable ones; with a skip connection of weight gamma
 
-    Raises `UnsupportedError` for an activation without a critical point or, at K* = 0, without a power law; `InputError` otherwise.
+        nu(gamma) = f (1 - gamma^2) [(1 - gamma^2) c + 4 gamma^2 + 2 gamma (1 + gamma) s],        c = C_W^2 (<phi^4> - <phi^2>^2)/K^2,
+        s = C_W^2 <phi^2 z>^2/K^3,        f = 1/3 at K* = 0, else 1,
 
-    Source: PDLT A.72-A.74, B.29, B.35, B.36, with nu corrected for activations that are not odd.
+    C_W that without a skip connection. Read `.cautions`: r* is where a truncated series turns over, not a maximum of the information.
 
+    Parameters
+    ----------
+    activation : str, callable or Activation
+        A name or an elementwise function.
+    n_out : int
+        Outputs of the network.
+    residual : float
+        gamma in (-1, 1), around every hidden layer.
+
+    Returns
+    -------
+    AspectRatio
+        r*, and the C_W, C_b that it is for.
+
+    Raises
+    ------
+    UnsupportedError
+        For an activation without a critical point or, at K* = 0, without a power law.
+    InputError
+        Otherwise.
+
+    References
+    ----------
+    PDLT A.72-A.74, B.29, B.35, B.36, with nu corrected for activations that are not odd.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> found = lg.analysis.optimal_aspect_ratio("relu", n_out=10)
     >>> round(found.r, 6), found.nu, found.residual
@@ -102,15 +145,36 @@ def optimal_aspect_ratio(activation: Any, n_out: int = 1, residual: float = 0.0)
 
 @exits.finite()
 def optimal_residual(activation: Any, ratio: float, n_out: int = 1) -> float:
-    r"""The skip weight gamma* in [0, 1) that makes the aspect ratio L/n = `ratio` the optimal one: nu(gamma*) = 4/((20 + 3 n_out) ratio).
+    """The skip weight gamma* in [0, 1) that makes the aspect ratio L/n = `ratio` the optimal one: nu(gamma*) = 4/((20 + 3 n_out) ratio).
 
-    0 where the network is not deeper than r* without skip connections: they then help nothing. Beyond, 1 - gamma*^2 ~ 1/ratio, the
-    largest solution where there are more. Set C_W and C_b as `lg.analysis.optimal_aspect_ratio(activation, n_out, gamma)` says.
+    Beyond r* of networks without skip connections, 1 - gamma*^2 ~ 1/ratio, the largest solution where there are more. Set C_W and C_b as
+    `lg.analysis.optimal_aspect_ratio(activation, n_out, gamma)` says.
 
-    Raises as `lg.analysis.optimal_aspect_ratio`, and `InputError` for ratio <= 0.
+    Parameters
+    ----------
+    activation : str, callable or Activation
+        A name or an elementwise function.
+    ratio : float
+        L/n, above 0.
+    n_out : int
+        Outputs of the network.
 
-    Source: PDLT app. B after B.36, with nu corrected.
+    Returns
+    -------
+    float
+        gamma*; 0 where the network is not deeper than r* without skip connections: they then help nothing.
 
+    Raises
+    ------
+    InputError, UnsupportedError
+        As `lg.analysis.optimal_aspect_ratio`, and `InputError` for ratio <= 0.
+
+    References
+    ----------
+    PDLT app. B after B.36, with nu corrected.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> lg.analysis.optimal_residual("tanh", ratio=0.1), round(lg.analysis.optimal_residual("tanh", ratio=1.0), 4)
     (0.0, 0.9272)

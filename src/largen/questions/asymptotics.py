@@ -15,7 +15,8 @@ import numpy as np
 
 from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
-from largen.activations.critical import SMALL, CriticalPoint, Growth, critical
+from largen.activations.critical import critical
+from largen.activations.critical_points import SMALL, CriticalPoint, Growth
 from largen.activations.statistics import Statistics, statistics
 from largen.display import Columns, Record
 from largen.errors import InputError, UnsupportedError, shown
@@ -34,9 +35,23 @@ NAME = "exact tensors of one input"
 class Asymptotics(Record):
     """What `lg.analysis.asymptotics` returns, leading order in 1/n and in 1/l.
 
-    `ratios` {name: Growth}: the normalised tensor at depth l, times n; `tensors`: the tensor itself, K and Theta too. `Growth` has
-    `.coefficient` and `.power` of l; a coefficient that is not known is None. `missing` says why a tensor or coefficient is not there.
-    `universality`, `rates` (bias, weight) and `schedule`, how they go with the layer, in words.
+    Attributes
+    ----------
+    activation : Activation
+        As given.
+    universality : str
+        Class of the critical point.
+    rates : tuple (bias, weight)
+        As given.
+    schedule : str
+        How they go with the layer, in words.
+    ratios : dict
+        {name: Growth}, the normalised tensor at depth l, times n. `Growth` has `.coefficient` and `.power` of l; a coefficient that is not
+        known is None.
+    tensors : dict
+        {name: Growth}, the tensor itself, K and Theta too.
+    missing : dict
+        Why a tensor or coefficient is not there.
     """
 
     activation: Activation
@@ -63,8 +78,19 @@ def _scales(bias: Any, weight: Any, K: Any) -> tuple[float, float, float]:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class ScaleInvariantTensors(Record):
-    """What `lg.analysis.scale_invariant_tensors` returns: exact values at one layer for one input, uniform rates and equal hidden widths. A
-    tensor that does not exist is None, and `missing` says why."""
+    """What `lg.analysis.scale_invariant_tensors` returns: exact values at one layer for one input, uniform rates and equal hidden widths.
+
+    Attributes
+    ----------
+    K, Theta : float
+        Kernel and NTK.
+    V, D, F, A, B, P, Q : float
+        The tensors.
+    R, S, T, U : float or None
+        Those of ddNTKs, which exist for linear activations.
+    missing : dict
+        Why a field is None.
+    """
 
     K: float
     Theta: float
@@ -84,17 +110,41 @@ class ScaleInvariantTensors(Record):
 
 @exits.finite()
 def asymptotics(activation: Any, bias: float = 1.0, weight: float = 1.0, K: float = 1.0) -> Asymptotics:
-    r"""Powers of depth and their coefficients for every 1/n tensor of one input, at the critical point of an activation.
+    """Powers of depth and their coefficients for every 1/n tensor of one input, at the critical point of an activation.
 
-    Parameters: `activation`, a name or callable; `bias`, `weight`, the rates (see above for how they go with the layer); `K`, the size
-    of the signal, which scale-invariant activations keep. Returns `Asymptotics`. At K* = 0 corrections are of relative order
-    log(l)/l; at a half-stable point sizes are taken to stay at K*, where D, Q, R, S grow as l^2/n and A, T as l^3/n, with corrections
-    of order 1/l that are large (GELU, A: 1.9 times the leading term at l = 100, 1.07 times at 1000).
+    Every tensor is measured in the units of what it corrects, X/(n K^2) for V, X/(n Theta^2) for A, B, P, Q, X/(n K Theta) for D, F and
+    X K/(n Theta^3) for R, S, T, U. At K* = 0 corrections are of relative order log(l)/l; at a half-stable point sizes are taken to stay at
+    K*, where D, Q, R, S grow as l^2/n and A, T as l^3/n, with corrections of order 1/l that are large (GELU, A: 1.9 times the leading term
+    at l = 100, 1.07 times at 1000).
 
-    Raises `UnsupportedError` for an activation without a critical point, `InputError` for rates < 0, K <= 0.
+    Parameters
+    ----------
+    activation : str, callable or Activation
+        A name or an elementwise function.
+    bias, weight : float
+        The rates: in scale-invariant and half-stable classes the same in every layer (dividing all by L changes no ratio); at K* = 0
+        lambda_b^(l) = bias l^-p, lambda_W^(l) = weight l^(1-p), p = p_perp.
+    K : float
+        The size of the signal, which scale-invariant activations keep.
 
-    Source: PDLT 9.42-9.52, 9.71-9.86, 11.81, 11.100-11.102, inf.30-33, inf.47-48; half-stable points: summed from the recursions.
+    Returns
+    -------
+    Asymptotics
+        A `Growth` a tensor.
 
+    Raises
+    ------
+    UnsupportedError
+        For an activation without a critical point.
+    InputError
+        For rates < 0, K <= 0.
+
+    References
+    ----------
+    PDLT 9.42-9.52, 9.70-9.86, 11.81, 11.100-11.102, inf.30-33, inf.47-48; half-stable points: summed from the recursions.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> found = lg.analysis.asymptotics("tanh")
     >>> print(found.ratios["V"], "|", found.ratios["B"], "|", found.ratios["P"], "|", found.ratios["U"])
@@ -123,18 +173,43 @@ def asymptotics(activation: Any, bias: float = 1.0, weight: float = 1.0, K: floa
 
 @exits.finite()
 def scale_invariant_tensors(activation: Any, layer: int, bias: float = 1.0, weight: float = 1.0, K: float = 1.0) -> ScaleInvariantTensors:
-    r"""The 1/n tensors of one input in closed form, for scale-invariant activations at criticality: exact at every layer.
+    """The 1/n tensors of one input in closed form, for scale-invariant activations at criticality: exact at every layer.
 
-    V = (l-1)(3r-1) K^2,  Theta = th l,  F = l(l-1)/2 r th K,  B = l(l-1)(2l-1)/6 r th^2,  D = l(l-1)/2 [a bias + (4r-2) w] K,
-    A = l(l-1)/2 a w th + l(l-1)(2l-1)/6 [a bias^2 + 3a bias w + (5a+2) w^2],  Q = l(l^2-1)/6 r th w,  P = 0, and for linear ones
-    S = l^2(l^2-1)/12 th^2 weight A2,  T = l^2(l^2-1)/12 th (weight A2)^2 K,  R = U = 0.
+        V = (l-1)(3r-1) K^2,  Theta = th l,  F = l(l-1)/2 r th K,  B = l(l-1)(2l-1)/6 r th^2,  D = l(l-1)/2 [a bias + (4r-2) w] K,
+        A = l(l-1)/2 a w th + l(l-1)(2l-1)/6 [a bias^2 + 3a bias w + (5a+2) w^2],  Q = l(l^2-1)/6 r th w,  P = 0, and for linear ones
+        S = l^2(l^2-1)/12 th^2 weight A2,  T = l^2(l^2-1)/12 th (weight A2)^2 K,  R = U = 0
 
-    Parameters: `layer` l; `bias`, `weight`, the same in every layer (of the equivalence principle: already divided by L); `K` of the
-    signal. Returns `ScaleInvariantTensors`; each multiplies 1/n. Raises `UnsupportedError` for an activation that is not
-    scale-invariant, `InputError` for layer < 1.
+    with r = A4/A2^2, a = r - 1, w = weight A2 K, th = bias + w. Each multiplies 1/n.
 
-    Source: PDLT 9.42-9.52, 11.79, inf.47-48; A exactly is ours.
+    Parameters
+    ----------
+    activation : str, callable or Activation
+        A scale-invariant one.
+    layer : int
+        l, at least 1.
+    bias, weight : float
+        The rates, the same in every layer (of the equivalence principle: already divided by L).
+    K : float
+        Of the signal.
 
+    Returns
+    -------
+    ScaleInvariantTensors
+        A number a tensor.
+
+    Raises
+    ------
+    UnsupportedError
+        For an activation that is not scale-invariant.
+    InputError
+        For layer < 1.
+
+    References
+    ----------
+    PDLT 9.42-9.52, 11.79, inf.47-48; A exactly is ours.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> out = lg.analysis.scale_invariant_tensors("relu", layer=4, bias=0.7, weight=1.2, K=1.6)
     >>> round(out.A, 4), round(out.D, 3), round(out.F, 3), round(out.B, 4)

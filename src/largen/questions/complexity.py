@@ -52,10 +52,26 @@ KINKED = "not defined for activations with kinks: <phi'' phi''> diverges"
 class Complexity(Record):
     """What `lg.analysis.complexity` returns: counts of numbers.
 
-    `infinite` width: labels, K and Theta. `finite` width, first order in 1/n: those and `tensors` {name: independent entries}, without
-    the `vanishing` {name: why it is 0} and the `undefined` {name: why}; None where one of these is undefined or the network is
-    no chain (see `missing`). `parameters` of the network, None without n_in. `exponent` of the number of inputs at order 0 and 1.
-    `sentences`: in words.
+    Attributes
+    ----------
+    infinite : int
+        Labels, K and Theta: infinite width.
+    finite : int or None
+        First order in 1/n: those and `tensors`; None where one of these is undefined or the network is no chain.
+    tensors : dict or None
+        {name: independent entries}, without the `vanishing` and the `undefined`.
+    vanishing : dict
+        {name: why it is 0}.
+    undefined : dict
+        {name: why}.
+    parameters : int or None
+        Of the network, None without n_in.
+    exponent : tuple of int
+        Of the number of inputs at order 0 and 1.
+    sentences : tuple of str
+        All of it in words.
+    missing : dict
+        Why a field is None.
     """
 
     infinite: int
@@ -71,15 +87,42 @@ class Complexity(Record):
 
 @exits.finite()
 def complexity(net: Any, n_train: int, n_test: int = 0, rates: Any = "ntk", n_in: int | None = None) -> Complexity:
-    r"""How many numbers specify the trained network on given data, at infinite and at finite width, beside its parameters.
+    """How many numbers specify the trained network on given data, at infinite and at finite width, beside its parameters.
 
-    Parameters: `net`; `n_train`, `n_test` inputs; `rates` as in `lg.kernel`, which decide what vanishes; `n_in` input features, for the
-    count of parameters. Entries that a symmetry of indices makes equal count once. Returns `Complexity`.
+    At infinite width the trained outputs on N_D = n_train + n_test inputs are Gaussian, given by the labels, K and Theta,
 
-    Raises `InputError` for counts < 1 (n_test < 0) and wrong rates.
+        n_out n_train + N_D (N_D + 1)
 
-    Source: PDLT eps.13, eps.14, eps.25 (exponent corrected); what vanishes follows the recursions 8.77-8.97, 11.49-11.52, inf.172-176.
+    numbers, whatever the number of parameters. To first order in 1/n come the eleven tensors with four sample indices, O(N_D^4), of which
+    entries that a symmetry of indices makes equal count once.
 
+    Parameters
+    ----------
+    net : architecture
+        Any network; at finite width a chain.
+    n_train, n_test : int
+        How many inputs.
+    rates : "ntk" or (lambda_b, lambda_W)
+        As in `lg.kernel`; they decide what vanishes.
+    n_in : int, optional
+        Input features, for the count of parameters.
+
+    Returns
+    -------
+    Complexity
+        The counts, and what vanishes.
+
+    Raises
+    ------
+    InputError
+        For counts < 1 (n_test < 0) and wrong rates.
+
+    References
+    ----------
+    PDLT eps.13, eps.14, eps.25 (exponent corrected); what vanishes follows the recursions 8.77-8.97, 11.49-11.52, inf.172-176.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> found = lg.analysis.complexity(lg.mlp(widths=[100, 100], out=1, activation="tanh"), n_train=10, n_test=2, n_in=20)
     >>> found.infinite, found.finite, found.parameters

@@ -38,10 +38,23 @@ Rates = tuple[tuple[float, ...], tuple[float, ...]]
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Contributions(Record):
-    """What `lg.analysis.contributions` returns: the NTK Theta(x, x) of the output as a sum over layers, order n^0.
+    """What `lg.analysis.contributions` returns: the NTK Theta(x, x) of the output as a sum over layers, order n^0, all float64.
 
-    `paths` of the affine layers; `bias`, `weight` (layers, n): what the biases and weights of each add at each of n points;
-    `total` (n,): the sum, Theta(x, x); `rates` (lambda_b, lambda_W) per layer. All float64.
+    Attributes
+    ----------
+    paths : tuple of str
+        Of the affine layers.
+    bias, weight : array (layers, n)
+        What the biases and weights of each add at each of n points.
+    total : array (n,)
+        The sum, Theta(x, x).
+    rates : tuple (lambda_b, lambda_W)
+        Per layer.
+    shares : array (layers, 2)
+        The part of Theta(x, x) that comes from biases and from weights, mean over the points; they add up to 1.
+    spread : float
+        How many times as much the layer of largest contribution adds as the one of smallest, biases and weights apart; infinite where one
+        that has a rate adds nothing. 1: all alike.
     """
 
     paths: tuple[str, ...]
@@ -76,14 +89,39 @@ class Contributions(Record):
 
 @exits.finite()
 def contributions(net: Any, X: Any = None, rates: Any = "ntk") -> Contributions:
-    r"""What the biases and the weights of every layer contribute to the NTK of the output at infinite width, at any rates.
+    """What the biases and the weights of every layer contribute to the NTK of the output at infinite width, at any rates.
 
-    Parameters: `net`, any network that has a kernel; `X` (n, features) or images, None for one point with |x|^2/n_0 = 1; `rates`
-    as in `lg.kernel`. Returns `Contributions`. Raises as `lg.kernel` does, and `InputError` for X = None with a network that
-    looks at positions.
+        Theta^(L) = sum_l [lambda_b^(l) + lambda_W^(l) g^(l-1)] chi_perp^(l) ... chi_perp^(L-1),      g^(0) = |x|^2/n_0,  g = <phi^2>,
 
-    Source: PDLT 8.7, 9.28; networks that are no chains: one rate at a time, since the NTK is linear in them.
+    for a chain; of other networks one rate at a time, since the NTK is linear in them.
 
+    Parameters
+    ----------
+    net : architecture
+        Any network that has a kernel.
+    X : array (n, features) or (n, *positions, channels), optional
+        Points; None for one point with |x|^2/n_0 = 1.
+    rates : "ntk" or (lambda_b, lambda_W)
+        As in `lg.kernel`.
+
+    Returns
+    -------
+    Contributions
+        Bias and weight parts (layers, n).
+
+    Raises
+    ------
+    InputError
+        For X = None with a network that looks at positions, and as `lg.kernel` does.
+    UnsupportedError
+        As `lg.kernel` does.
+
+    References
+    ----------
+    PDLT 8.7, 9.28.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> found = lg.analysis.contributions(lg.mlp(widths=[64] * 3, out=1, activation="relu", C_W=1.0, C_b=0.0), rates=(1.0, 1.0))
     >>> found.bias[:, 0]  # chi_perp = 1/2: early layers lose half at every step

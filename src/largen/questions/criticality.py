@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from largen.activations.critical import CriticalPoint, critical
+from largen.activations.critical import critical
+from largen.activations.critical_points import CriticalPoint
 from largen.architecture.chain import Layer
 
 SAME = 1e-6  # relative difference of hyperparameters that counts as critical: no length below a million layers shows it

@@ -45,10 +45,29 @@ NONE = {"scatter": "it stays within the tolerance as far as sizes can be followe
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Depth(Record):
-    """What `lg.how_deep` returns. `depth`: the most affine layers, the smallest of `limits` {criterion: layers}; None where nothing
-    limits it. `criterion`: which one that is, "scatter", "correlations" or "sizes". `meaning` {criterion: what is true of real networks
-    at its limit}, as measured in tests/questions/test_depth.py. `fluctuation`: V/(n K^2) at `depth`; `width` n of the first hidden
-    layer; `tolerance`. `sentences`: all of it in words, the answer first. `missing`: why a field, or a limit, is None."""
+    """What `lg.how_deep` returns.
+
+    Attributes
+    ----------
+    depth : int or None
+        The most affine layers, the smallest of `limits`; None where nothing limits it.
+    criterion : str or None
+        Which one that is, "scatter", "correlations" or "sizes".
+    limits : dict
+        {criterion: layers}.
+    meaning : dict
+        {criterion: what is true of real networks at its limit}, as measured in tests/questions/test_depth.py.
+    fluctuation : float or None
+        V/(n K^2) at `depth`.
+    width : int
+        n of the first hidden layer.
+    tolerance : float
+        As given.
+    sentences : tuple of str
+        All of it in words, the answer first.
+    missing : dict
+        Why a field, or a limit, is None.
+    """
 
     depth: int | None
     criterion: str | None
@@ -66,20 +85,41 @@ class Depth(Record):
 
 @exits.finite()
 def how_deep(net: Any, width: int | None = None, tolerance: float = TOLERANCE, X: Any = None) -> Depth:
-    r"""How deep a network of this width can be before infinite-width theory no longer describes single networks.
+    """How deep a network of this width can be before infinite-width theory no longer describes single networks.
 
-    Parameters: `net`, an activation (name, callable or `lg.activation`), taken at its critical point, or a plain chain, whose last
-    hidden layer is repeated; `width` of the first hidden layer, the others in proportion, None for the network's own; `tolerance` of
-    the scatter V/(n K^2); `X`, the inputs, of which the smallest and the largest are looked at, None for |x|^2/n_0 = 1.
+    It is the inverse of `lg.width`: at the width that its "variance of the kernel" needs, the depth is that of the network. It says where
+    theory stops, not where training does: deeper networks start each with another size.
 
-    Returns a `Depth`. It is the inverse of `lg.width`: at the width that its "variance of the kernel" needs, the depth is that of the
-    network. It says where theory stops, not where training does: deeper networks start each with another size.
+    Parameters
+    ----------
+    net : str, callable, Activation or architecture
+        An activation (name, callable or `lg.activation`), taken at its critical point, or a plain chain, whose last hidden layer is
+        repeated.
+    width : int, optional
+        Of the first hidden layer, the others in proportion; None for the network's own.
+    tolerance : float
+        Of the scatter V/(n K^2), above 0.
+    X : array (n, features), optional
+        The inputs, of which the smallest and the largest are looked at; None for |x|^2/n_0 = 1.
 
-    Raises `InputError` for a width < 1, a tolerance that is not above 0, no hidden layer, and sizes K beyond those that
-    `lg.critical` resolves; `UnsupportedError` for what is no plain chain, and for an activation without a critical point.
+    Returns
+    -------
+    Depth
+        The most layers, and what limits them.
 
-    Source: PDLT 5.109, 5.120, 5.127; Schoenholz et al. for 6 xi_c.
+    Raises
+    ------
+    InputError
+        For a width < 1, a tolerance that is not above 0, no hidden layer, and sizes K beyond those that `lg.critical` resolves.
+    UnsupportedError
+        For what is no plain chain, and for an activation without a critical point.
 
+    References
+    ----------
+    PDLT 5.109, 5.120, 5.127; Schoenholz et al. for 6 xi_c.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> found = lg.how_deep("relu", width=256)  # V/(n K^2) = 5 (L - 1)/n
     >>> found.depth, found.criterion, round(found.fluctuation, 4)

@@ -66,13 +66,33 @@ class Tracked(Record):
 class Explanation(Record):
     """What `lg.explain` returns; it prints as a table.
 
-    `rows`: a record for the inputs and for every node, with `path`, `node`, `positions`, `layout` ("", "pixels", "pairs of pixels"),
-    `asked_by` (the path of what needs pairs of pixels), `operations` and `bytes` a pair of points, `least` (there are more
-    operations, uncounted); `shape` of a point, None if not given; `n` points, None: all is for one pair of many; `dtype`.
-
-    `pairs` that `lg.gram` computes (those on and above the diagonal), `operations` of the recursion for them; `result` bytes of K and
-    Theta, `work` bytes held beside them, `seconds` about. `engine` in words; `cosine`: whether kernels are functions of one number,
-    the cosine of two points, "always", "at equal norms" or "never", `why` the reason.
+    Attributes
+    ----------
+    rows : tuple of records
+        One for the inputs and for every node, with `path`, `node`, `positions`, `layout` ("", "pixels", "pairs of pixels"), `asked_by` (the
+        path of what needs pairs of pixels), `operations` and `bytes` a pair of points, `least` (there are more operations, uncounted).
+    shape : tuple or None
+        Of a point, None if not given.
+    n : int or None
+        Points; None: all is for one pair of many.
+    dtype : str
+        As given.
+    pairs : int
+        That `lg.gram` computes (those on and above the diagonal).
+    operations : float
+        Of the recursion for them.
+    result : float
+        Bytes of K and Theta.
+    work : float
+        Bytes held beside them.
+    seconds : float
+        About.
+    engine : str
+        What computes them, in words.
+    cosine : str
+        Whether kernels are functions of one number, the cosine of two points: "always", "at equal norms" or "never".
+    why : str
+        The reason of that.
     """
 
     rows: tuple[Tracked, ...]
@@ -119,25 +139,43 @@ class Explanation(Record):
 
 @exits.finite()
 def explain(net: Any, shape: Any = None, n: int | None = None, dtype: str = "float32") -> Explanation:
-    r"""What the kernels of a network cost, said before any is computed: what is tracked at every node and why, operations, bytes, time.
+    """What the kernels of a network cost, said before any is computed: what is tracked at every node and why, operations, bytes, time.
 
     Without positions a few numbers a pair of points go from node to node. With them (images, sequences) it is as many for every
     position, P, where convolutions end in `lg.Flatten`, and P^2, every position of one point with every position of the other, before
     a pooling or attention: the variance of a mean depends on all covariances.
 
-    Parameters: `net`; `shape` of one point, (features,) or (*positions, channels) or a number of features, None for networks that do not
-    look at positions (the features' own sum is then counted for one feature); `n` points with themselves, None for one pair of many;
-    `dtype`, "float32" or "float64".
+    Operations are counted in the programs of the rules that `lg.kernel` runs (sums, products, comparisons and functions count one each), so
+    that every node is counted that has a rule. Time and memory are those of `lg.gram`, which computes pairs on and above the diagonal.
+    `.seconds` is about: operations over speeds measured once, on two cores of a server and not on this machine, and 2 s to compile. A
+    factor of 3 either way is usual; the recursion of smooth activations in closed form is faster than said.
 
-    Returns an `Explanation`, which prints as a table. Operations are counted in the programs of the rules that `lg.kernel` runs (sums,
-    products, comparisons and functions count one each), so that every node is counted that has a rule. Time and memory are those of
-    `lg.gram`, which computes pairs on and above the diagonal. `.seconds` is about: operations over speeds measured once, on two
-    cores of a server and not on this machine, and 2 s to compile. A factor of 3 either way is usual; the recursion of smooth
-    activations in closed form is faster than said.
+    Parameters
+    ----------
+    net : architecture
+        Any network with a kernel.
+    shape : tuple or int, optional
+        Of one point, (features,) or (*positions, channels) or a number of features; None for networks that do not look at positions (the
+        features' own sum is then counted for one feature).
+    n : int, optional
+        Points with themselves; None for one pair of many.
+    dtype : str
+        "float32" or "float64".
 
-    Raises `InputError` for a shape that does not fit the network or is missing, n < 1, another dtype; `UnsupportedError` as
-    `lg.kernel` does.
+    Returns
+    -------
+    Explanation
+        Prints as a table.
 
+    Raises
+    ------
+    InputError
+        For a shape that does not fit the network or is missing, n < 1, another dtype.
+    UnsupportedError
+        As `lg.kernel` does.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> found = lg.explain(lg.Conv(16, 3) >> lg.Act("relu") >> lg.GlobalAvgPool() >> lg.Dense(10), shape=(8, 8, 3), n=1000)
     >>> for row in found.rows:

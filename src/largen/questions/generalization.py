@@ -21,8 +21,17 @@ from largen.types import Array
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Generalization(Record):
-    """What `generalization` returns. `loss` = `bias` + `variance`, halves of sums over m test points and o outputs; `bias_at` (m,),
-    `variance_at` (m,), its shares at every point (sums over outputs). `prediction` is the `lg.predict` record behind them."""
+    """What `generalization` returns: `loss` = `bias` + `variance`, halves of sums over m test points and o outputs.
+
+    Attributes
+    ----------
+    loss, bias, variance : float
+        The mean loss and its parts.
+    bias_at, variance_at : array (m,)
+        The parts' shares at every point (sums over outputs).
+    prediction : Prediction
+        The `lg.predict` record behind them.
+    """
 
     loss: float
     bias: float
@@ -38,14 +47,36 @@ class Generalization(Record):
 def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: Any) -> Generalization:
     """The expected test loss of trained networks, bias and variance apart, by theory.
 
-    Parameters: `net`, `X`, `y`, `X_test` as in `lg.predict`, and its keywords: `rates`, `how`, `time`, `ridge`, and `order=1` for
-    networks of finite width; `y_test` (m,) or (m, o), the truth. The mean is over initialisations, not over train sets.
+        E[loss] = (1/2) sum_b,i [ (m_ib - y_ib)^2 + C_bb ]      over test points b and outputs i,
 
-    Returns a `Generalization`. Raises `InputError` for targets that do not go together, a time that is not one number, and as
-    `lg.predict`.
+    the bias of the mean prediction m, and the spread C of networks about it. The mean is over initialisations, not over train sets. Depth,
+    width and initialisation enter through `net`: call it for each.
 
-    Source: PDLT 10.50-10.55. Depth, width and initialisation enter through `net`: call it for each.
+    Parameters
+    ----------
+    net, X, y, X_test
+        As of `lg.predict`.
+    y_test : array (m,) or (m, o)
+        The truth.
+    **how
+        Keywords of `lg.predict`: `rates`, `how`, `time`, `ridge`, and `order=1` for networks of finite width.
 
+    Returns
+    -------
+    Generalization
+        The loss and its parts.
+
+    Raises
+    ------
+    InputError
+        For targets that do not go together, a time that is not one number, and as `lg.predict`, whose other errors come too.
+
+    References
+    ----------
+    PDLT 10.50-10.55.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> angles = lambda t: np.stack([np.cos(t), np.sin(t)], 1) * 1.2
     >>> X, X_test = angles(np.array([0, 1.2, 2.5])), angles(np.array([0.6, 1.9, -1.0]))
@@ -83,10 +114,17 @@ def generalization(net: Any, X: Any, y: Any, X_test: Any, y_test: Any, **how: An
 class Robustness(Record):
     """What `robustness` returns, for networks trained on x1 alone and asked at x2.
 
-    `robustness`: Theta_21/Theta_11 - 1, the share of y by which the mean at x2 misses it: mean = (1 + robustness) y. `variance`: of the
-    outputs at x2 over networks. `cosine`: Theta_21/sqrt(Theta_11 Theta_22). `curvature`: ddTheta_0/Theta_00 of the midpoint, by which
-    predictions between x1 and x2 bend away from the straight line: -s (1 - s) curvature (y1 + y2) at s x1 + (1 - s) x2 (PDLT 10.113,
-    corrected).
+    Attributes
+    ----------
+    robustness : float
+        Theta_21/Theta_11 - 1, the share of y by which the mean at x2 misses it: mean = (1 + robustness) y.
+    variance : float
+        Of the outputs at x2 over networks.
+    cosine : float
+        Theta_21/sqrt(Theta_11 Theta_22).
+    curvature : float
+        ddTheta_0/Theta_00 of the midpoint, by which predictions between x1 and x2 bend away from the straight line:
+        -s (1 - s) curvature (y1 + y2) at s x1 + (1 - s) x2 (PDLT 10.113, corrected).
     """
 
     robustness: Array
@@ -103,12 +141,35 @@ def robustness(net: Any, x1: Any, x2: Any, rates: Any = "ntk") -> Robustness:
     """How what is learned at one point carries over to another, at infinite width and the end of training.
 
     Critical networks keep it independent of depth: -3/4 for ReLU at any distance, O(d^2) for tanh, only with the rates of the
-    equivalence principle (`lg.plan_rates`). Parameters: `net`, `x1`, `x2` (features,), `rates` as in `lg.kernel`.
+    equivalence principle (`lg.plan_rates`).
 
-    Returns a `Robustness`. Raises `InputError` for points of different shapes, and for an NTK of 0 at x1.
+    Parameters
+    ----------
+    net : architecture
+        Any network with a kernel.
+    x1 : array (features,)
+        The train point.
+    x2 : array (features,)
+        Where the network is asked.
+    rates : "ntk" or (lambda_b, lambda_W)
+        As in `lg.kernel`.
 
-    Source: PDLT 10.56-10.65, 10.93-10.95; the sign and size of the curvature's effect are corrected (10.113-10.117).
+    Returns
+    -------
+    Robustness
+        Numbers.
 
+    Raises
+    ------
+    InputError
+        For points of different shapes, and for an NTK of 0 at x1.
+
+    References
+    ----------
+    PDLT 10.56-10.65, 10.93-10.95; the sign and size of the curvature's effect are corrected (10.113-10.117).
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[64] * 99, activation="relu", C_W=2.0)
     >>> out = lg.analysis.robustness(net, np.array([1.0, 0.0]), np.array([np.cos(1), np.sin(1)]), rates=(1.0, 1.0))

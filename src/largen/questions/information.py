@@ -37,9 +37,21 @@ DEAD = "the signal is exactly 0 in some networks, so that there is no density"
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Amounts(Record):
-    """Entropies and information of groups of units, in nats. `entropy`: of each group, then of all together, -inf for a singular kernel
-    (the same input twice); `mutual`: between the first two groups; `tripartite`: of three, None for fewer; each with a standard error
-    `_se`, None where it is no sample. `missing` says which."""
+    """Entropies and information of groups of units, in nats.
+
+    Attributes
+    ----------
+    entropy : array (groups + 1,)
+        Of each group, then of all together, -inf for a singular kernel (the same input twice).
+    mutual : float
+        Between the first two groups.
+    tripartite : float or None
+        Of three, None for fewer.
+    entropy_se, mutual_se, tripartite_se : array, float or None
+        Their standard errors, None where it is no sample.
+    missing : dict
+        Why a field is None.
+    """
 
     entropy: np.ndarray
     mutual: float
@@ -63,11 +75,23 @@ class Amounts(Record):
 class Information(Record):
     """What `lg.analysis.information` returns, for groups of `units` of one layer, over random networks.
 
-    `infinite`, `series`, `sampled`: `Amounts` at infinite width, to order 1/n^3, and exact up to the sampling error; the last two for
-    one input. `k`: V/(n K^2) to leading order, in which the series runs: trust it while (20 + 3 m1 + 3 m2) k/6 is small.
-    `inputs`: nats that one unit's values at all inputs share, (1/2) log(prod K_aa/det K), at infinite width, infinite for the same
-    input twice; None for one input.
-    `missing`: why a field is None.
+    Attributes
+    ----------
+    units : tuple of int
+        As given.
+    infinite : Amounts
+        At infinite width.
+    series : Amounts or None
+        To order 1/n^3; for one input.
+    sampled : Amounts or None
+        Exact up to the sampling error; for one input, with a key, and where no signal is exactly 0.
+    k : float or None
+        V/(n K^2) to leading order, in which the series runs: trust it while (20 + 3 m1 + 3 m2) k/6 is small.
+    inputs : float or None
+        Nats that one unit's values at all inputs share, (1/2) log(prod K_aa/det K), at infinite width, infinite for the same input twice;
+        None for one input, and where a signal is exactly 0.
+    missing : dict
+        Why a field is None.
     """
 
     units: tuple[int, ...]
@@ -88,19 +112,49 @@ class Information(Record):
 def information(
     net: Any, X: Any, units: Sequence[int] = (1, 1), layer: int | str | None = None, key: Any = None, draws: int = 20000
 ) -> Information:
-    r"""Entropy, mutual and tripartite information of units of one layer of a random network: what they know of each other.
+    """Entropy, mutual and tripartite information of units of one layer of a random network: what they know of each other.
 
-    Parameters: `net`, a chain; `X` (n, features), one input for everything at finite width; `units`, sizes of two or three groups of
-    different units; `layer`, None for the output, a number 1..L or a path; `key`, a JAX random key, for `.sampled` from `draws` of
-    the metric (None: no sample). Returns `Information`, an `Amounts` for each way to know. The plug-in bias of the sample, of order
-    1/draws, is taken off, and standard errors are by linearisation.
+    At infinite width units are independent. At finite width they share the random variance Ghat of `lg.exact.metric_chain`; to order 1/n^3,
+    with k = V/(n K^2),
+
+        S(m) = (m/2) log(2 pi e K) - (m^2 + 2m) k^2/16 + (m^3 + 10m^2 + 16m) k^3/48,
+        I(m1, m2) = m1 m2 k^2/8 - m1 m2 (20 + 3m1 + 3m2) k^3/48,      I3 = m1 m2 m3 k^3/8.
 
     At a critical point information grows with depth without end; the series turns over at `lg.analysis.optimal_aspect_ratio`.
 
-    Raises `InputError` for unusable units, layers or keys, `UnsupportedError` for networks that are no plain chain.
+    Parameters
+    ----------
+    net : architecture
+        A plain chain.
+    X : array (n, features)
+        Inputs; one input for everything at finite width.
+    units : sequence of int
+        Sizes of two or three groups of different units.
+    layer : int, str or None
+        A number 1..L or a path; None for the output.
+    key : JAX random key, optional
+        For `.sampled`; None: no sample.
+    draws : int
+        Of the metric. The plug-in bias of the sample, of order 1/draws, is taken off, and standard errors are by linearisation.
 
-    Source: PDLT A.26, A.28, A.66, A.67, A.75; the exact law is ours.
+    Returns
+    -------
+    Information
+        An `Amounts` for each way to know, in nats.
 
+    Raises
+    ------
+    InputError
+        For unusable units, layers or keys.
+    UnsupportedError
+        For networks that are no plain chain.
+
+    References
+    ----------
+    PDLT A.26, A.28, A.66, A.67, A.75; the exact law is ours.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[80], out=2, activation="linear")
     >>> out = lg.analysis.information(net, np.ones((1, 3)))

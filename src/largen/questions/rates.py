@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 
 from largen import door, exits
-from largen.activations.critical import CriticalPoint, critical
+from largen.activations.critical import critical
+from largen.activations.critical_points import CriticalPoint
 from largen.architecture.chain import Layer
 from largen.architecture.levels import affine
 from largen.architecture.nodes import network
@@ -26,11 +27,25 @@ from largen.questions.criticality import critical_point_of
 class RatePlan(Record):
     """What `lg.plan_rates` returns.
 
-    `rates` (lambda_b, lambda_W), each one per affine layer: the argument `rates=` of `lg.kernel` and its kin, without the global
-    rate. `sgd` {path: (bias, weight)}: the learning rate of every single parameter for plain SGD, lambda_b and lambda_W/fan_in, to
-    be multiplied by one global rate; a weight's is None where the fan-in is not known. `universality` of the critical point that
-    the hidden layers are at, None if they are at none; `powers` (bias, weight): the power of l in the rates; `p_perp`.
-    `contributions`: what each layer adds to the NTK at these rates; `sentences`: all of it in words; `missing`: why a field is None.
+    Attributes
+    ----------
+    rates : tuple (lambda_b, lambda_W)
+        Each one per affine layer: the argument `rates=` of `lg.kernel` and its kin, without the global rate.
+    sgd : dict
+        {path: (bias, weight)}, the learning rate of every single parameter for plain SGD, lambda_b and lambda_W/fan_in, to be multiplied by
+        one global rate; a weight's is None where the fan-in is not known.
+    universality : str or None
+        Of the critical point that the hidden layers are at, None if they are at none.
+    powers : tuple (bias, weight)
+        The power of l in the rates.
+    p_perp : float or None
+        Of that critical point.
+    contributions : Contributions
+        What each layer adds to the NTK at these rates.
+    sentences : tuple of str
+        All of it in words.
+    missing : dict
+        Why a field is None.
     """
 
     rates: Rates
@@ -50,23 +65,49 @@ class RatePlan(Record):
 
 @exits.finite()
 def plan_rates(net: Any, X: Any = None, bias: float = 1.0, weight: float = 1.0, n_in: int | None = None) -> RatePlan:
-    r"""Learning rates per layer and parameter group by the equivalence principle: all contribute alike to the NTK of the output.
+    """Learning rates per layer and parameter group by the equivalence principle: all contribute alike to the NTK of the output.
 
     With l = 1..L the layer, p = p_perp and K ~ l^(-k) of the critical point that the hidden layers are at,
 
-        lambda_b^(l) = bias l^(-p) L^(p-1),          lambda_W^(l) = weight l^(k-p) L^(p-1),
+        lambda_b^(l) = bias l^(-p) L^(p-1),          lambda_W^(l) = weight l^(k-p) L^(p-1):
 
-    that is 1/L in every layer for scale-invariant activations (p = k = 0), and bias/l, weight for tanh and its kin (p = k = 1), so
-    that the NTK does not change with depth. At K* > 0 (half-stable) as scale-invariant. Off criticality no power of l is
-    right: all layers get 1/L, `.sentences` say so, and `.contributions` how unequal they are.
+    | hidden layers | lambda_b | lambda_W |
+    |---|---|---|
+    | scale-invariant (p = k = 0), half-stable (K* > 0) | bias/L | weight/L |
+    | tanh and its kin (K* = 0, p = k = 1) | bias/l | weight |
+    | off criticality, where no power of l is right | bias/L | weight/L |
 
-    Parameters: `net`, any network that has a kernel (a class is found for chains, also residual ones); `X`, where contributions
-    are reported, None for |x|^2/n_0 = 1; `bias`, `weight`: the numbers above, as the rates of a network one layer deep; `n_in`
-    input features, for `.sgd` of the first layer, if X is None. Returns a `RatePlan`. Raises as `lg.analysis.contributions` does, and
-    `InputError` for rates < 0.
+    so that at a critical point the NTK does not change with depth; off it `.sentences` say so, and `.contributions` how unequal layers are.
 
-    Source: PDLT 9.94, 9.95 (with the factor L^(p-1)), 9.96; residual chains, half-stable points and kinks at K* = 0 by the same count.
+    Parameters
+    ----------
+    net : architecture
+        Any network that has a kernel (a class is found for chains, also residual ones).
+    X : array (n, features) or (n, *positions, channels), optional
+        Where contributions are reported; None for |x|^2/n_0 = 1.
+    bias, weight : float
+        The numbers above, as the rates of a network one layer deep.
+    n_in : int, optional
+        Input features, for `.sgd` of the first layer, if X is None.
 
+    Returns
+    -------
+    RatePlan
+        Rates of the NTK and of plain SGD.
+
+    Raises
+    ------
+    InputError
+        For rates < 0, and as `lg.analysis.contributions` does.
+    UnsupportedError
+        As `lg.analysis.contributions` does.
+
+    References
+    ----------
+    PDLT 9.94, 9.95 (with the factor L^(p-1)), 9.96; residual chains, half-stable points and kinks at K* = 0 by the same count.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> plan = lg.plan_rates(lg.mlp(widths=[100] * 49, out=1, activation="tanh", C="critical"), n_in=20)
     >>> plan.rates[0][9], plan.rates[1][9], plan.sgd["dense1"], plan.sgd["dense10"]

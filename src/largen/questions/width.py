@@ -28,11 +28,26 @@ ASKED = ("K", "K1", "V", "Theta", "Theta1", "A", "B", "P", "Q")
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Width(Record):
-    """What `width` returns. `width`: of the first hidden layer, the others in proportion, from which on every observable is within
-    `tolerance` of its limit; `single`: from which on one network's own NTK is, in its typical (root mean square) deviation.
+    """What `lg.width` returns.
 
-    `relative`: {observable: |c|/n at the network's own width}, `needed`: {observable: width}, both with the largest first; `L_over_n`,
-    the sum of 1/n over hidden layers and once more the last; `corrections`: the record behind it. `sentences`: all of it in words.
+    Attributes
+    ----------
+    width : int
+        Of the first hidden layer, the others in proportion, from which on every observable is within `tolerance` of its limit.
+    single : int
+        From which on one network's own NTK is, in its typical (root mean square) deviation.
+    relative : dict
+        {observable: |c|/n at the network's own width}, the largest first.
+    needed : dict
+        {observable: width}, the largest first.
+    L_over_n : float
+        The sum of 1/n over hidden layers and once more the last.
+    tolerance : float
+        As given.
+    corrections : Corrections
+        The record behind it.
+    sentences : tuple of str
+        All of it in words.
     """
 
     width: int
@@ -53,14 +68,40 @@ class Width(Record):
 def width(net: Any, X: Any, tolerance: float = 0.05, rates: Any = "ntk") -> Width:
     """The smallest width at which theory's leading order is good to a tolerance.
 
-    Parameters: `net`, a plain chain, whose widths set the proportions; `X` (n, features), a few typical inputs (cost grows as n^4);
-    `tolerance`, relative, at least 1e-8; `rates` as in `lg.kernel`.
+    Every quantity of a network of finite width is its limit times 1 + c/n + O(1/n^2), with n the width of the last hidden layer and c
+    computed by `lg.corrections`, for the inputs of the largest c:
 
-    Returns a `Width`. Raises `InputError` for a tolerance below 1e-8, a network without a hidden layer, and inputs that
-    are all zero; `UnsupportedError` as `lg.corrections` does: what is no plain chain, kinked activations that are not like ReLU.
+        K: K1/K,     Theta: Theta1/Theta,     Var[K]: V/K^2,     Var[Theta]: (A + 2B)/Theta^2,     dNTK: (P + 2Q)/Theta^2.
 
-    Source: PDLT 4.115-4.119, 8.97, 11.5; the expansion in L/n.
+    Parameters
+    ----------
+    net : architecture
+        A plain chain, whose widths set the proportions.
+    X : array (n, features)
+        A few typical inputs (cost grows as n^4).
+    tolerance : float
+        Relative, at least 1e-8.
+    rates : "ntk" or (lambda_b, lambda_W)
+        As in `lg.kernel`.
 
+    Returns
+    -------
+    Width
+        The width, and what every observable needs.
+
+    Raises
+    ------
+    InputError
+        For a tolerance below 1e-8, a network without a hidden layer, and inputs that are all zero.
+    UnsupportedError
+        As `lg.corrections` does: what is no plain chain, kinked activations that are not like ReLU.
+
+    References
+    ----------
+    PDLT 4.115-4.119, 8.97, 11.5; the expansion in L/n.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[100] * 4, out=1, activation="relu", C_W=2.0)
     >>> out = lg.width(net, np.array([[1.0, 1.0]]), tolerance=0.05)

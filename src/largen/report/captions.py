@@ -17,8 +17,8 @@ def captions(report: Report) -> dict[str, str]:
         "layer by layer. Line: theory at infinite width; dots: real networks, side by side.",
         "ntk": f"The NTK of untrained networks for pairs of {seen}, mean over networks of width {wide}, against theory. On the dashed "
         "line they are equal.",
-        "movement": "What theory says vanishes as networks get wider: how far the NTK moved in training, and how far trained networks "
-        "ended from their own linearisation. Dashed: the fitted powers of n, through the widest networks; higher orders bend the narrow ones away.",
+        "movement": "What theory says vanishes as networks get wider: how far the NTK moved in training"
+        f"{', and how far trained networks ended from their own linearisation' if control else ''}. {_fitted(report)}",
         "curves": "Loss during full-batch gradient descent. Grey: theory for infinitely wide networks at the same step size and number "
         f"of steps. Thin lines: the {len(s.curves.train_networks)} networks of width {wide}. Blue dots: all widths, extrapolated in 1/n.",
         "modes": "Each dot is an eigenmode of theory's NTK on the train points: the rate at which real networks removed the error along "
@@ -32,3 +32,12 @@ def captions(report: Report) -> dict[str, str]:
             f"with its own NTK (lines); test loss on {control.points} points."
         )
     return found
+
+
+def _fitted(report: Report) -> str:
+    """What is said of the powers of n that are drawn: a line for each that the widths determine."""
+    drawn = [claim.exponent is not None for claim in (*report.study.tangent.of("movement"), *report.study.curves.of("distance"))]
+    if not any(drawn):
+        return "No power of n is drawn: the values are too irregular to fit one."
+    some = "" if all(drawn) else ", where the values are regular enough to fit one"
+    return f"Dashed: the fitted powers of n, through the widest networks{some}; higher orders bend the narrow ones away."

@@ -9,17 +9,19 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from largen.agreement.study import Plan, plan
 from largen.architecture.chain import chain
-from largen.architecture.nodes import Serial
+from largen.architecture.nodes import Dense, Serial
 from largen.architecture.presets import mlp
 from largen.architecture.text import from_table
 from largen.data.files import first_line
 from largen.errors import InputError
 
 LARGEST = 2**20  # bytes of a config
+READOUT = 0.1  # C_W of the default network's last layer
 
 
 class Mlp(BaseModel):
-    """The table [mlp]: hidden widths, activation, C_W and C_b (numbers or one per affine layer) or C = "critical" (the default)."""
+    """The table [mlp]: hidden widths, activation, C_W and C_b (numbers or one per affine layer) or C = "critical". None of them: critical
+    in all layers but the last, whose weights are small, so that what is learned is not hidden behind the random start."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
     widths: list[int] = Field(default=[512, 512, 512], min_length=1)
@@ -31,8 +33,10 @@ class Mlp(BaseModel):
 
     def network(self, out: int) -> Serial:
         """The network with `out` outputs."""
-        critical = "critical" if self.C_W is None and self.C_b is None else self.C
-        return mlp(self.widths, out, self.activation, self.C_W, self.C_b, critical, self.input_scale)
+        if self.C_W is not None or self.C_b is not None or self.C is not None:
+            return mlp(self.widths, out, self.activation, self.C_W, self.C_b, self.C, self.input_scale)
+        *hidden, _ = mlp(self.widths, out, self.activation, C="critical", input_scale=self.input_scale).nodes
+        return Serial((*hidden, Dense(out, READOUT, 0.0)))
 
 
 class Settings(BaseModel):
@@ -46,10 +50,10 @@ class Settings(BaseModel):
     train: int | None = Field(default=None, ge=2)
     test: int | None = Field(default=None, ge=2)
     widths: list[int] | None = None
-    networks: int = Field(default=12, ge=2)
+    networks: int = Field(default=8, ge=2)
     draws: int = Field(default=96, ge=2)
     steps: int | None = Field(default=None, ge=8)
-    share: float = Field(default=0.12, gt=0, lt=1)
+    share: float | None = Field(default=None, gt=0, lt=1)
     pace: float = Field(default=0.5, gt=0, le=1)
     points: int = Field(default=32, ge=2)
     mlp: Mlp | None = None

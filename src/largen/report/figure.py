@@ -18,16 +18,33 @@ NEED = "what lg.critical, lg.phase_diagram, lg.signal, lg.kernel, lg.gram, lg.pr
 
 
 def figure(record: Any, X: Any = None) -> Any:
-    """The Plotly figure of a record, with a title that says what is drawn:
+    """The Plotly figure of a record, with a title that says what is drawn.
 
-    - `lg.critical`: chi and K against size; `lg.phase_diagram`: depth scales over (C_W, C_b); `lg.signal`: sizes, chi, gradients by level;
-    - `lg.kernel` and `lg.gram`: heat maps of K and Theta, and their eigenvalues on a logarithmic axis, of at most 500 points;
-    - `lg.predict`: means with bands of two standard deviations, against the first column of `X`, its m test points, or their number;
-    - `lg.check`, or one of its claims: what was measured against width, with two standard errors, and theory as a line.
+    Parameters
+    ----------
+    record : record
+        - of `lg.critical`: chi and K against size;
+        - of `lg.phase_diagram`: depth scales over (C_W, C_b);
+        - of `lg.signal`: sizes, chi, gradients by level;
+        - of `lg.kernel` and `lg.gram`: heat maps of K and Theta, and their eigenvalues on a logarithmic axis, of at most 500 points;
+        - of `lg.predict`: means with bands of two standard deviations;
+        - of `lg.check`, or one of its claims: what was measured against width, with two standard errors, and theory as a line.
+    X : array (m, ...), optional
+        The m test points of a prediction, whose first column is drawn against; None for their number.
 
-    Returns a `plotly.graph_objects.Figure`: `.show()` opens it, `.write_html(path)` saves it, `.write_image(path)` saves a picture
-    (`pip install "largen[images]"` and a Chrome or Chromium; `InputError` without). Raises `InputError` for anything else.
+    Returns
+    -------
+    plotly.graph_objects.Figure
+        `.show()` opens it, `.write_html(path)` saves it, `.write_image(path)` saves a picture (`pip install "largen[images]"` and a Chrome
+        or Chromium; `InputError` without).
 
+    Raises
+    ------
+    InputError
+        For anything else.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> fig = lg.figure(lg.critical("tanh"))
     >>> [axis.title.text for axis in fig.select_xaxes()]

@@ -136,10 +136,10 @@ def _listed(values: list[float]) -> str:
 def _opening(part: Section) -> str:
     far, many = worst(part.claims), len(part.claims)
     if part.verdict == "disagrees":
-        return f"Theory and real networks disagree: {quantity(far)} is {number(abs(far.z), 2)} standard errors off."
+        return f"Theory and real networks disagree: {quantity(far)} is {abs(far.z):.1f} standard errors off."
     if part.verdict == "agrees":
         return (
-            f"Theory agrees with real networks: the largest of {many} differences is {number(abs(far.z), 2)} standard errors; "
+            f"Theory agrees with real networks: the largest of {many} differences is {abs(far.z):.1f} standard errors; "
             f"typically one of {percent(notices(part.claims))} would have been noticed."
         )
     return (
@@ -154,7 +154,7 @@ def _one(c: Claim) -> str:
 
 def _power(c: Claim) -> str:
     if c.exponent is None or c.interval is None:
-        return "too irregular over these widths to fit a power of n"
+        return "is too irregular over these widths to fit a power of n"
     low, high = c.interval
     return f"falls as n^-{c.exponent:.2f} (between n^-{low:.2f} and n^-{high:.2f} at 4 standard errors; theory: n^-1/2 to n^-1)"
 
@@ -189,7 +189,7 @@ def curves(study: Study) -> str:
     if c.control is None:
         return f"{text} No linearised control: {c.missing}."
     (distance,) = c.of("distance")
-    return f"{text} A network of width {c.control.width} ends {percent(distance.means[-1])} of its way from its own linearisation: {_power(distance)}."
+    return f"{text} A network of width {c.control.width} ends {percent(distance.means[-1])} of its way from its own linearisation, which {_power(distance)}."
 
 
 def modes(study: Study) -> str:
@@ -244,11 +244,11 @@ def headline(study: Study) -> str:
     if study.verdict == "agrees":
         return (
             f"What the theory of wide networks predicts for this network is what real networks did: none of {len(study.claims)} differences "
-            f"exceeds {number(abs(far.z), 2)} standard errors, extrapolated to infinite width. {_at_width(study)}"
+            f"exceeds {abs(far.z):.1f} standard errors, extrapolated to infinite width. {_at_width(study)}"
         )
     parts = "; ".join(title for name, title in TITLES.items() if getattr(study, name).verdict == study.verdict)
     if study.verdict == "disagrees":
-        return f"Theory and real networks disagree on: {parts}. The largest difference: {quantity(far)}, {number(abs(far.z), 2)} standard errors."
+        return f"Theory and real networks disagree on: {parts}. The largest difference: {quantity(far)}, {abs(far.z):.1f} standard errors."
     return f"Nothing contradicts theory, but the measurement is too coarse on: {parts}."
 
 

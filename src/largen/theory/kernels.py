@@ -32,8 +32,15 @@ from largen.types import Array
 class Kernel(Record):
     """What `lg.kernel` returns. Order n^0: exact at infinite width.
 
-    `nngp` K and `ntk` Theta, (n1, n2), or (layers, n1, n2) for layer="all". `error`: estimated error of either by the Gaussian
-    expectations of all layers, relative to sqrt(K_ii K_jj) and sqrt(Theta_ii Theta_jj) of the two points; 0 where all are closed forms.
+    Attributes
+    ----------
+    nngp : array (n1, n2) or (layers, n1, n2)
+        K; the layers first for layer="all".
+    ntk : array like `nngp`
+        Theta.
+    error : float
+        Estimated error of either by the Gaussian expectations of all layers, relative to sqrt(K_ii K_jj) and sqrt(Theta_ii Theta_jj) of the
+        two points; 0 where all are closed forms.
     """
 
     nngp: Array
@@ -48,26 +55,54 @@ class Kernel(Record):
 @exits.finite()
 @bordered("X1", "X2")
 def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | str | None = None) -> Kernel:
-    r"""NNGP and NTK of a network at infinite width, exact at order n^0.
+    """NNGP and NTK of a network at infinite width, exact at order n^0.
 
-    Parameters: `net`; `X1` (n1, features) or (n1, *positions, channels) (images are NHWC), `X2` likewise or None for X1 with
-    itself; `rates`, "ntk"
-    (lambda_b = C_b, lambda_W = C_W) or a pair (lambda_b, lambda_W) of numbers or one per affine layer (those of branches in
-    their place), the learning rates inside the NTK (weight rate lambda_W/fan_in); `layer`, None for the output, a level's
-    number 1..L or path ("dense2", "sum1"), or "all" (stacked first). Levels are the affine layers of a plain network, and the
-    sums of a residual one; of a level with positions the kernel is that at equal positions, (n1, n2, *positions).
+        K' = C_b + C_W <phi phi>,      Theta' = lambda_b + lambda_W <phi phi> + C_W <phi' phi'> Theta,      z ~ N(0, K)
 
-    Returns `Kernel` with `.nngp`, `.ntk` of shape (n1, n2) ((L, n1, n2) for "all") and `.error`, in the dtype of X1 (numpy
-    in, numpy out). Differentiable in X1, X2, in C_W, C_b and rates; works under `jit` and `vmap`. At coincident points the
-    NTK of a kinked activation has a cusp: the first derivative is the symmetric subgradient, second derivatives raise.
+    from layer to layer of a plain network, from K^(1) = C_b + C_W x.x'/n_0 and Theta^(1) = lambda_b + lambda_W x.x'/n_0. Differentiable in
+    X1, X2, in C_W, C_b and rates; works under `jit` and `vmap`. At coincident points the NTK of a kinked activation has a cusp: the first
+    derivative is the symmetric subgradient, second derivatives raise.
 
-    Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers; `UnsupportedError`
-    for nodes without a rule, for an activation or normalisation that has no affine layer before it, for an activation last, and
-    for a sum in which more than one branch does not end in an affine layer. Warns (`AccuracyWarning`) if the
-    error of a quadrature is above 1e-6, and of what may be the cause: undeclared kinks, growth, size.
+    Parameters
+    ----------
+    net : architecture
+        Any network of nodes with a rule for kernels.
+    X1 : array (n1, features) or (n1, *positions, channels)
+        Points; images are NHWC.
+    X2 : array (n2, ...) like `X1`, optional
+        Second points; None for X1 with itself.
+    rates : "ntk" or (lambda_b, lambda_W)
+        Learning rates inside the NTK (weight rate lambda_W/fan_in): "ntk" is lambda_b = C_b, lambda_W = C_W; or a pair of numbers or one
+        per affine layer (those of branches in their place).
+    layer : int, str or None
+        A level's number 1..L or path ("dense2", "sum1"), or "all" (stacked first); None for the output. Levels are the affine layers of a
+        plain network, and the sums of a residual one; of a level with positions the kernel is that at equal positions,
+        `(n1, n2, *positions)`.
 
-    Source: PDLT eqs. 4.118, 8.63; Williams; Cho and Saul; Jacot et al.
+    Returns
+    -------
+    Kernel
+        With `.nngp`, `.ntk` (n1, n2), (L, n1, n2) for "all", and `.error`, in the dtype of X1 (numpy in, numpy out).
 
+    Raises
+    ------
+    InputError
+        For arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers.
+    UnsupportedError
+        For nodes without a rule, for an activation or normalisation that has no affine layer before it, for an activation last, and for a
+        sum in which more than one branch does not end in an affine layer.
+
+    Warns
+    -----
+    AccuracyWarning
+        If the error of a quadrature is above 1e-6, and of what may be the cause: undeclared kinks, growth, size.
+
+    References
+    ----------
+    PDLT 4.118, 8.63; Williams; Cho and Saul; Jacot et al.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> X = np.array([[1.0, 1.0], [1.0, -1.0]])
     >>> out = lg.kernel(lg.mlp(widths=[512], out=1, activation="relu", C_W=2.0), X)

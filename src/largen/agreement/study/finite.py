@@ -10,14 +10,17 @@ from largen.agreement.study.compared import compare
 from largen.agreement.study.measured import key
 from largen.agreement.study.plan import Plan
 from largen.agreement.tensors import samples as scaled, seen
+from largen.agreement.widths import at_width
 from largen.architecture.chain import chain
+from largen.architecture.nodes import Serial
 from largen.data.task import Task
-from largen.errors import UnsupportedError
+from largen.errors import InputError, UnsupportedError
 from largen.questions.generalization import generalization
 from largen.questions.width import width
 from largen.theory.corrections.corrections import Corrections
 
 POINTS, TRAIN = 6, 4  # points looked at; of which trained on, the others being test points
+NARROWER = 4
 MANY, STAGE = 64, 7  # networks at the widest, as many times more as they are cheaper, up to 8 times; stage of the random keys
 TENSORS = ("V", "A", "B", "P", "Q")
 
@@ -50,21 +53,29 @@ def finite(plan: Plan, task: Task, tell: Callable[[float], None] = lambda share:
     except UnsupportedError as error:
         return Finite(len(points), plan.widths, None, (), None, None, tolerance, None, None, str(error), ())
     found = need.corrections
-    ratio = plan.widths[-1] / found.width  # of the first hidden layer to the last, whose 1/n the tensors multiply
-    counts = tuple(MANY * min(8, plan.widths[-1] // n) for n in plan.widths)
+    ratio = chain(plan.net)[0].width / found.width  # of the first hidden layer to the last, whose 1/n the tensors multiply
+    widths, nets = _narrow(plan)
+    counts = tuple(MANY * min(8, widths[-1] // n) for n in widths)
     samples = []
-    for place, (net, count) in enumerate(zip(plan.nets, counts, strict=True)):
+    for place, (net, count) in enumerate(zip(nets, counts, strict=True)):
         _, here = seen(net, points, key(plan, STAGE, place), count, "ntk", TENSORS)
         values = scaled(None, here, found, chain(net)[-2].width, TENSORS)
         samples.append({name: ratio * one for name, one in _relative(values, found).items()})
-        tell((place + 1) / len(plan.nets))
+        tell((place + 1) / len(nets))
     predicted = _relative({name: np.asarray(getattr(found, name))[None] for name in TENSORS}, found)
-    claims = tuple(
-        compare("finite", name, ratio * float(c[0]), plan.widths, [one[name] for one in samples]) for name, c in predicted.items()
-    )
+    claims = tuple(compare("finite", name, ratio * float(c[0]), widths, [one[name] for one in samples]) for name, c in predicted.items())
     bias, variance, missing = trained(plan, task, points)
     known = need.L_over_n, claims, need.width, need.single, tolerance
-    return Finite(len(points), plan.widths, *known, bias, variance, missing, need.sentences)
+    return Finite(len(points), widths, *known, bias, variance, missing, need.sentences)
+
+
+def _narrow(plan: Plan) -> tuple[tuple[int, ...], tuple[Serial, ...]]:
+    """The study's widths divided by `NARROWER`, where they are whole: what is of order 1/n is large there, and networks are cheap."""
+    widths = tuple(width // NARROWER for width in plan.widths)
+    try:
+        return widths, tuple(at_width(plan.net, width) for width in widths)
+    except InputError:
+        return plan.widths, plan.nets
 
 
 def _relative(tensors: dict[str, np.ndarray], found: Corrections) -> dict[str, np.ndarray]:

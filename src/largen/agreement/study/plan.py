@@ -16,9 +16,10 @@ RECORDED = 64  # steps at which networks are looked at, at most about
 
 @dataclass(frozen=True)
 class Plan:
-    """`nets`: the network at each of the `widths` (of its first hidden layer; the others in proportion). `networks` and `draws`:
-    how many are trained, and looked at untrained, at each. `pace`: eta x lambda_max. `steps`: how many; None, until theory's
-    train loss has fallen to `share` of its start. Kernels are looked at on `points` train points."""
+    """`nets`: the network at each of the `widths` (of its first hidden layer; the others in proportion). `networks` and `draws`: how many
+    are trained, and looked at untrained, at each. `pace`: eta x lambda_max. `steps`: how many; None, until theory's train loss has fallen
+    to `share` of its start, or, with no share either, as long as theory expects it to pay. Kernels are looked at on `points` train
+    points."""
 
     net: Serial
     nets: tuple[Serial, ...]
@@ -27,7 +28,7 @@ class Plan:
     draws: tuple[int, ...]
     pace: float
     steps: int | None
-    share: float
+    share: float | None
     points: int
     seed: int
 
@@ -35,11 +36,11 @@ class Plan:
 def plan(
     net: Any,
     widths: Sequence[int] | None = None,
-    networks: int = 12,
+    networks: int = 8,
     draws: int = 96,
     steps: int | None = None,
     pace: float = 0.5,
-    share: float = 0.12,
+    share: float | None = None,
     points: int = 32,
     seed: int = 0,
 ) -> Plan:
@@ -66,8 +67,8 @@ def plan(
     pace = door.number(pace, "pace", low=0.0, strict=True)
     if pace > 1:
         raise InputError("pace", f"{pace:g}", "at most 1: narrow networks, whose NTK is larger at times, would diverge")
-    share = door.number(share, "share", low=0.0, strict=True)
-    if share >= 1:
+    part = None if share is None else float(door.number(share, "share", low=0.0, strict=True))
+    if part is not None and part >= 1:
         raise InputError("share", f"{share:g}", "a number below 1: the part of the train loss at which training stops")
     return Plan(
         net,
@@ -77,7 +78,7 @@ def plan(
         tuple(looked * f for f in factors),
         float(pace),
         last,
-        float(share),
+        part,
         door.count(points, "points", low=2),
         seed,
     )

@@ -28,10 +28,26 @@ UNKNOWN = {"condition": "unknown under tracing", "spread": "unknown under tracin
 class Evidence(Record):
     """What `lg.bayes.evidence` returns: `log` = `fit` + `complexity` + `constant` + `finite_width`, summed over the outputs.
 
-    `fit` -(1/2) sum y.K~^{-1} y, how well the data agree with the prior; `complexity` -(o/2) log det K~, what it costs to allow for many
-    functions; `constant` -(o n/2) log(2 pi); `finite_width`: what order 1/n adds to these three, 0 at order=0. `spread`: variance over
-    networks of the log likelihood to first order, (1/n) M V M; trust order 1 where it is well below 1. `condition`: what to trust.
-    What there is not is None, with the reason in `missing`.
+    Attributes
+    ----------
+    log : float
+        The log evidence.
+    fit : float
+        -(1/2) sum y.K~^{-1} y, how well the data agree with the prior.
+    complexity : float
+        -(o/2) log det K~, what it costs to allow for many functions.
+    constant : float
+        -(o n/2) log(2 pi).
+    finite_width : float
+        What order 1/n adds to these three, 0 at order=0.
+    order : int
+        In 1/n.
+    spread : float or None
+        Variance over networks of the log likelihood to first order, (1/n) M V M; trust order 1 where it is well below 1.
+    condition : Condition or None
+        What to trust.
+    missing : dict
+        Why a field is None.
     """
 
     log: Any
@@ -51,21 +67,49 @@ class Evidence(Record):
 def evidence(net: Any, X: Any, y: Any, ridge: Any = 0.0, order: int = 0) -> Evidence:
     """The log marginal likelihood log p(y | X, net) of targets under the prior over networks, `.log`, and what it is made of.
 
-    Order 0, infinite width (PDLT 6.34): -(1/2) sum y.K~^{-1} y - (o/2) log det(2 pi K~), K~ = K + diag(ridge), summed over the o outputs.
-    Order 1 (derived here, checked by reweighting): log N(y; 0, G~) + (1/n) sum V_(ab)(cd) [(1/2) M_ab M_cd - (1/2) G~^{-1}_bc S_ad
-    + (o/4) G~^{-1}_bc G~^{-1}_da], G = K + K{1}/n, S = y' y'^T, y' = G~^{-1} y, M = (1/2)(S - o G~^{-1}): the log of the likelihood's mean
-    over networks of width n.
+    - Order 0, infinite width (PDLT 6.34): -(1/2) sum y.K~^{-1} y - (o/2) log det(2 pi K~), K~ = K + diag(ridge), summed over the o outputs.
+    - Order 1 (derived here, checked by reweighting): log N(y; 0, G~) + (1/n) sum V_(ab)(cd) [(1/2) M_ab M_cd - (1/2) G~^{-1}_bc S_ad
+      + (o/4) G~^{-1}_bc G~^{-1}_da], G = K + K{1}/n, S = y' y'^T, y' = G~^{-1} y, M = (1/2)(S - o G~^{-1}): the log of the likelihood's
+      mean over networks of width n.
 
-    Parameters: `X` (n, features) or (n, *positions, channels); `y` (n,) or (n, o), the outputs of one network, or, for a network with
-    one output, of one network a column; `ridge`, the noise variance, a number or one per sample, which stands on the diagonal. The
-    dtype is that of X (float32 at least). `.log` is differentiable in C_W, C_b, ridge, y and X (`jax.grad`, whatever the
-    x64 flag); order 1 inside `jax.enable_x64(True)`, once, and outside jit and vmap (its lattices are chosen by value), for smooth
-    activations and the ReLU family. The difference of two log evidences is the log of a Bayes factor (6.30).
+    The difference of two log evidences is the log of a Bayes factor (6.30). `.log` is differentiable in C_W, C_b, ridge, y and X
+    (`jax.grad`, whatever the x64 flag); order 1 inside `jax.enable_x64(True)`, once, and outside jit and vmap (its lattices are chosen by
+    value), for smooth activations and the ReLU family.
 
-    Returns an `Evidence`. Raises `InputError` for bad arrays, integer labels, another number of outputs than the network's, for order 1
-    without derivatives and where K + K1/n is no covariance; `SingularKernelError` for a singular K~ (drop duplicates, or give a ridge);
-    traced values give NaN for both. At order 1 also `UnsupportedError` as `lg.corrections` does.
+    Parameters
+    ----------
+    net : architecture
+        The network whose prior is asked; at order 1 a chain.
+    X : array (n, features) or (n, *positions, channels)
+        Points; the result has their dtype (float32 at least).
+    y : array (n,) or (n, o)
+        Targets: the outputs of one network, or, for a network with one output, of one network a column.
+    ridge : float or array (n,)
+        The noise variance, which stands on the diagonal.
+    order : int
+        0 or 1, the order in 1/n.
 
+    Returns
+    -------
+    Evidence
+        `.log` and its parts, numbers.
+
+    Raises
+    ------
+    InputError
+        For bad arrays, integer labels, another number of outputs than the network's, for order 1 without derivatives and where K + K1/n is
+        no covariance (traced values give NaN).
+    SingularKernelError
+        For a singular K~: drop duplicates, or give a ridge (traced values give NaN).
+    UnsupportedError
+        At order 1, as `lg.corrections` does.
+
+    References
+    ----------
+    PDLT 6.30, 6.34.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> X, y = np.array([[1.0, 0.0], [0.0, 1.0]]), np.array([1.0, -1.0])
     >>> net = lg.mlp(widths=[100], activation="relu", C_W=2.0)

@@ -23,15 +23,36 @@ CLOSE = 1e-3  # a gradient up to this is that of a maximum
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Fit(Record):
-    """What `lg.bayes.fit` returns: `net` with its hyperparameters set, the `ridge`, and their log `evidence` (`start`: where the
-    search starts).
+    """What `lg.bayes.fit` returns.
 
-    `values`: name -> (k,), k = 1 if shared, else one per affine layer. `bounded`: the names of those of which a value ended on a bound of
-    the search, 1e-8 or 1e4: the data ask for less or more, and 1e-8 is 0 for all that they say. `errors`: name -> (k,), standard errors
-    of the *logarithms* of the values, from the curvature of the evidence; NaN where it has none (at a bound, or for combinations that the
-    data do not tell, such as C_W of two layers of a ReLU network). `gradient`: the largest derivative left over, in a log hyperparameter
-    away from its bounds.
-    `converged`: whether that is below 1e-3. `steps`, `message`: the optimiser's. `order`: of the evidence, in 1/n.
+    Attributes
+    ----------
+    net : architecture
+        With its hyperparameters set.
+    ridge : float or array (n,)
+        The ridge found.
+    evidence : float
+        The log evidence there.
+    start : float
+        The log evidence where the search starts.
+    values : dict
+        Name -> (k,), k = 1 if shared, else one per affine layer.
+    bounded : tuple of str
+        The names of those of which a value ended on a bound of the search, 1e-8 or 1e4: the data ask for less or more, and 1e-8 is 0 for
+        all that they say.
+    errors : dict
+        Name -> (k,), standard errors of the *logarithms* of the values, from the curvature of the evidence; NaN where it has none (at a
+        bound, or for combinations that the data do not tell, such as C_W of two layers of a ReLU network).
+    gradient : float
+        The largest derivative left over, in a log hyperparameter away from its bounds.
+    converged : bool
+        Whether that is below 1e-3.
+    steps : int
+        The optimiser's.
+    message : str
+        The optimiser's.
+    order : int
+        Of the evidence, in 1/n.
     """
 
     net: Serial
@@ -93,13 +114,33 @@ def fit(
     agrees with `jax.grad` of the evidence to about 1e-7 and has nothing to compile; at order 1 it is central differences of the evidence,
     for k values 2 k times the work of `lg.corrections` a step. In float64 whatever the data.
 
-    Parameters: `net`, `X`, `y`, `ridge`, `order` as of `lg.bayes.evidence`; `vary`, which of "C_W", "C_b", "ridge" to fit (default: all; a
-    ridge per sample is scaled as a whole); `shared`, one value for all affine layers (started at their geometric
-    mean, biases at the mean), or one each. Attention keeps its own. `max_steps` of the optimiser.
+    Parameters
+    ----------
+    net, X, y, ridge
+        As of `lg.bayes.evidence`; the search starts at the C_W, C_b of `net` and at `ridge`.
+    vary : iterable of str, optional
+        Which of "C_W", "C_b", "ridge" to fit; default all. A ridge per sample is scaled as a whole.
+    shared : bool
+        One value for all affine layers (started at their geometric mean, biases at the mean), or one each. Attention keeps its own.
+    order : int
+        0 or 1, the order of the evidence in 1/n.
+    max_steps : int
+        Of the optimiser.
 
-    Returns a `Fit`, with standard errors. Raises `InputError` as `lg.bayes.evidence` does, for unknown names, traced values, and a C_W
-    of 0 to be fitted; `SingularKernelError` for a kernel that is singular where the search starts.
+    Returns
+    -------
+    Fit
+        The network with the values found, and their standard errors.
 
+    Raises
+    ------
+    InputError
+        As `lg.bayes.evidence` does, for unknown names, traced values, and a C_W of 0 to be fitted.
+    SingularKernelError
+        For a kernel that is singular where the search starts.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> X = np.linspace(-1, 1, 8)[:, None]
     >>> out = lg.bayes.fit(lg.mlp(widths=[100], activation="erf"), X, np.sin(2 * X[:, 0]), ridge=1e-3, vary="C_W")

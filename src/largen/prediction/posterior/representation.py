@@ -24,9 +24,16 @@ from largen.types import Array, island, namespace
 class RepresentationUpdate(Record):
     """What `lg.bayes.representation_update` returns, for all N points, those of X first.
 
-    `change` (N, N): E[(1/n) sum_j s_j(x_1) s_j(x_2) | y] - E[(1/n) sum_j s_j(x_1) s_j(x_2)] over the n units of the last hidden layer, of
-    order 1/n; `prior` (N, N): the latter, at infinite width; `width` n; `spread`: variance over networks of the log likelihood,
-    (1/n) M V M: trust the first order where it is well below 1.
+    Attributes
+    ----------
+    change : array (N, N)
+        E[(1/n) sum_j s_j(x_1) s_j(x_2) | y] - E[(1/n) sum_j s_j(x_1) s_j(x_2)] over the n units of the last hidden layer, of order 1/n.
+    prior : array (N, N)
+        The latter, at infinite width.
+    width : int
+        n.
+    spread : float
+        Variance over networks of the log likelihood, (1/n) M V M: trust the first order where it is well below 1.
     """
 
     change: Array
@@ -39,17 +46,46 @@ class RepresentationUpdate(Record):
 
 @exits.finite()
 def representation_update(net: Any, X: Any, y: Any, ridge: Any = 0.0, X_other: Any = None) -> RepresentationUpdate:
-    """How observing (X, y) changes the second moments of the last hidden layer, to order 1/n (PDLT 6.90, 6.99, 6.104).
+    """How observing (X, y) changes the second moments of the last hidden layer, to order 1/n.
 
-    change_12 = 1/(n C_W) sum_ab V_(12)(ab) M_ab, M = (1/2) (y' y'^T - o K~^{-1}), y' = K~^{-1} y, K~ = K + diag(ridge): representations of
-    points with like outputs move together, of unlike ones apart. At infinite width nothing moves (6.71); in earlier layers it is 1/n^2.
+        change_12 = 1/(n C_W) sum_ab V_(12)(ab) M_ab,      M = (1/2) (y' y'^T - o K~^{-1}),   y' = K~^{-1} y,   K~ = K + diag(ridge)
 
-    Parameters: `X` (n_A, features); `y` (n_A,) or (n_A, o), outputs of one network; `ridge`, the noise variance, a number or one per
-    sample; `X_other` (m, features), further points whose representations are asked for. Time and memory grow as (n_A + m)^4.
+    Representations of points with like outputs move together, of unlike ones apart. At infinite width nothing moves (6.71); in earlier
+    layers it is 1/n^2. Time and memory grow as (n_A + m)^4.
 
-    Returns a `RepresentationUpdate`. Raises `InputError` for bad arrays, traced values, several columns for a network with one output
-    and a last layer with C_W = 0; `SingularKernelError` for a singular K~; `UnsupportedError` as `lg.corrections` does.
+    Parameters
+    ----------
+    net : architecture
+        A chain.
+    X : array (n_A, features)
+        Observed points.
+    y : array (n_A,) or (n_A, o)
+        Outputs of one network.
+    ridge : float or array (n_A,)
+        The noise variance.
+    X_other : array (m, features), optional
+        Further points whose representations are asked for.
 
+    Returns
+    -------
+    RepresentationUpdate
+        Over the N = n_A + m points, those of X first.
+
+    Raises
+    ------
+    InputError
+        For bad arrays, traced values, several columns for a network with one output and a last layer with C_W = 0.
+    SingularKernelError
+        For a singular K~.
+    UnsupportedError
+        As `lg.corrections` does.
+
+    References
+    ----------
+    PDLT 6.71, 6.90, 6.99, 6.104.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[100], activation="relu", C_W=2.0)
     >>> out = lg.bayes.representation_update(net, np.array([[1.0, 0.0], [0.6, 0.8]]), np.array([2.0, 2.0]))
@@ -80,17 +116,44 @@ def representation_update(net: Any, X: Any, y: Any, ridge: Any = 0.0, X_other: A
 
 @exits.finite()
 def conditional_variance(net: Any, X: Any, z: Any, ridge: Any = 0.0) -> Array:
-    """Covariance (N, N) of one output at the points X, given the values z of other outputs there, to order 1/n (PDLT 6.78).
+    """Covariance of one output at the points X, given the values z of other outputs there, to order 1/n.
 
-    G + (1/n) sum_ab V_(12)(ab) M_ab, M = (1/2)(z' z'^T - o G~^{-1}), z' = G~^{-1} z, G = K + K{1}/n; at one point and for one output
-    Var[z_2 | z_1] = G + (z_1^2 - G) V/(2 n G^2): a large unit makes its neighbours larger, the Hebbian bias of finite width. At infinite
-    width units are independent. Ask for a hidden layer by the network that ends there.
+        G + (1/n) sum_ab V_(12)(ab) M_ab,      M = (1/2)(z' z'^T - o G~^{-1}),   z' = G~^{-1} z,   G = K + K{1}/n
 
-    Parameters: `X` (N, features); `z` (N,) of one other output or (N, o) of several; `ridge`, variance of a noise in z.
+    At one point and for one output Var[z_2 | z_1] = G + (z_1^2 - G) V/(2 n G^2): a large unit makes its neighbours larger, the Hebbian bias
+    of finite width. At infinite width units are independent. Ask for a hidden layer by the network that ends there.
 
-    Raises `InputError` for bad arrays, traced values and where K + K1/n is no covariance; `SingularKernelError` for a singular K and
-    ridge 0; `UnsupportedError` as `lg.corrections` does.
+    Parameters
+    ----------
+    net : architecture
+        A chain.
+    X : array (N, features)
+        Points.
+    z : array (N,) or (N, o)
+        Values of one other output, or of several.
+    ridge : float or array (N,)
+        Variance of a noise in z.
 
+    Returns
+    -------
+    array (N, N)
+        The covariance.
+
+    Raises
+    ------
+    InputError
+        For bad arrays, traced values and where K + K1/n is no covariance.
+    SingularKernelError
+        For a singular K and ridge 0.
+    UnsupportedError
+        As `lg.corrections` does.
+
+    References
+    ----------
+    PDLT 6.78.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[100], out=2, activation="relu", C_W=2.0)
     >>> X, z = np.array([[1.0]]), np.array([0.0, 1.0, 3.0])  # G = 2, V = 20

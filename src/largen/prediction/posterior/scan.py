@@ -19,11 +19,28 @@ from largen.theory.signal.fixed_points import fixed_points
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class EvidenceScan(Record):
-    """What `lg.bayes.scan` returns: `log` (depths, C_b, C_W), the log evidence; -inf where the kernel is singular or order 1 fails.
+    """What `lg.bayes.scan` returns.
 
-    `C_W`, `C_b`, `depths` (affine layers L): the axes. `best` (L, C_b, C_W) of the largest; `best_C_W`, `best_C_b` (depths,) at each depth.
-    `critical` (C_b, C_W) of the activation, None if it has none. `phase` (depths,): of each depth's best, "ordered", "chaotic", "critical"
-    or "divergent". `caution`: what not to conclude, "" if there is nothing.
+    Attributes
+    ----------
+    log : array (depths, C_b, C_W)
+        The log evidence; -inf where the kernel is singular or order 1 fails.
+    C_W, C_b : array
+        The axes.
+    depths : tuple of int
+        The axis of depths, affine layers L.
+    best : tuple (L, C_b, C_W)
+        Where the evidence is largest.
+    best_C_W, best_C_b : array (depths,)
+        The same at each depth.
+    critical : tuple (C_b, C_W) or None
+        Of the activation; None if it has none.
+    phase : tuple of str
+        Of each depth's best: "ordered", "chaotic", "critical" or "divergent".
+    caution : str
+        What not to conclude, "" if there is nothing.
+    missing : dict
+        Why a field is None.
     """
 
     log: np.ndarray
@@ -58,12 +75,39 @@ def scan(
     C_W with depth (PDLT 6.3.1). In general it does *not*: for tanh and its like K falls as 1/L at the critical point, while in the chaotic
     phase (C_W above it) it keeps its size, so that the maximum lies there, where the evidence stays finite; `caution` says so.
 
-    Parameters: `net`, affine layers with one activation; `C_W`, `C_b`, numbers or (k,), `depths` L, the number of affine layers, as many as
-    the network's by default (other depths repeat or drop its last hidden layer); `X`, `y`, `ridge`, `order` as of `lg.bayes.evidence`.
+    Parameters
+    ----------
+    net : architecture
+        Affine layers with one activation.
+    X, y
+        As of `lg.bayes.evidence`.
+    C_W : float or array (k,)
+        Values of C_W.
+    C_b : float or array (k,)
+        Values of C_b.
+    depths : int or sequence of int, optional
+        L, numbers of affine layers; default the network's. Other depths repeat or drop its last hidden layer.
+    ridge, order
+        As of `lg.bayes.evidence`.
 
-    Returns an `EvidenceScan`. Raises `InputError` as `lg.bayes.evidence` does and for empty or negative axes, `UnsupportedError` for
-    networks of other kinds.
+    Returns
+    -------
+    EvidenceScan
+        The evidence (depths, C_b, C_W), its largest, and in which phase that lies.
 
+    Raises
+    ------
+    InputError
+        As `lg.bayes.evidence` does and for empty or negative axes.
+    UnsupportedError
+        For networks of other kinds.
+
+    References
+    ----------
+    PDLT 6.3.1.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> angle = np.linspace(0, 0.8, 8)
     >>> X, y = np.sqrt(2) * np.stack([np.cos(angle), np.sin(angle)], 1), np.stack([0.6 + 0.5 * angle, -0.4 + 0.3 * angle], 1)

@@ -49,13 +49,40 @@ class Corrections(Record):
         n Cov[H_ij12, H_kl34] = d_ij d_kl A_(12)(34) + d_ik d_jl B_1324 + d_il d_jk B_1423,
         n E[dH_ijk012 z_l3] = d_il d_jk P_0123 + d_ij d_kl Q_0123 + d_ik d_jl Q_0213,
         n E[ddI_ijkl0123] = d_ij d_kl R_0123 + d_ik d_lj R_0231 + d_il d_jk R_0312,
-        n E[ddII_ijkl1234] = d_ij d_kl S_1234 + d_ik d_lj T_1342 + d_il d_jk U_1423
+        n E[ddII_ijkl1234] = d_ij d_kl S_1234 + d_ik d_lj T_1342 + d_il d_jk U_1423,
 
-    (PDLT 8.67, 8.82, 11.45, inf.11, inf.12), indices stored in the order written here. Shapes `K`, `K1`, `Theta`, `Theta1` (n, n), `M`
-    (n, n, n), the others (n, n, n, n), with the layers first for layer="all". `error`: the estimated
-    relative error of the Gaussian expectations, at the worst layer. `width`: n, an integer, or one a layer. What there is not
-    is None, and `missing` says why. `standard_errors`: {name: array} of what was sampled, empty if nothing was. `fluctuation`: the
-    largest V_(aa)(aa)/(n K_aa^2); trust the expansion while it is small.
+    indices stored in the order written here. With layer="all" the layers come first. What there is not is None, and `missing` says why.
+
+    Attributes
+    ----------
+    K, K1 : array (n, n)
+        The kernel at infinite width, and its shift, times n.
+    V : array (n, n, n, n)
+        Fluctuation of the metric, times n.
+    M : array (n, n, n)
+        The third cumulant, times n.
+    error : float
+        The estimated relative error of the Gaussian expectations, at the worst layer.
+    width : int or tuple of int
+        n, or one a layer.
+    fluctuation : float or None
+        The largest V_(aa)(aa)/(n K_aa^2); trust the expansion while it is small.
+    Theta, Theta1 : array (n, n)
+        The NTK at infinite width, and its shift, times n.
+    D, F, A, B : array (n, n, n, n)
+        Covariances of the NTK with the metric and with itself, times n.
+    P, Q : array (n, n, n, n)
+        The mean of the dNTK with the output, times n.
+    R, S, T, U : array (n, n, n, n)
+        The means of the ddNTKs, times n.
+    missing : dict
+        Why a field is None.
+    standard_errors : dict
+        {name: array} of what was sampled, empty if nothing was.
+
+    References
+    ----------
+    PDLT 4.76, 8.67, 8.82, 11.45, inf.11, inf.12.
     """
 
     K: Any
@@ -88,7 +115,7 @@ class Corrections(Record):
 
 @exits.finite()
 def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = None, tensors: Iterable[str] | None = None) -> Corrections:
-    r"""The first corrections in 1/n to the statistics of a network at initialisation, of its outputs and of its NTK.
+    """The first corrections in 1/n to the statistics of a network at initialisation, of its outputs and of its NTK.
 
     K^(1) = C_b + C_W x.x'/n_0, V^(1) = K{1}^(1) = M^(1) = 0, and then layer by layer, for a plain chain with r = n_l/n_{l-1},
 
@@ -96,28 +123,57 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
         K{1}' = C_W r [J K{1} + (1/8) sum <d_a d_b d_c d_d (s1 s2)> V_(ab)(cd)]
 
     without an inverse kernel, so that inputs may coincide, and so on for the NTK (docs: first corrections in 1/n). All multiply
-    1/n_{L-1}, the width of the layer before the one that is reported; widths enter through ratios only.
+    1/n_{L-1}, the width of the layer before the one that is reported; widths enter through ratios only. How, and how accurate:
 
-    Parameters: `net`, a chain, also of residual blocks; `X` (n, features); `rates` of the NTK, as in `lg.kernel`; `layer`, None for the
-    output, a number 1..L, a path, or "all"; `tensors`, names to compute, such as ("V",), default all there are for this network.
+    | activations | expectations | how | relative error |
+    |---|---|---|---|
+    | ReLU family | all | closed form; of four different inputs an integral in one dimension | |
+    | smooth | all | lattices | about 1e-9, of four different inputs 1e-7 |
+    | smooth, more than 8 inputs | of the NTK's tensors | quasi-random points | r.m.s. below 1e-3 (24 tanh inputs, depth 5) |
+    | other kinked | of one or two different inputs | quadrature split at the kinks | 1e-10 |
+    | other kinked | of three or four | lines through quasi-random points | below 5e-5 |
 
-    Returns `Corrections`, in the dtype of X, computed in float64. How: the ReLU family in closed form (four different inputs: an
-    integral in one dimension); smooth activations on lattices, relative error about 1e-9; other kinked ones by quadrature split
-    at the kinks (one or two different inputs: 1e-10), or along lines through quasi-random points, with standard errors over
-    independent sets, below 5e-5 of the largest entry (three, four). The NTK: plain chains; with a kink the second derivative in P and
-    Q is that of automatic differentiation, 0 for the ReLU family, while the delta functions in derivatives of expectations stay,
-    and there are no ddNTKs R, S, T, U. Expectations over four inputs to about 1e-7 for up to 8 different inputs; for more of a
-    smooth activation they are sampled, with standard errors too, below 1e-3 of the largest entry in the root mean square (24 tanh
-    inputs, depth 5). One input costs little at any depth; else time and memory grow as n^4.
+    Quasi-random points leave standard errors, over independent sets, relative to the largest entry. One input costs little at any depth;
+    else time and memory grow as n^4. The NTK is that of plain chains; with a kink the second derivative in P and Q is that of automatic
+    differentiation, 0 for the ReLU family, while the delta functions in derivatives of expectations stay, and there are no ddNTKs R, S, T,
+    U.
 
-    Raises `InputError` for unknown names, layers, inputs that are not (n, features), too many of them for the memory, traced
-    values; `UnsupportedError` for what is no chain, for activations that jump, and for tensors asked for by name that the network has
-    not. Warns (`AccuracyWarning`) for an error above 1e-6, such as by
-    undeclared kinks.
+    Parameters
+    ----------
+    net : architecture
+        A chain, also of residual blocks.
+    X : array (n, features)
+        Inputs.
+    rates : "ntk" or (lambda_b, lambda_W)
+        Of the NTK, as in `lg.kernel`.
+    layer : int, str or None
+        A number 1..L, a path, or "all"; None for the output.
+    tensors : iterable of str, optional
+        Names to compute, such as ("V",); default all there are for this network.
 
-    Source: PDLT 4.115-4.119, 8.63-8.97, 11.49 (corrected), 11.52, inf.172-176, inverse-free; B.24 corrected by M for activations that
-    are not odd.
+    Returns
+    -------
+    Corrections
+        In the dtype of X, computed in float64.
 
+    Raises
+    ------
+    InputError
+        For unknown names, layers, inputs that are not (n, features), too many of them for the memory, traced values.
+    UnsupportedError
+        For what is no chain, for activations that jump, and for tensors asked for by name that the network has not.
+
+    Warns
+    -----
+    AccuracyWarning
+        For an error above 1e-6, such as by undeclared kinks.
+
+    References
+    ----------
+    PDLT 4.115-4.119, 8.63-8.97, 11.49 (corrected), 11.52, inf.172-176, inverse-free; B.24 corrected by M for activations that are not odd.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[64] * 4, out=1, activation="relu", C_W=2.0)
     >>> X = np.array([[1.0, 0.0], [0.0, 1.0]])

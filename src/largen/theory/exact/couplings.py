@@ -25,8 +25,17 @@ SINGULAR = 1e-12  # smallest eigenvalue of K relative to the largest
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Couplings(Record):
-    """What `lg.exact.couplings` returns, each to first order in 1/n. `quadratic` g^{ab} (N, N), upper indices; `covariance` g_{ab} (N, N),
-    its inverse; `quartic` v^{(ab)(cd)} (N, N, N, N), upper indices, of order 1/n."""
+    """What `lg.exact.couplings` returns, each to first order in 1/n.
+
+    Attributes
+    ----------
+    quadratic : array (N, N)
+        g^{ab}, upper indices.
+    covariance : array (N, N)
+        g_{ab}, its inverse.
+    quartic : array (N, N, N, N)
+        v^{(ab)(cd)}, upper indices, of order 1/n.
+    """
 
     quadratic: Array
     covariance: Array
@@ -37,16 +46,41 @@ class Couplings(Record):
 
 @exits.finite()
 def couplings(K: Any, V: Any, K1: Any, n: int, neurons: int = 1) -> Couplings:
-    """The quadratic and quartic coupling of a layer's action for `neurons` = m retained neurons (PDLT 4.82, 4.108, 4.109).
+    """The quadratic and quartic coupling of a layer's action for `neurons` = m retained neurons.
 
-    g_ab = K_ab + (1/n) [K1_ab - sum_{cd} K^{cd} ((m/2) V_(ab)(cd) + V_(ac)(bd))], K^{ab} the inverse of K; v = V/n with indices raised
-    by it. For one input: 1/g_m = K + K1/n - (m+2) V/(2 n K), v = V/(n K^4), g_m = g_n - (n-m) v/(2 g) (4.100-4.103).
+        g_ab = K_ab + (1/n) [K1_ab - sum_{cd} K^{cd} ((m/2) V_(ab)(cd) + V_(ac)(bd))],      K^{ab} the inverse of K,
 
-    Parameters: `K` (N, N), `V` (N, N, N, N), `K1` (N, N), as of `lg.corrections`; `n`, the width of the layer before, by which V
-    and K1 are divided. Returns `Couplings` as float64 arrays.
+    and v = V/n with indices raised by it. For one input: 1/g_m = K + K1/n - (m+2) V/(2 n K), v = V/(n K^4), g_m = g_n - (n-m) v/(2 g).
 
-    Raises `InputError` for shapes that do not go together and for a singular K (duplicate inputs): an action needs its inverse.
+    Parameters
+    ----------
+    K : array (N, N)
+        The kernel, as of `lg.corrections`.
+    V : array (N, N, N, N)
+        Its fluctuation, as of `lg.corrections`.
+    K1 : array (N, N)
+        Its shift, as of `lg.corrections`.
+    n : int
+        The width of the layer before, by which V and K1 are divided.
+    neurons : int
+        m, how many neurons of the layer are retained.
 
+    Returns
+    -------
+    Couplings
+        float64 arrays.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not go together and for a singular K (duplicate inputs): an action needs its inverse.
+
+    References
+    ----------
+    PDLT 4.82, 4.100-4.103, 4.108, 4.109.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> ones = np.ones((1, 1))
     >>> one, all_ = (lg.exact.couplings(ones, 5 * np.ones((1, 1, 1, 1)), 0 * ones, n=100, neurons=m) for m in (1, 100))
@@ -70,13 +104,41 @@ def couplings(K: Any, V: Any, K1: Any, n: int, neurons: int = 1) -> Couplings:
 
 @exits.finite()
 def neuron_covariance(F: Any, H: Any, K: Any, V: Any, n: int, kinks: tuple[float, ...] = ()) -> Array:
-    """Cov[F(z_i(x_a)), H(z_j(x_b))] of two different neurons of one layer, to order 1/n: (N, N) for a, b (PDLT 4.64, inverse-free).
+    """Cov[F(z_i(x_a)), H(z_j(x_b))] of two different neurons of one layer, to order 1/n.
 
-    (1/n) (dE[F]/dK_aa) V_(aa)(bb) (dE[H]/dK_bb), with dE[F]/dK = (1/2) E[F'']: 0 at infinite width, where neurons are independent.
+        (1/n) (dE[F]/dK_aa) V_(aa)(bb) (dE[H]/dK_bb),      dE[F]/dK = (1/2) E[F'']
 
-    Parameters: `F`, `H`, names of activations or elementwise JAX functions; `kinks` where a function given as callable, or its
-    derivative, jumps. `K` (N, N) with a positive diagonal, `V` (N, N, N, N), `n` the width of the layer before.
+    0 at infinite width, where neurons are independent.
 
+    Parameters
+    ----------
+    F, H : str or callable
+        Names of activations or elementwise JAX functions.
+    K : array (N, N)
+        The kernel, with a positive diagonal.
+    V : array (N, N, N, N)
+        Its fluctuation, as of `lg.corrections`.
+    n : int
+        The width of the layer before.
+    kinks : tuple of float
+        Where a function given as callable, or its derivative, jumps.
+
+    Returns
+    -------
+    array (N, N)
+        For a, b.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not go together, and for variances that are not positive.
+
+    References
+    ----------
+    PDLT 4.64, inverse-free.
+
+    Examples
+    --------
     >>> import largen as lg, jax.numpy as jnp, numpy as np
     >>> cov = lg.exact.neuron_covariance(jnp.square, "relu", np.ones((1, 1)), 5 * np.ones((1, 1, 1, 1)), n=100)
     >>> float(cov[0, 0])  # (V/n) x 1 x 1/(2 sqrt(2 pi))
@@ -105,8 +167,15 @@ def _slope(f: Any, q: Any, kinks: tuple[float, ...]) -> np.ndarray:
 
 @dataclass(frozen=True, kw_only=True)
 class Running(Record):
-    """What `lg.exact.running` returns: how a coupling changes with depth. `exponent` p of coupling ~ depth^p over the last doubling of the
-    depth; `kind`: "relevant" (grows), "irrelevant" (falls), "marginal" (stays, |p| < 1/2)."""
+    """What `lg.exact.running` returns: how a coupling changes with depth.
+
+    Attributes
+    ----------
+    exponent : float
+        p of coupling ~ depth^p over the last doubling of the depth.
+    kind : str
+        "relevant" (grows), "irrelevant" (falls), "marginal" (stays, |p| < 1/2).
+    """
 
     exponent: float
     kind: str
@@ -114,12 +183,31 @@ class Running(Record):
 
 @exits.finite()
 def running(coupling: Any) -> Running:
-    """Whether a dimensionless coupling is relevant, marginal or irrelevant under the flow with depth (PDLT 4.6, 5.129).
+    """Whether a dimensionless coupling is relevant, marginal or irrelevant under the flow with depth.
 
-    `coupling` (L,): its value at layers 1..L, L >= 4, such as V/(n K^2), which grows as the depth in every universality class at
-    criticality: relevant, however wide the network. Returns a `Running`.
-    Raises `InputError` for fewer layers and for values <= 0 where they are used.
+    V/(n K^2) grows as the depth in every universality class at criticality: relevant, however wide the network.
 
+    Parameters
+    ----------
+    coupling : array (L,)
+        Its value at layers 1..L, L >= 4, such as V/(n K^2).
+
+    Returns
+    -------
+    Running
+        The exponent of the depth, and its kind.
+
+    Raises
+    ------
+    InputError
+        For fewer layers and for values <= 0 where they are used.
+
+    References
+    ----------
+    PDLT 4.6, 5.129.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> lg.exact.running(5 * np.arange(64) / 100)  # ReLU: V/(n K^2) = 5 (l-1)/n
     Running(exponent=1.02, kind='relevant')

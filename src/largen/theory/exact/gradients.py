@@ -37,12 +37,30 @@ NAME = "the law of gradient norms"
 class GradientLaw(Record):
     """What `lg.exact.gradient_law` returns: statistics of |dz^(L)_i/dz^(l)|, the Euclidean norm over the units of layer l, for l = 1..L.
 
-    `how`: "exact" at any width, arrays (L,), the same for every input; or "leading order" in 1/n, where `mean_square` (L, n) is all
-    there is and `missing` says why.
-    `mean_square`: E|v|^2, so its root is the r.m.s. norm. `mean`: E|v|. `typical`: exp E log|v| among networks whose gradient is not
-    exactly 0, the median up to relative order 1/n. `log_variance`: Var log|v| among those. `dead`: the probability of 0.
-    `square_variance`: Var |v|^2 for one output; `total_variance`: of its mean over all n_L outputs.
-    `ratio`: S = sum_{l<=l'<L} c/n_{l'}: `mean` is about sqrt(mean_square) exp(-S/8), `typical` sqrt(mean_square) exp(-S/4).
+    `mean` is about sqrt(mean_square) exp(-S/8), `typical` sqrt(mean_square) exp(-S/4), S the `ratio`.
+
+    Attributes
+    ----------
+    mean_square : array (L,) or (L, n)
+        E|v|^2, so its root is the r.m.s. norm.
+    how : str
+        "exact" at any width, arrays (L,), the same for every input; or "leading order" in 1/n, where `mean_square` (L, n) is all there is.
+    mean : array (L,) or None
+        E|v|.
+    typical : array (L,) or None
+        exp E log|v| among networks whose gradient is not exactly 0, the median up to relative order 1/n.
+    log_variance : array (L,) or None
+        Var log|v| among those.
+    dead : array (L,) or None
+        The probability of 0.
+    square_variance : array (L,) or None
+        Var |v|^2 for one output.
+    total_variance : array (L,) or None
+        Var of the mean of |v|^2 over all n_L outputs.
+    ratio : array (L,) or None
+        S = sum_{l<=l'<L} c/n_{l'}.
+    missing : dict
+        Why a field is None.
     """
 
     mean_square: Array
@@ -65,16 +83,37 @@ class GradientLaw(Record):
 def gradient_law(net: Any, X: Any = None) -> GradientLaw:
     """The norm of backpropagated gradients at initialisation, dz^(L)_i/dz^(l) over the units of each layer, at finite width.
 
-    Networks of scale-invariant activations (linear, relu, leaky_relu, abs), any widths, C_W and C_b: exact, a product of independent
-    factors C_W A2 X_{l'} over l <= l' < L. Critical with equal widths n: r.m.s. 1 at any depth, mean exp(-c (L-l)/(8n)), typical
-    exp(-c (L-l)/(4n)), with c = 3 A4/A2^2 - 1 (ReLU 5): so gradients are typically vanishing when L >> n, and a wider network cures
-    it. Other activations: E|v|^2 = prod C_W E[phi'(z)^2] to leading order, for the inputs `X` (n, features); corrections of relative
-    order L/n and everything that needs fluctuations are not included.
+    - Networks of scale-invariant activations (linear, relu, leaky_relu, abs), any widths, C_W and C_b: exact, a product of independent
+      factors C_W A2 X_{l'} over l <= l' < L. Critical with equal widths n: r.m.s. 1 at any depth, mean exp(-c (L-l)/(8n)), typical
+      exp(-c (L-l)/(4n)), with c = 3 A4/A2^2 - 1 (ReLU 5): so gradients are typically vanishing when L >> n, and a wider network cures it.
+    - Other activations: E|v|^2 = prod C_W E[phi'(z)^2] to leading order; corrections of relative order L/n and everything that needs
+      fluctuations are not included.
 
-    Returns a `GradientLaw`. Raises `UnsupportedError` for networks that are no chain, `InputError` for X missing where it is needed.
+    Parameters
+    ----------
+    net : architecture
+        A plain chain.
+    X : array (n, features), optional
+        Inputs, for activations that are not scale-invariant.
 
-    Source: PDLT 5.54 (leading order); the exact law is derived in this module's docstring, in the line of Hanin and Nica (2020).
+    Returns
+    -------
+    GradientLaw
+        Statistics (L,), or to leading order (L, n).
 
+    Raises
+    ------
+    UnsupportedError
+        For networks that are no plain chain.
+    InputError
+        For X missing where it is needed.
+
+    References
+    ----------
+    PDLT 5.54 (leading order); the exact law is derived in this module's docstring, in the line of Hanin and Nica (2020).
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> law = lg.exact.gradient_law(lg.mlp(widths=[16] * 30, out=1, activation="relu", C="critical"))
     >>> float(law.mean_square[0]), float(law.mean[0]), float(law.typical[0])  # S = 5 x 30/16

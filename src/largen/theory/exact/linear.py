@@ -31,9 +31,13 @@ Pairing = tuple[tuple[int, int], ...]
 class DeepLinear(Record):
     """What `lg.exact.deep_linear` returns, exact at any width. Entry m-1 of the tuples has shape (L, N, ..., N) with 2m axes of samples.
 
-    `moments`: E[Ghat_12 Ghat_34 ...], so that E[z_{i1;1} ... z_{i2m;2m}] = sum over pairings pi of prod_{(ab) in pi} delta_{ia ib}
-    times it, its sample indices taken in the order of pi (PDLT 3.44, 4.71). `cumulants`: the joint cumulants of Ghat_12,
-    Ghat_34, ..., the same for connected correlators: of order n^(1-m).
+    Attributes
+    ----------
+    moments : tuple of arrays
+        E[Ghat_12 Ghat_34 ...], so that E[z_{i1;1} ... z_{i2m;2m}] = sum over pairings pi of prod_{(ab) in pi} delta_{ia ib} times it, its
+        sample indices taken in the order of pi (PDLT 3.44, 4.71).
+    cumulants : tuple of arrays
+        The joint cumulants of Ghat_12, Ghat_34, ..., the same for connected correlators: of order n^(1-m).
     """
 
     moments: tuple[Array, ...]
@@ -48,15 +52,38 @@ class DeepLinear(Record):
 
 @exits.finite()
 def deep_linear(net: Any, X: Any, order: int = 2) -> DeepLinear:
-    """The 2-, 4-, ..., 2 x `order`-point correlators of a deep linear network, exact in the widths (PDLT 3.14-3.57).
+    """The 2-, 4-, ..., 2 x `order`-point correlators of a deep linear network, exact in the widths.
 
-    Parameters: `net`, a chain of linear layers with C_b = 0, any widths and C_W; `X` (N, features). Cost: (2 order - 1)!! copies
-    of N^(2 order) numbers a layer. Returns a `DeepLinear` in the dtype of X, computed in float64.
+    Several inputs and unequal widths by Wick contraction (Wishart moments), at a cost of (2 order - 1)!! copies of N^(2 order) numbers a
+    layer.
 
-    Raises `UnsupportedError` for activations and biases, `InputError` where the memory does not suffice.
+    Parameters
+    ----------
+    net : architecture
+        A plain chain of linear layers with C_b = 0, any widths and C_W.
+    X : array (N, features)
+        Inputs.
+    order : int
+        Half the number of points of the highest correlator, at most 7.
 
-    Source: PDLT 3.14, 3.25, 3.42-3.47; several inputs and unequal widths by Wick contraction (Wishart moments).
+    Returns
+    -------
+    DeepLinear
+        In the dtype of X, computed in float64.
 
+    Raises
+    ------
+    UnsupportedError
+        For activations and biases.
+    InputError
+        For a higher order, and where the memory does not suffice.
+
+    References
+    ----------
+    PDLT 3.14-3.57, of which 3.14, 3.25, 3.42-3.47 for one input.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> net = lg.mlp(widths=[10, 20], out=1, activation="linear")
     >>> out = lg.exact.deep_linear(net, np.array([[1.0, 1.0], [1.0, -1.0]]), order=3)

@@ -23,16 +23,42 @@ BLOCK = 2**20  # normal numbers drawn at once: one size for all networks, since 
 
 @exits.finite()
 def metric_chain(net: Any, X: Any, key: Any, draws: int = 1000) -> Array:
-    """Draws of the metric Ghat of every layer of a finite network: (draws, L, N, N), in the dtype of X.
+    """Draws of the metric Ghat of every layer of a finite network, exact in law at its own widths, per-layer C_W and C_b.
 
-    Ghat^(l)_ab is the covariance of z^(l)_i(x_a), z^(l)_i(x_b) of one unit given the weights of all earlier layers (PDLT 4.70);
-    exact in law at the network's own widths, per-layer C_W and C_b. So E[z_i z_j] = delta_ij E[Ghat], and every correlator of
-    the network at initialisation is a moment of Ghat (4.71); V = n_{l-1} Cov[Ghat, Ghat] (4.76). Equal points stay equal to
-    about 1e-8. `key`, a JAX random key, and `draws` fix the numbers. Computed in float64; beside the result (8 x draws x L x N^2
+    Ghat^(l)_ab is the covariance of z^(l)_i(x_a), z^(l)_i(x_b) of one unit given the weights of all earlier layers (4.70). So
+    E[z_i z_j] = delta_ij E[Ghat], and every correlator of the network at initialisation is a moment of Ghat (4.71);
+    V = n_{l-1} Cov[Ghat, Ghat] (4.76). Equal points stay equal to about 1e-8. Computed in float64; beside the result (8 x draws x L x N^2
     bytes, up to four times) about 50 MB are at work, or 40 bytes for each of the N sum_l n_l normal numbers of one draw if that is more.
 
-    Raises `InputError` for points, keys and counts that cannot be used or do not fit, `UnsupportedError` for networks that are no chain.
+    Parameters
+    ----------
+    net : architecture
+        A plain chain.
+    X : array (N, features)
+        Points.
+    key : JAX random key
+        Fixes the numbers, together with `draws`.
+    draws : int
+        How many networks.
 
+    Returns
+    -------
+    array (draws, L, N, N)
+        In the dtype of X.
+
+    Raises
+    ------
+    InputError
+        For points, keys and counts that cannot be used or do not fit.
+    UnsupportedError
+        For networks that are no plain chain.
+
+    References
+    ----------
+    PDLT 4.70, 4.71, 4.76.
+
+    Examples
+    --------
     >>> import largen as lg, jax, numpy as np
     >>> net = lg.mlp(widths=[50] * 4, out=1, activation="relu", C="critical")
     >>> G = lg.exact.metric_chain(net, np.ones((1, 10)), jax.random.key(0), draws=4000)

@@ -26,13 +26,30 @@ NAME = "the exact law of sizes"
 class SizeMoments(Record):
     """What `lg.exact.size_moments` returns: exact at any width, arrays over layers l = 1..L and powers m = 1..order.
 
-    `K` (L,): E[Ghat] = E[z^2]. `moments` (L, order): E[Ghat^m]; E[z_i^(2m)] = (2m-1)!! times it. `cumulants` (L, order): of
-    Ghat; the second is V/n. `kurtosis` (L,): excess kurtosis of one unit, 3 Var[Ghat]/K^2. `norm_variance` (L,): variance of
-    (1/n_l) |z^(l)|^2 over networks. `dead` (L,): probability that the signal is exactly 0. `log_mean`, `log_variance` (L,): of
-    log Ghat where it is not 0; exp(log_mean) is the typical size.
-    `ratio` (L,): V/(n K^2) to first order, sum_{l'<l} c/n_{l'}. `series` (L, order): E[Ghat^m] to first order in it,
-    K^m (1 + m(m-1) ratio/2); `double_scaled`: its limit at L, n -> infinity with L/n fixed, K^m exp(m(m-1) ratio/2).
-    `cutoff` (order,): the ratio at which the first order of E[Ghat^m] is 10 % too small (infinite for m = 1, exact).
+    Attributes
+    ----------
+    K : array (L,)
+        E[Ghat] = E[z^2].
+    moments : array (L, order)
+        E[Ghat^m]; E[z_i^(2m)] = (2m-1)!! times it.
+    cumulants : array (L, order)
+        Of Ghat; the second is V/n.
+    kurtosis : array (L,)
+        Excess kurtosis of one unit, 3 Var[Ghat]/K^2.
+    norm_variance : array (L,)
+        Variance of (1/n_l) |z^(l)|^2 over networks.
+    dead : array (L,)
+        Probability that the signal is exactly 0.
+    log_mean, log_variance : array (L,)
+        Of log Ghat where it is not 0; exp(log_mean) is the typical size.
+    ratio : array (L,)
+        V/(n K^2) to first order, sum_{l'<l} c/n_{l'}.
+    series : array (L, order)
+        E[Ghat^m] to first order in `ratio`, K^m (1 + m(m-1) ratio/2).
+    double_scaled : array (L, order)
+        Its limit at L, n -> infinity with L/n fixed, K^m exp(m(m-1) ratio/2).
+    cutoff : array (order,)
+        The ratio at which the first order of E[Ghat^m] is 10 % too small (infinite for m = 1, exact).
     """
 
     K: np.ndarray
@@ -55,15 +72,37 @@ class SizeMoments(Record):
 def size_moments(net: Any, X: Any, order: int = 4) -> SizeMoments:
     """Exact moments of the size of signals at finite width, for scale-invariant activations, C_b = 0 and one input.
 
-    E[Ghat^m] = K^m prod_{l'<l} E[X_{l'}^m], E[X^2] = 1 + c/n, c = 3 A4/A2^2 - 1 (linear 2, ReLU 5); for linear networks
-    E[X^m] = c_2m(n) = prod_{k<m} (1 + 2k/n) (PDLT 3.46). Any widths, activations and C_W by layer.
+        E[Ghat^m] = K^m prod_{l'<l} E[X_{l'}^m],      E[X^2] = 1 + c/n,      c = 3 A4/A2^2 - 1 (linear 2, ReLU 5)
 
-    Parameters: `X` (1, features), not 0; `order`, the highest power m. Returns a `SizeMoments` of float64 arrays; a moment beyond
-    the range of floats is infinite. Raises `UnsupportedError` for other activations and for C_b > 0, `InputError` for several
-    inputs, the zero input, order < 2.
+    For linear networks E[X^m] = c_2m(n) = prod_{k<m} (1 + 2k/n) (PDLT 3.46). Any widths, activations and C_W by layer.
 
-    Source: PDLT 3.44-3.57, 5.113-5.120; extended to every scale-invariant activation.
+    Parameters
+    ----------
+    net : architecture
+        A plain chain of scale-invariant activations with C_b = 0.
+    X : array (1, features)
+        One input, not 0.
+    order : int
+        The highest power m, at least 2.
 
+    Returns
+    -------
+    SizeMoments
+        float64 arrays; a moment beyond the range of floats is infinite.
+
+    Raises
+    ------
+    UnsupportedError
+        For other networks and activations and for C_b > 0.
+    InputError
+        For several inputs, the zero input, order < 2.
+
+    References
+    ----------
+    PDLT 3.44-3.57, 5.113-5.120; extended to every scale-invariant activation.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> out = lg.exact.size_moments(lg.mlp(widths=[100] * 9, out=1, activation="relu", C="critical"), np.full((1, 4), 0.5**0.5))
     >>> float(out.moments[9, 1]), float(out.ratio[9])  # (1 + 5/100)^9, and 5 x 9/100

@@ -34,12 +34,31 @@ LINE = "every size is a fixed point: {} is homogeneous, C_b = 0 and C_W is criti
 class FixedPoints(Record):
     """What `lg.fixed_points` returns, arrays of shape (m,), one entry a fixed point of the kernel, stable ones first, then by size.
 
-    `K` = K*; None on a line of fixed points (a scale-invariant activation at its critical point: every size is kept), where the other
-    arrays have one entry for the line, and `missing` says so. `stable`: attracts kernels from both sides (|chi_par| < 1; at a critical
-    point False, see `lg.critical`); `chi_par`, `chi_perp` there; `c`: the correlation that attracts those of distinct points, 1 where
-    chi_perp <= 1 (order), below 1 (chaos); where `xi_c` is infinite more slowly than any exponential (linear: never). `xi_q`, `xi_c`:
-    the depth scales of K and c in layers, infinite at criticality. `phase` of the first: "ordered", "chaotic", "critical", or
-    "divergent" (none that attracts or is marginal). `searched`: the range of K looked at; a fixed point beyond is not found.
+    On a line of fixed points (a scale-invariant activation at its critical point: every size is kept) there is one entry for the line.
+
+    Attributes
+    ----------
+    activation : Activation
+        As given.
+    C_W, C_b : float
+        As given.
+    K : array (m,) or None
+        K*; None on a line of fixed points, and `missing` says so.
+    stable : array (m,)
+        Whether it attracts kernels from both sides (|chi_par| < 1; at a critical point False, see `lg.critical`).
+    chi_par, chi_perp : array (m,)
+        The susceptibilities there.
+    c : array (m,)
+        The correlation that attracts those of distinct points, 1 where chi_perp <= 1 (order), below 1 (chaos); where `xi_c` is infinite
+        more slowly than any exponential (linear: never).
+    xi_q, xi_c : array (m,)
+        The depth scales of K and c in layers, infinite at criticality.
+    phase : str
+        Of the first: "ordered", "chaotic", "critical", or "divergent" (none that attracts or is marginal).
+    searched : tuple
+        The range of K looked at; a fixed point beyond is not found.
+    missing : dict
+        Why a field is None.
     """
 
     activation: Activation
@@ -63,15 +82,37 @@ class FixedPoints(Record):
 def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float, C_b: float) -> FixedPoints:
     """All fixed points of kernel and correlation at (C_W, C_b), and their depth scales, at infinite width.
 
-    xi_q = -1/log |chi_par|, xi_c = -1/log chi_c: deviations of K and of c from their fixed points fall as exp(-l/xi). A network is
-    trainable to a depth of about 6 xi_c (Schoenholz et al.); `gradient` grows or falls as chi_perp^l.
+        xi_q = -1/log |chi_par|,      xi_c = -1/log chi_c:
 
-    Returns a `FixedPoints`; where every size is fixed (ReLU at C_W = 2, C_b = 0) `.K` is None. Raises `InputError` for negative or
-    non-finite C_W, C_b and for the activations that `lg.critical` refuses. K* is searched in [0, `searched[1]`]; none found gives
-    empty arrays and the phase "divergent".
+    deviations of K and of c from their fixed points fall as exp(-l/xi). A network is trainable to a depth of about 6 xi_c (Schoenholz et
+    al.); `lg.signal(...).gradient` grows or falls as chi_perp^l. K* is searched in [0, `searched[1]`]; none found gives empty arrays and
+    the phase "divergent".
 
-    Source: Poole et al. eqs. 3-8; Schoenholz et al. eqs. 7, 9; PDLT 5.50-5.56.
+    Parameters
+    ----------
+    activation : str, callable or Activation
+        A name or an elementwise function.
+    C_W : float
+        Variance of a weight times fan_in.
+    C_b : float
+        Variance of a bias.
 
+    Returns
+    -------
+    FixedPoints
+        One entry a fixed point; where every size is fixed (ReLU at C_W = 2, C_b = 0) `.K` is None.
+
+    Raises
+    ------
+    InputError
+        For negative or non-finite C_W, C_b and for the activations that `lg.critical` refuses.
+
+    References
+    ----------
+    Poole et al. 3-8; Schoenholz et al. 7, 9; PDLT 5.50-5.56.
+
+    Examples
+    --------
     >>> import largen as lg
     >>> point = lg.fixed_points("tanh", C_W=1.3, C_b=0.05)
     >>> point.K.round(8), point.phase, point.xi_c.round(3)

@@ -28,11 +28,33 @@ TABLE, KINKED = (96, 64), (64, 48)  # size of the table of Psi, in log K and sqr
 class PhaseDiagram(Record):
     """What `lg.phase_diagram` returns. Arrays of shape (a, b), entry [i, j] at `C_W[i]`, `C_b[j]`.
 
-    `K`: the kernel that deep layers settle at from K = 1 (infinite in the divergent phase; 1 where every size is fixed); `chi_par`,
-    `chi_perp` there; `c`: the correlation that distinct points settle at; `xi_q`, `xi_c`: depth scales in layers, infinite at
-    criticality; all but `K` are NaN in the divergent phase. `phase`: "ordered", "chaotic", "critical", "divergent". `edge` (2, m):
-    (C_W, C_b) along the line chi_perp = 1 between order and chaos, one point per K* in `edge_K`.
-    Order n^0; relative error of K, chi and xi_q below 1e-7, of c and xi_c below 1e-4 (K* above `searched[1]` counts as divergent).
+    Order n^0; relative error of K, chi and xi_q below 1e-7, of c and xi_c below 1e-4 (K* above `searched[1]` counts as divergent). All but
+    `K` are NaN in the divergent phase.
+
+    Attributes
+    ----------
+    activation : Activation
+        As given.
+    C_W : array (a,)
+        As given.
+    C_b : array (b,)
+        As given.
+    K : array (a, b)
+        The kernel that deep layers settle at from K = 1 (infinite in the divergent phase; 1 where every size is fixed).
+    chi_par, chi_perp : array (a, b)
+        The susceptibilities there.
+    c : array (a, b)
+        The correlation that distinct points settle at.
+    xi_q, xi_c : array (a, b)
+        Depth scales in layers, infinite at criticality.
+    phase : array (a, b)
+        "ordered", "chaotic", "critical", "divergent".
+    edge : array (2, m)
+        (C_W, C_b) along the line chi_perp = 1 between order and chaos, one point per K* in `edge_K`.
+    edge_K : array (m,)
+        K* along that line.
+    searched : tuple
+        The range of K looked at.
     """
 
     activation: Activation
@@ -59,13 +81,33 @@ class PhaseDiagram(Record):
 def phase_diagram(activation: str | Callable[[Any], Any] | Activation, C_W: Any, C_b: Any) -> PhaseDiagram:
     """Order, chaos and depth scales over a grid of (C_W, C_b) at infinite width; `lg.figure` draws it.
 
-    Parameters: `activation`, a name or an elementwise callable; `C_W` (a,), `C_b` (b,), numbers >= 0. Returns a `PhaseDiagram`. As
-    `lg.fixed_points` for each cell (which is exact, and finds all fixed points), at a fraction of the cost.
+    As `lg.fixed_points` for each cell (which is exact, and finds all fixed points), at a fraction of the cost.
 
-    Raises `InputError` for arrays that are empty, negative or not finite, and for the activations that `lg.critical` refuses.
+    Parameters
+    ----------
+    activation : str, callable or Activation
+        A name or an elementwise function.
+    C_W : array (a,)
+        Numbers >= 0.
+    C_b : array (b,)
+        Numbers >= 0.
 
-    Source: Poole et al.; Schoenholz et al.; PDLT 5.55, 5.71-5.72.
+    Returns
+    -------
+    PhaseDiagram
+        Arrays (a, b).
 
+    Raises
+    ------
+    InputError
+        For arrays that are empty, negative or not finite, and for the activations that `lg.critical` refuses.
+
+    References
+    ----------
+    Poole et al.; Schoenholz et al.; PDLT 5.55, 5.71-5.72.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> diagram = lg.phase_diagram("tanh", C_W=np.array([0.9, 1.3, 2.5]), C_b=np.array([0.0, 0.05]))
     >>> print(diagram.phase)

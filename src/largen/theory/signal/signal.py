@@ -34,10 +34,20 @@ from largen.types import Array, namespace, numbers
 class Signal(Record):
     """What `lg.signal` returns; L levels (the affine layers of a plain network), n points, order n^0.
 
-    `K`, `Theta` (L, n, n): NNGP and NTK; `q` (L, n): root mean square of the preactivations, sqrt(K); `c` (L, n, n): correlations
-    K_ab/sqrt(K_aa K_bb), accurate for close points. `chi_par`, `chi_perp` (L - 1, n): how a change of size and a small difference
-    are multiplied from level l to l + 1. `gradient` (L, n): E sum_j (dz^(L)_i/dz^(l)_j)^2, the product of chi_perp from level l
-    on, 1 at the last. `error`: of the Gaussian expectations of all levels, relative as in `lg.kernel`.
+    Attributes
+    ----------
+    K, Theta : array (L, n, n)
+        NNGP and NTK.
+    q : array (L, n)
+        Root mean square of the preactivations, sqrt(K).
+    c : array (L, n, n)
+        Correlations K_ab/sqrt(K_aa K_bb), accurate for close points.
+    chi_par, chi_perp : array (L - 1, n)
+        How a change of size and a small difference are multiplied from level l to l + 1.
+    gradient : array (L, n)
+        E sum_j (dz^(L)_i/dz^(l)_j)^2, the product of chi_perp from level l on, 1 at the last.
+    error : float
+        Of the Gaussian expectations of all levels, relative as in `lg.kernel`.
     """
 
     K: Array
@@ -55,16 +65,36 @@ class Signal(Record):
 @exits.finite()
 @bordered("X")
 def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
-    r"""Signal propagation through a network at infinite width: sizes, correlations, susceptibilities, gradients, level by level.
-
-    Parameters: `net`, any network with a kernel (chains, residual and normalised ones); `X` (n, features); `rates` as in
-    `lg.kernel`, for `.Theta`. Returns a `Signal`, in the dtype of X; differentiable in C_W, C_b.
+    """Signal propagation through a network at infinite width: sizes, correlations, susceptibilities, gradients, level by level.
 
     chi_par = chi_perp = 1 everywhere is criticality (`lg.critical`). At finite width gradients of single networks scatter around
-    `.gradient`, by L/n on a logarithmic scale. Raises as `lg.kernel` does.
+    `.gradient`, by L/n on a logarithmic scale. Differentiable in C_W, C_b.
 
-    Source: PDLT 4.118, 5.50, 5.51, 5.54; Poole et al.; Schoenholz et al.
+    Parameters
+    ----------
+    net : architecture
+        Any network with a kernel (chains, residual and normalised ones).
+    X : array (n, features)
+        Points.
+    rates : "ntk" or (lambda_b, lambda_W)
+        As in `lg.kernel`, for `.Theta`.
 
+    Returns
+    -------
+    Signal
+        In the dtype of X.
+
+    Raises
+    ------
+    InputError, UnsupportedError
+        As `lg.kernel` does.
+
+    References
+    ----------
+    PDLT 4.118, 5.50, 5.51, 5.54; Poole et al.; Schoenholz et al.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> X = np.array([[1.0, 1.0], [1.0, -1.0]])
     >>> out = lg.signal(lg.mlp(widths=[64] * 3, out=1, activation="relu", C_W=1.0), X)

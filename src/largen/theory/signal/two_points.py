@@ -28,9 +28,18 @@ from largen.types import float64
 class TwoPoints(Record):
     """What `lg.exact.two_points` returns; L levels, float64.
 
-    `K0`, `K1`, `K2` (L,): exact at infinite width, `K2` without cancellation. `K00`, `dK1`, `ddK2` (L,): the expansion, of relative
-    error of the order of the distance over sqrt(K); None for kinked activations, with the reason in `missing`. `chi_par`, `chi_perp`,
-    `h` (L - 1,): its coefficients, at the midpoint.
+    Attributes
+    ----------
+    K0, K1, K2 : array (L,)
+        Square of the midpoint, difference of sizes, a quarter of the squared distance, exact at infinite width, `K2` without cancellation.
+    K00, dK1, ddK2 : array (L,) or None
+        The expansion of these, of relative error of the order of the distance over sqrt(K); None for kinked activations.
+    chi_par, chi_perp : array (L - 1,)
+        Its coefficients, at the midpoint.
+    h : array (L - 1,) or None
+        (1/2) dchi_perp/dK, at the midpoint.
+    missing : dict
+        Why a field is None.
     """
 
     K0: np.ndarray
@@ -52,11 +61,35 @@ class TwoPoints(Record):
 def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
     """Midpoint, size difference and distance of two points at every level, exact and to leading order in their difference.
 
-    Parameters: `x_plus`, `x_minus` (features,). The distance K_[2] follows chi_perp^l, the difference of sizes K_[1] chi_par^l, and where
-    sizes differ h turns that into distance. Returns a `TwoPoints`. Raises `InputError` for points of other shapes; else as `lg.kernel`.
+        K_[0] = (K++ + K-- + 2 K+-)/4,      K_[1] = (K++ - K--)/2,      K_[2] = (K++ + K-- - 2 K+-)/4
 
-    Source: PDLT 5.13-5.24, 5.46-5.52.
+    The distance K_[2] follows chi_perp^l, the difference of sizes K_[1] chi_par^l, and where sizes differ h turns that into distance.
 
+    Parameters
+    ----------
+    net : architecture
+        As for `lg.kernel`.
+    x_plus, x_minus : array (features,)
+        The two points.
+
+    Returns
+    -------
+    TwoPoints
+        Arrays over levels.
+
+    Raises
+    ------
+    InputError
+        For points of other shapes; else as `lg.kernel`.
+    UnsupportedError
+        As `lg.kernel`.
+
+    References
+    ----------
+    PDLT 5.13-5.24, 5.46-5.52.
+
+    Examples
+    --------
     >>> import largen as lg, numpy as np
     >>> out = lg.exact.two_points(lg.mlp(widths=[64] * 2, out=1, activation="tanh"), np.array([1.0, 1.0]), np.array([1.01, 0.99]))
     >>> bool(abs(out.ddK2[-1] / out.K2[-1] - 1) < 1e-3)
@@ -89,8 +122,17 @@ def two_points(net: Any, x_plus: Any, x_minus: Any) -> TwoPoints:
 
 @dataclass(frozen=True, repr=False, kw_only=True)
 class Angles(Record):
-    """What `lg.exact.angles` returns: `psi` (layers, ...) the angles, first the given ones; `rho` of the recursion (PDLT 5.163);
-    `crossover` (...): the depth 3/(rho psi) from which an angle falls as 3/(rho l) (5.166, 5.169), infinite without a kink."""
+    """What `lg.exact.angles` returns.
+
+    Attributes
+    ----------
+    psi : array (layers, ...)
+        The angles, first the given ones.
+    rho : float
+        Of the recursion (PDLT 5.163).
+    crossover : array (...)
+        The depth 3/(rho psi) from which an angle falls as 3/(rho l) (5.166, 5.169), infinite without a kink.
+    """
 
     psi: np.ndarray
     rho: float
@@ -104,12 +146,37 @@ class Angles(Record):
 def angles(activation: Any, psi: Any, layers: int) -> Angles:
     """The angle between two points, layer by layer, for a scale-invariant activation at criticality, at any angle.
 
-        cos psi' = cos psi + rho (sin psi - psi cos psi),   rho = (a_plus - a_minus)^2/(pi (a_plus^2 + a_minus^2))   (PDLT 5.162)
+        cos psi' = cos psi + rho (sin psi - psi cos psi),   rho = (a_plus - a_minus)^2/(pi (a_plus^2 + a_minus^2))
 
-    Unlike the expansion in small differences this sees the kink: all angles close as 3/(rho l). Parameters: `psi`, angles in
-    [0, pi], any shape, of layer 1; `layers` >= 1, the first included. Returns an `Angles`. Raises `InputError` for angles outside, and
-    `UnsupportedError` for an activation that is not scale-invariant (use `lg.signal`).
+    Unlike the expansion in small differences this sees the kink: all angles close as 3/(rho l).
 
+    Parameters
+    ----------
+    activation : str, callable or Activation
+        A scale-invariant one.
+    psi : float or array
+        Angles in [0, pi], any shape, of layer 1.
+    layers : int
+        At least 1, the first included.
+
+    Returns
+    -------
+    Angles
+        The angle of every layer.
+
+    Raises
+    ------
+    InputError
+        For angles outside and layers < 1.
+    UnsupportedError
+        For an activation that is not scale-invariant (use `lg.signal`).
+
+    References
+    ----------
+    PDLT 5.162.
+
+    Examples
+    --------
     >>> import largen as lg, math
     >>> lg.exact.angles("relu", math.pi / 2, layers=3).psi.round(8)
     array([1.57079633, 1.24685022, 1.05442126])
