@@ -52,10 +52,12 @@ def check(
 
     | `what` | looked at | controls |
     |---|---|---|
-    | "training" | kernels of every layer and NTK at initialisation; mean and covariance of trained outputs | C_W + 10 %; rates; Bayes |
-    | "kernels" | kernels of every layer and NTK of untrained networks | C_W + 10 %; rates |
+    | "training" | kernels and NTK at initialisation; mean and covariance of trained outputs | C_W + 10 %; rates; Bayes |
+    | "kernels" | kernels and NTK of untrained networks | C_W + 10 %; rates |
     | "signal" | `lg.signal`: K, c, chi_par, chi_perp and gradient of every level | C_W + 10 %; chi; of c, the next level |
     | "tensors" | `lg.corrections`, the `tensors` named | C_W + 10 %; rates |
+
+    The kernels are those of every layer of a plain chain, and of the outputs of other networks: residual, normalised, convolutional ones.
 
     Controls are wrong theories on the same data: C_W larger in every layer, lambda_b and lambda_W swapped, the Bayesian posterior in place
     of training, chi_par and chi_perp swapped (in the gradient too). Training is by full-batch descent on (X, y), held against theory at the
@@ -86,9 +88,8 @@ def check(
     Parameters
     ----------
     net : architecture
-        Whose theory is asked: of "training" and "kernels" a plain chain, of "tensors" also one of residual blocks, of "signal" any with a
-        signal.
-    X : array (n, features)
+        Whose theory is asked: of "training" and "kernels" any with a kernel, of "tensors" a chain, of "signal" any with a signal.
+    X : array (n, features), or of images (n, height, width, channels)
         Points.
     y : array (n,) or (n, o), optional
         Targets, needed for "training" only.
@@ -109,7 +110,7 @@ def check(
         Of "training": eta x steps, for the loss (1/2) sum over samples and outputs. None: when theory's mean has 5 % of its loss left, at
         most 400 steps; infinity on at most 16 train points. Theory is evaluated for the same steps (how="descent"), so that nothing is left
         to discretisation.
-    X_test : array (m, features), optional
+    X_test : array (m, ...), optional
         Of "training": where trained outputs are compared; None holds the last quarter of X out (of fewer than four points: compares on X
         itself).
     tensors : iterable of str, optional

@@ -5,7 +5,6 @@ the NTK that is the readout's, at the rates C_b and C_W.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -24,7 +23,7 @@ from largen.networks.ensemble import each
 from largen.networks.outputs import layers, outputs
 from largen.parametrizations.rates import resolve
 from largen.parametrizations.table import rate_tensor
-from largen.theory.kernels import Kernel, kernel
+from largen.theory.kernels import kernel
 from largen.types import Params
 
 Key = tuple[str, int | None]
@@ -67,26 +66,25 @@ def look(net: Serial, params: Params, X: np.ndarray, rates: Any, chunk: int) -> 
 
 def contrasts(net: Serial, X: np.ndarray, rates: Any) -> dict[Key, Contrast]:
     """The directions of the kernels and of the NTK, with their controls."""
-    right, wrong = (_all(one, X, rates) for one in (net, heavier(net)))
-    names = labels(net)
+    (right, ntk), (wrong, other_ntk) = (_all(one, X, rates) for one in (net, heavier(net)))
     found: dict[Key, Contrast] = {
-        name: contrast(K, {HEAVIER: other}, True) for name, K, other in zip(names, right.nngp, wrong.nngp, strict=True)
+        name: contrast(K, {HEAVIER: other}, True) for name, K, other in zip(labels(net), right, wrong, strict=True)
     }
     swapped = np.asarray(kernel(net, X, rates=exchanged(net, rates)).ntk)
-    found["NTK", None] = contrast(right.ntk[-1], {HEAVIER: wrong.ntk[-1], EXCHANGED: swapped}, True)
+    found["NTK", None] = contrast(ntk[-1], {HEAVIER: other_ntk[-1], EXCHANGED: swapped}, True)
     return found
 
 
 def labels(net: Serial) -> list[Key]:
-    """The names of the kernels that are looked at: those of the layers of a plain chain, by number; of other networks that of the outputs."""
+    """The names of the kernels that are looked at: of the layers of a plain chain, by number; of other networks, of the outputs."""
     return [("kernel", layer) for layer in range(1, len(chain(net)) + 1)] if is_plain(net) else [("kernel", None)]
 
 
-def _all(net: Serial, X: np.ndarray, rates: Any) -> Kernel:
-    """Theory of the kernels that are looked at, (kernels, points, points)."""
+def _all(net: Serial, X: np.ndarray, rates: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Theory of the kernels that are looked at, and the NTKs at the same places, (kernels, points, points)."""
     found = kernel(net, X, rates=rates, layer="all" if is_plain(net) else None)
-    many = jax.tree_util.tree_map(np.asarray, found)
-    return many if is_plain(net) else replace(many, nngp=many.nngp[None], ntk=many.ntk[None])
+    nngp, ntk = np.asarray(found.nngp), np.asarray(found.ntk)
+    return (nngp, ntk) if nngp.ndim == 3 else (nngp[None], ntk[None])
 
 
 def series(at: Look, by: Mapping[Key, Contrast]) -> dict[Key, Series]:
