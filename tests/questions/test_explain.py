@@ -17,7 +17,8 @@ from largen.architecture.branches import settled
 from largen.architecture.nodes import network
 from largen.architecture.walk import everything, needed, walk
 from largen.errors import InputError, UnsupportedError
-from largen.grams import gram as room, plan
+from largen.grams import plan
+from largen.grams.engine import task
 from largen.questions.cost import endless, operations
 from largen.questions.explain import short
 from largen.scaling.rates import resolve
@@ -120,7 +121,7 @@ def test_the_engine_is_the_one_that_gram_takes(net: Any, shape: Any, n: int, cos
     X = np.random.default_rng(0).normal(size=(n, *shape)).astype(dtype)
     equal = X / np.sqrt((X**2).mean(tuple(range(1, X.ndim)), keepdims=True))
     said = plan.plan(whole, resolve(whole), shape, n, n, dtype)
-    taken = [type(room._engine(whole, resolve(whole), "ntk", Z, None, dtype)[0]).__name__ for Z in (equal, X)]
+    taken = [type(task(whole, Z, None, "ntk", dtype).engine()[0]).__name__ for Z in (equal, X)]
     assert [ENGINES[name] for name in taken] == [said.engine, said.otherwise]
     assert said.cosine == cosine == lg.explain(net, shape, n).cosine
 

@@ -6,8 +6,6 @@ tabulated once, and evaluated behind one matrix product, so that the cost does n
 """
 
 import os
-import threading
-from functools import partial
 from typing import Any
 
 import jax
@@ -15,24 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits
-from largen.architecture.branches import settled
-from largen.architecture.nodes import Serial, network
-from largen.architecture.spatial import outputs_of
+from largen.architecture.nodes import network
 from largen.data import warn_if_unscaled
 from largen.errors import InputError
-from largen.grams.blocks import Engine, compute, one_block
-from largen.grams.images.images import images
-from largen.grams.plan import COSINE, IMAGES, NORMS, plan
+from largen.grams.blocks import compute, one_block
+from largen.grams.engine import task
 from largen.grams.store.store import identity
 from largen.grams.store.to_store import memory, to_store
-from largen.grams.tables.angles import Rows
-from largen.grams.tables.one_variable import one_variable
-from largen.grams.tables.separable import separable
-from largen.grams.tiles import Once, Stretch, Values, symmetric
+from largen.grams.tiles import WHICH, by_name
 from largen.memory import require
-from largen.scaling.rates import resolve
-from largen.theory.gaussian_units import check_gaussian
-from largen.theory.kernels import Kernel, activations, kernel, precision, warn_if_inaccurate
+from largen.theory.kernels import Kernel, activations, warn_if_inaccurate
 from largen.types import Array, is_traced, island
 
 
@@ -46,6 +36,7 @@ def gram(
     store: Any = None,
     progress: bool = False,
     cluster: Any = None,
+    which: str = "both",
 ) -> Kernel:
     r"""NNGP and NTK of a network on many points: the record of `lg.kernel`, computed faster and in less memory, or on disk.
 
@@ -63,8 +54,10 @@ def gram(
 
     Parameters: `net`; `X` (n1, features) or (n1, *positions, channels), `X2` likewise or None for X with itself; `rates` as in
     `lg.kernel`; `dtype` of the result, None for that of X; `store`, None or the path of a Zarr store; `progress` counts tiles or
-    blocks on stderr; `cluster`, None or a `dask.distributed.Client` whose workers compute the blocks of a store. The peak of memory is
-    the two results (with a store: some blocks) and little more; it is known, and refused if not free, before any work.
+    blocks on stderr; `cluster`, None or a `dask.distributed.Client` whose workers compute the blocks of a store; `which`, "both", or
+    "nngp" or "ntk" for one kernel alone, the other being None: half the memory, and "nngp" leaves out all work that Theta alone needs
+    ("ntk" less: the recursion of Theta goes through K). The peak of memory is the results (with a store: some blocks) and little
+    more; it is known, and refused if not free, before any work.
 
     With `store` the result goes to disk, block by block, and the same call goes on where it was interrupted: blocks that are logged
     as done and have the bytes they were written with are not computed again. A finished store is only read. The JAX devices of this
@@ -78,8 +71,8 @@ def gram(
 
     Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, a dtype that is no floating one, traced
     arguments (under jit, grad or vmap: use `lg.kernel`), what does not fit into memory or on the disk, a disk that fills up, a store
-    of another network, points, rates or dtype, one that another process is writing, blocks with entries that are not finite, a path
-    that is no store, and what the file system refuses; `UnsupportedError` as `lg.kernel`. Warns (`StoreWarning`) of blocks that are no
+    of another network, points, rates, dtype or `which`, one that another process is writing, blocks with entries that are not finite, a
+    path that is no store, and what the file system refuses; `UnsupportedError` as `lg.kernel`. Warns (`StoreWarning`) of blocks that are no
     longer as they were written, and computes them again, and of metadata, which it writes again.
 
     Source: PDLT eqs. 4.118, 8.63; Cho and Saul.
@@ -101,33 +94,26 @@ def gram(
         fix = "lg.kernel(net, X, X2) works under jit, grad and vmap."
         raise InputError("X", "traced values (under jit, grad or vmap)", "concrete arrays and hyperparameters", fix)
     whole = network(net)
-    points, progress = door.inputs(X, "X"), door.flag(progress, "progress")
+    points, progress, which = door.inputs(X, "X"), door.flag(progress, "progress"), door.choice(which, "which", tuple(WHICH))
     others = None if X2 is None else door.inputs(X2, "X2", points.shape[1:], "X")
-    extras = resolve(whole, rates)
-    check_gaussian(whole)
-    outputs_of(whole, points.shape[1:], "X")
     jaxed = any(isinstance(Z, jax.Array) for Z in (points, others))
     kind = _dtype(dtype, points, others, jaxed)
-    n1, n2 = len(points), len(points if others is None else others)
-    work = precision(kind, points, others, whole, extras)
-    spatial = points.ndim > 2
-    results = 2.0 * n1 * n2 * kind.itemsize if store is None else memory(n1, n2, kind.itemsize, spatial)
-    held = plan(whole, extras, points.shape[1:], n1, n2, work.name).held
-    _fits(n1, n2, results + held, kind.itemsize)
+    asked = task(whole, points, others, rates, kind, which)
+    (n1, n2), spatial = asked.shape, points.ndim > 2
+    results = float(len(WHICH[which])) * n1 * n2 * kind.itemsize if store is None else memory(n1, n2, kind.itemsize, spatial)
+    _fits(n1, n2, results + asked.plan().held, kind.itemsize)
     warn_if_unscaled(points)
-    given = np.asarray(points), None if others is None else np.asarray(others)
-    build = partial(_engine, whole, extras, rates, *given, work.name)
     if store is not None:
-        out = to_store(store, identity(whole, extras, *given, kind), build, (n1, n2), spatial, progress, cluster)
-        warn_if_inaccurate(out.error, work, activations(whole))
+        about = identity(whole, asked.extras, asked.X, asked.X2, kind, which)
+        out = to_store(store, about, asked.engine, asked.shape, spatial, progress, cluster)
+        warn_if_inaccurate(out.error, asked.work, activations(whole))
         return out
     if cluster is not None:
         raise InputError("cluster", "a cluster without a store", "store=, a path that all workers see")
-    engine, size = build()
-    layout = one_block(n1, n2, others is None, size)
-    K, Theta = compute(engine, layout, (0, 0), kind, os.cpu_count() or 1, progress=progress)
-    warn_if_inaccurate(engine.error, work, activations(whole))
-    out = Kernel(nngp=K, ntk=Theta, error=np.asarray(engine.error, kind))
+    engine, size = asked.engine()
+    found = compute(engine, one_block(n1, n2, others is None, size), (0, 0), kind, os.cpu_count() or 1, progress=progress)
+    warn_if_inaccurate(engine.error, asked.work, activations(whole))
+    out = Kernel(**by_name(which, found), error=np.asarray(engine.error, kind))
     if not jaxed:
         return out
     with island(out):
@@ -149,40 +135,3 @@ def _fits(n1: int, n2: int, need: float, itemsize: int) -> None:
     """Refuse what does not fit: results, tiles in work, copies of the points."""
     fix = f"Take fewer points{' or dtype=' + repr('float32') if itemsize > 4 else ''}, or write the result to a disk: store=PATH."
     require(need, "X", f"{n1} x {n2} pairs of points", fix)
-
-
-def _engine(net: Serial, extras: Any, rates: Any, X: np.ndarray, X2: np.ndarray | None, work: str) -> tuple[Engine, int]:
-    """What evaluates tiles, and their rows: the first engine of the plan that is accurate on these points."""
-    n1, n2 = len(X), len(X if X2 is None else X2)
-    how = plan(net, extras, X.shape[1:], n1, n2, work)
-    require(how.held, "X", f"pairs of points of shape {X.shape[1:]}", "Take smaller points.")  # on the machine that computes
-    tables = {COSINE: one_variable, NORMS: separable}
-    if how.engine in tables:
-        first = Rows(X, work)
-        second = first if X2 is None else Rows(X2, work)
-        whole = settled(net, X.shape[1:])
-        for table in (tables[name] for name in how.engines if name in tables):
-            found = table(whole, extras, first, second)
-            if found is not None:
-                return found, how.tile
-    if how.engine == IMAGES and (swept := images(net, extras, X, X2)) is not None:
-        return swept, swept.size()
-    return _Plain(net, rates, X, X2, work), how.tile
-
-
-class _Plain:
-    """Tiles of the recursion; `error` is the worst so far."""
-
-    def __init__(self, net: Serial, rates: Any, X: np.ndarray, X2: np.ndarray | None, work: str) -> None:
-        self.net, self.rates, self.same = net, rates, X2 is None
-        self.X, self.X2 = (Z.astype(np.promote_types(Z.dtype, work), copy=False) for Z in (X, X if X2 is None else X2))
-        self.error, self.lock, self.once = 0.0, threading.Lock(), Once()
-
-    def tile(self, rows: Stretch, columns: Stretch) -> Values:
-        own = self.same and rows == columns
-        first, second = self.X[rows.start : rows.stop], None if own else self.X2[columns.start : columns.stop]
-        out = self.once.run((own, first.shape), lambda: kernel(self.net, first, second, self.rates))
-        with self.lock:
-            self.error = max(self.error, float(out.error))
-        K, Theta = np.asarray(out.nngp), np.asarray(out.ntk)
-        return (symmetric(K), symmetric(Theta)) if own else (K, Theta)

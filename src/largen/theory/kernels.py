@@ -69,6 +69,7 @@ from largen.theory.positions import Carrier
 from largen.types import Array, hand_back, is_traced, island, numbers
 
 STEEP = 8  # powers of z that activations grow like, above which float32 is not enough to compute in
+ALONE = 'the other kernel alone was asked for: which="both"'
 SMALL = 1e-2  # |x|^2/n_0 below which, and above whose inverse, float32 is not enough to compute in
 
 
@@ -79,14 +80,20 @@ class Kernel(Record):
 
     `nngp` K and `ntk` Theta, (n1, n2), or (layers, n1, n2) for layer="all". `error`: estimated error of either by the Gaussian
     expectations of all layers, relative to sqrt(K_ii K_jj) and sqrt(Theta_ii Theta_jj) of the two points; 0 where all are closed forms.
+    Where `lg.gram` was asked for one kernel alone (`which`) the other is None, and `.missing` says so.
     """
 
-    nngp: Array
-    ntk: Array
+    nngp: Any
+    ntk: Any
     error: Array
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        return {name: ALONE for name in ("nngp", "ntk") if getattr(self, name) is None}
+
     def _columns(self) -> Columns:
-        axes = ("layer", "i", "j")[-np.ndim(self.nngp) :]
+        axes = ("layer", "i", "j")[-np.ndim(self.ntk if self.nngp is None else self.nngp) :]
         return grid(axes, nngp=self.nngp, ntk=self.ntk)
 
 
