@@ -135,10 +135,11 @@ def _weighed(f: Factorization, rows: Array, w: Array) -> Array:
     return rows * w[..., None, :] if f.matrix is None else rows @ w
 
 
-def mean(f: Factorization, w: Array, theta_BA: Array, residual: Array) -> Array:
-    """Theta_BA w(Theta~ + R) residual, (m, o) or (T, m, o), for residual (n, o): y for the ensemble, y - z_A(0) for one network."""
+def mean(f: Factorization, w: Array, theta_BA: Any, residual: Array) -> Array:
+    """Theta_BA w(Theta~ + R) residual, (m, o) or (T, m, o), for residual (n, o): y for the ensemble, y - z_A(0) for one network. Of
+    Theta_BA, an array or any operator, no more is asked than a product."""
     along = _vectors(f).mT @ residual
-    return (theta_BA @ _vectors(f)) @ (w[..., None] * along if f.matrix is None else w @ along)
+    return theta_BA @ (_vectors(f) @ (w[..., None] * along if f.matrix is None else w @ along))
 
 
 def stepped(theta: np.ndarray, residual: np.ndarray, eta: float, at: Sequence[int]) -> np.ndarray:
