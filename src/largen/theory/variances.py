@@ -53,6 +53,6 @@ def _carried(net: Serial, rates: Any, first: Carrier, own: bool) -> tuple[Any, A
 
 @jitted(static=(3, 4))
 def _walked(net: Serial, rates: Any, first: Carrier, own: bool, usual: bool) -> tuple[Any, Any]:
-    with assuming(sizes=usual, angles=usual and not first.space):
+    with assuming(sizes=usual, angles=usual and not first.space, alone=True):
         last, _ = walk(net, KERNELS, first, rates)
     return last.pair.q1.reshape(-1) if own else last.pair.k, last.error
