@@ -70,8 +70,8 @@ def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
         square = jnp.where(large, piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2 for f in both]), every, (), hermite.REACH), square)
     (A1, A2), (size1, size2) = (parted(v, q1, q2) for v in (A, jnp.sqrt(square)))
     same = (near == 0) & (q1 == q2)
-    sides = (safe_divide(a, size)[:, summed()] for a, size in ((A1, size1), (A2, size2)))
-    c, near_out, far_out = hermite.series(*sides, terms, near, far, same)
+    first, second = safe_divide(A1, size1)[:, summed()], safe_divide(A2, size2)[:, summed()]
+    c, near_out, far_out = hermite.series(first, second, terms, near, far, same)
     pairs, need = flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1]), _either(large, q1, q2, near)
     series = [v.reshape(-1) for v in (c[0], c[-1], near_out, far_out)]
     out, changes = graded(phi, need, pairs, series, hermite.REACH)

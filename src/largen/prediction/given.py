@@ -17,6 +17,16 @@ JOINT = "lg.gram(net, np.concatenate([X, X_test])) gives it, with store=PATH on 
 NEED = "a matrix of finite real numbers"
 
 
+def refuse_beside_kernel(order: int, params: Any, usual: bool) -> None:
+    """Refuse what goes with no kernel that is given: it says how kernels are computed. `usual`: whether rates are."""
+    if order:
+        raise InputError("order", "1 with kernel=", "order=0: order 1 is made of tensors of four points, which the network says")
+    if params is not None:
+        raise InputError("params", "one network with kernel=", "no params, or no kernel: one network has its own empirical kernel")
+    if not usual:
+        raise InputError("rates", "other rates with kernel=", "no rates: a kernel has them in it", "lg.gram(..., rates=) computes it.")
+
+
 class Given:
     """The argument `kernel` of `lg.predict`, checked as far as it can be without reading it: a record of the kernels of n train points
     and, after them, m test points, with those `which` that the prediction is made of. What is read is checked as it is."""

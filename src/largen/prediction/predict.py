@@ -12,6 +12,7 @@ from largen.border import bordered
 from largen.errors import InputError, shown
 from largen.grams.operator import cuts
 from largen.prediction import flow, memory
+from largen.prediction.given import Given, refuse_beside_kernel
 from largen.prediction.kernels import Blocks, computed
 from largen.prediction.record import LONELY, ONE, Prediction, asked, said_noise
 from largen.prediction.spectrum import condition, factor, flatten, ridges
@@ -101,17 +102,19 @@ def predict(
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
     plan = flow.schedule(how, time, eta, steps)
     order, covariance = door.order(order), _covariance(covariance)
-    if how == "bayes" and (params is not None or not (isinstance(rates, str) and rates == "ntk")):
+    usual = isinstance(rates, str) and rates == "ntk"
+    if how == "bayes" and (params is not None or not usual):
         name, got, need = ("rates", repr(rates), 'rates="ntk"') if params is None else ("params", "one network", "no params")
         raise InputError(name, got, f'{need} with how="bayes": the posterior averages over initialisations and has no training')
     outputs, dtype = _outputs(net, y, params), X.dtype
     which = "nngp" if how == "bayes" else "ntk" if covariance is None else "both"
-    held = None
+    given = None
     if kernel is not None:
-        held = _given(kernel, len(X), len(X_test), which, rates, order, params)
-        dtype = min(dtype, held.dtype, key=lambda kind: kind.itemsize)
+        refuse_beside_kernel(order, params, usual)
+        given = Given(kernel, len(X), len(X_test), which)
+        dtype = min(dtype, given.dtype, key=lambda kind: kind.itemsize)
     dtype = jnp.promote_types(dtype, np.float32)
-    _fits(net, X, X_test, outputs, plan, params, covariance, dtype.itemsize, kernel is not None)
+    _fits(net if given is None else None, X, X_test, outputs, plan, params, covariance, dtype.itemsize)
     xp = namespace(X, y, X_test)
     with island(X, params):
         X, X_test, targets = (xp.asarray(a, dtype=dtype) for a in (X, X_test, y))
@@ -119,28 +122,13 @@ def predict(
         if order == 1:
             out = _first_order(net, params, X, columns, X_test, rates, plan, ridge)
         elif params is None:
-            blocks = computed(net, X, X_test, rates, which) if held is None else held.blocks()
-            out = _ensemble(blocks, columns, plan, ridge, covariance, held is not None)
+            blocks = computed(net, X, X_test, rates, which) if given is None else given.blocks()
+            out = _ensemble(blocks, columns, plan, ridge, covariance)
+            out = out if given is None else replace(out, source=f"{out.source}, from the kernel given")
         else:
             out = _network(net, params, X, columns, X_test, rates, plan, ridge)
         out = asked(out, covariance)
         return out if y.ndim == 2 else replace(out, mean=out.mean[..., 0])
-
-
-def _given(kernel: Any, n: int, m: int, which: str, rates: Any, order: int, params: Any) -> Any:
-    """The checked `kernel`, which goes with no argument that says how kernels are computed."""
-    from largen.prediction.given import Given
-
-    if order or params is not None or not (isinstance(rates, str) and rates == "ntk"):
-        why = (
-            ("order", "1 with kernel=", "order=0: at order 1 there are tensors of more points, which the network says")
-            if order
-            else ("params", "one network with kernel=", "no params, or no kernel: one network has its own empirical kernel")
-            if params is not None
-            else ("rates", f"{shown(rates)} with kernel=", 'rates="ntk": a kernel has its rates in it', "lg.gram takes rates=.")
-        )
-        raise InputError(*why)
-    return Given(kernel, n, m, which)
 
 
 def _covariance(value: Any) -> str | None:
@@ -161,21 +149,13 @@ def _outputs(net: Serial, y: Array, params: Any) -> int:
 
 
 def _fits(
-    net: Serial,
-    X: Array,
-    X_test: Array,
-    outputs: int,
-    plan: flow.Schedule,
-    params: Any,
-    covariance: str | None,
-    itemsize: int,
-    given: bool,
+    net: Serial | None, X: Array, X_test: Array, outputs: int, plan: flow.Schedule, params: Any, covariance: str | None, itemsize: int
 ) -> None:
-    """Refuse what does not fit into memory, before any work."""
+    """Refuse what does not fit into memory, before any work; no net, where kernels are given."""
     n, m, times = len(X), len(X_test), int(np.size(plan.time))
     if params is None:
         full = covariance == "full"
-        needed = memory.kernel_prediction(None if given else net, X.shape[1:], n, m, times, itemsize, full)
+        needed = memory.kernel_prediction(net, X.shape[1:], n, m, times, itemsize, full)
         what = "kernels, one factorisation and " + ("a covariance per time" if full else "what trains each test point per time")
     else:
         needed, what = memory.network_prediction(n, m, outputs, times, itemsize), f"one network's kernel with its {outputs} outputs"
@@ -195,7 +175,7 @@ def _first_order(net: Serial, params: Any, X: Array, y: Array, X_test: Array, ra
     return ask.ensemble(net, X, y, X_test, rates, plan, ridge)
 
 
-def _ensemble(blocks: Blocks, y: Array, plan: flow.Schedule, ridge: Any, covariance: str | None, given: bool) -> Prediction:
+def _ensemble(blocks: Blocks, y: Array, plan: flow.Schedule, ridge: Any, covariance: str | None) -> Prediction:
     """The ensemble of infinitely wide networks, from the kernels of train points, of test with train points, some rows at a time, and, as
     far as the covariance is asked for, of test points."""
     bayes, full, dtype = plan.how == "bayes", covariance == "full", y.dtype
@@ -230,7 +210,7 @@ def _ensemble(blocks: Blocks, y: Array, plan: flow.Schedule, ridge: Any, covaria
         initial_variance=prior,
         time=plan.time,
         how=plan.how,
-        source=("Bayesian posterior at infinite width (PDLT 6.57, 6.64)" if bayes else SOURCE) + ", from the kernel given" * given,
+        source="Bayesian posterior at infinite width (PDLT 6.57, 6.64)" if bayes else SOURCE,
         condition=condition(f, w, error),
         error=error,
         noise=noise,
