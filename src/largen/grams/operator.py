@@ -15,6 +15,7 @@ An array of NumPy or JAX is an `Operator` as it is. What is read by slices alone
 """
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol, runtime_checkable
@@ -45,14 +46,14 @@ class Operator(Protocol):
     def __matmul__(self, matrix: Any, /) -> Any: ...
 
 
-class Blockwise:
+class Blockwise(ABC):
     """An operator made of its blocks: the diagonal and products go a few rows at a time, so that it is never whole in memory."""
 
     shape: tuple[int, int]
     dtype: Any
 
-    def __getitem__(self, at: tuple[slice, slice]) -> Any:
-        raise NotImplementedError
+    @abstractmethod
+    def __getitem__(self, at: tuple[slice, slice]) -> Any: ...
 
     @property
     def rows(self) -> int:
