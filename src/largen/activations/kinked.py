@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
+from largen.activations.assumed import summed
 from largen.activations.cusp import cosine_tangent, inverse_sine, once
 from largen.activations.reach import reach
 from largen.activations.smooth import Moments, flat, graded, joined, own_slopes, parted, split
@@ -30,7 +31,8 @@ def kinked(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     usual = jnp.minimum(every, piecewise.LARGE**2)
     A, terms, rest, _ = hermite.coefficients(both, usual, hermite.tolerance(q1.dtype), phi.kinks, end, largest)
     A1, A2 = (safe_divide(a, size) for a, size in zip(parted(A, q1, q2), (size1, size2), strict=True))
-    c, slope = jnp.where(same, 1, hermite.products(A1, A2, terms, near, far))
+    found = jnp.where(same, 1, hermite.products(A1[:, summed()], A2[:, summed()], terms, near, far))
+    c, slope = found[0], found[-1]
     pairs = flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1])
     series = [v.reshape(-1) for v in (c, slope, jnp.where(same, 0, 1 - c), 1 + c)]
     apart, off = split(phi, close.reshape(-1), pairs, series, end)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.assumed import ordinary_angles, ordinary_sizes
+from largen.activations.assumed import ordinary_angles, ordinary_sizes, summed
 from largen.activations.reach import reach
 from largen.gaussian import hermite, piecewise
 from largen.gaussian.pair import safe_divide
@@ -70,9 +70,10 @@ def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
         square = jnp.where(large, piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2 for f in both]), every, (), hermite.REACH), square)
     (A1, A2), (size1, size2) = (parted(v, q1, q2) for v in (A, jnp.sqrt(square)))
     same = (near == 0) & (q1 == q2)
-    c, near_out, far_out = hermite.series(safe_divide(A1, size1), safe_divide(A2, size2), terms, near, far, same)
+    first, second = safe_divide(A1, size1)[:, summed()], safe_divide(A2, size2)[:, summed()]
+    c, near_out, far_out = hermite.series(first, second, terms, near, far, same)
     pairs, need = flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1]), _either(large, q1, q2, near)
-    series = [v.reshape(-1) for v in (c[0], c[1], near_out, far_out)]
+    series = [v.reshape(-1) for v in (c[0], c[-1], near_out, far_out)]
     out, changes = graded(phi, need, pairs, series, hermite.REACH)
     c, slope, near_out, far_out = (v.reshape(near.shape) for v in out)
     error = jnp.maximum(rest.max(), jnp.maximum(*changes[:2]))

@@ -26,6 +26,8 @@ from largen.theory.positions import Carrier
 from largen.theory.rules import KERNELS
 from largen.types import Array
 
+ALONE = 'the other kernel alone was asked for: which="both"'
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -37,18 +39,23 @@ class Kernel(Record):
     nngp : array (n1, n2) or (layers, n1, n2)
         K; the layers first for layer="all".
     ntk : array like `nngp`
-        Theta.
+        Theta. Where `lg.gram` was asked for one kernel alone (`which`) the other is None, and `.missing` says so.
     error : float
         Estimated error of either by the Gaussian expectations of all layers, relative to sqrt(K_ii K_jj) and sqrt(Theta_ii Theta_jj) of the
         two points; 0 where all are closed forms.
     """
 
-    nngp: Array
-    ntk: Array
+    nngp: Any
+    ntk: Any
     error: Array
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        return {name: ALONE for name in ("nngp", "ntk") if getattr(self, name) is None}
+
     def _columns(self) -> Columns:
-        axes = ("layer", "i", "j")[-np.ndim(self.nngp) :]
+        axes = ("layer", "i", "j")[-np.ndim(self.ntk if self.nngp is None else self.nngp) :]
         return grid(axes, nngp=self.nngp, ntk=self.ntk)
 
 
