@@ -1,6 +1,6 @@
 """The dual maps of smooth activations without closed forms, by Hermite series; what those with kinks share with them."""
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -9,12 +9,13 @@ import numpy as np
 
 from largen.activations.activation import Activation
 from largen.activations.assumed import ordinary_angles, ordinary_sizes
+from largen.activations.mesh import judged, shares
 from largen.activations.reach import reach
 from largen.gaussian import hermite, piecewise
-from largen.gaussian.pair import safe_divide
+from largen.gaussian.pair import CLOSE, safe_divide
 
 UNRESOLVED = {"float32": 3e-6, "float64": 1e-12}  # relative; what a rule may leave where another one could do better
-Moments = tuple[Any, Any, Any, Any, Any, Any, Any]  # E phi^2 of either point, E[phi phi], E[phi' phi'], 1 -+ c of the former, the error
+Moments = tuple[Any, ...]  # E phi^2 of either point, E[phi phi], E[phi' phi'], 1 -+ c of the former, the error, what one before becomes
 
 
 def mean_square(phi: Activation, q: Any, order: int) -> Any:
@@ -28,6 +29,12 @@ def mean_square(phi: Activation, q: Any, order: int) -> Any:
 def joined(q1: Any, q2: Any) -> Any:
     """All points of both sides as one row: what is asked of every point is then compiled once."""
     return jnp.concatenate([q1.reshape(-1), q2.reshape(-1)])
+
+
+def close_to_others(q1: Any, q2: Any, near: Any, far: Any) -> Any:
+    """Which of the points `joined` have another one, of about their size, that is nearly they or their opposite."""
+    close = (jnp.minimum(near, far) < CLOSE) & (jnp.maximum(q1, q2) < 2 * jnp.minimum(q1, q2))
+    return joined(*(close.any([i for i, n in enumerate(q.shape) if n == 1], keepdims=True) for q in (q1, q2)))
 
 
 def parted(values: Any, q1: Any, q2: Any) -> tuple[Any, Any]:
@@ -75,9 +82,15 @@ def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     series = [v.reshape(-1) for v in (c[0], c[1], near_out, far_out)]
     out, changes = graded(phi, need, pairs, series, hermite.REACH)
     c, slope, near_out, far_out = (v.reshape(near.shape) for v in out)
-    error = jnp.maximum(rest.max(), jnp.maximum(*changes[:2]))
+    share, (off, carried) = shares(phi, every, square), judged(phi, every, square, close_to_others(q1, q2, near, far))
+    error = reduce(jnp.maximum, [(share * rest).max(), *shared(share, changes[:2]), off])
     near_out, far_out = jnp.where(same, 0, near_out), jnp.where(same, 2, far_out)
-    return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * slope, near_out, far_out, error
+    return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * slope, near_out, far_out, error, carried
+
+
+def shared(share: Any, errors: Any) -> list[Any]:
+    """Errors of E[phi phi] and E[phi' phi'] of all pairs, times the largest share; one that is infinite says something else."""
+    return [jnp.where(jnp.isinf(e), e, s * e) for s, e in zip(share.max(1), errors, strict=True)]
 
 
 def graded(phi: Activation, need: Any, pairs: Any, otherwise: Any, reach: float) -> tuple[Any, Any]:

@@ -35,7 +35,7 @@ from jax.custom_derivatives import SymbolicZero
 from largen import door, exits
 from largen.activations.activation import Activation
 from largen.activations.assumed import as_assumed, assuming
-from largen.activations.doubt import doubt
+from largen.activations.doubt import SMALLER, doubt, infinite
 from largen.activations.dual import dual
 from largen.activations.reach import growth
 from largen.architecture.attention import Attention, PositionalEmbedding
@@ -141,7 +141,8 @@ def _weighted(node: Any, carrier: Carrier, rates: tuple[Any, Any]) -> Carrier:
 @KERNELS.rule(Act)
 def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     out, *own = (dual(node.activation, pair) for pair in (carrier.pair, *(carrier.own or ())))
-    theta, error = out.kdot * carrier.theta, carrier.error + reduce(jnp.maximum, [one.error for one in own], out.error)
+    theta = out.kdot * carrier.theta
+    error = reduce(jnp.maximum, [one.carried * carrier.error + one.error for one in (out, *own)])
     return replace(carrier, pair=out.phi, theta=theta, error=error, own=(own[0].phi, own[1].phi) if own else None)
 
 
@@ -353,10 +354,14 @@ def activations(net: Serial) -> set[Activation]:
 
 
 def warn_if_inaccurate(error: Any, dtype: Any, phis: Iterable[Activation]) -> None:
-    """Say so, and which of the activations may be why."""
+    """Say so, and which of the activations may be why; refuse users' own of which expectations are not finite."""
     tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
     if is_traced(error) or float(error) <= tolerance:
         return
+    if not np.isfinite(float(error)):
+        if said := next(filter(None, map(infinite, phis)), None):
+            raise InputError("activation", said, "one whose expectations are finite at the variances of these points", f"{SMALLER}.")
+        return  # what is not finite is looked at where it leaves
     causes = {doubt(phi) for phi in phis if phi.closed is None} or {doubt(phi) for phi in phis}  # 1/n tensors use no closed forms
     message = f"Gaussian expectations have an estimated relative error of {float(error):.1e}. {' '.join(sorted(causes))}"
     warn(message, AccuracyWarning)
