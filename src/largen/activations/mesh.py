@@ -29,8 +29,6 @@ SHARE = 1e-9  # of an expectation, of places where phi is not finite, from which
 SAMPLE = 16  # variances looked at
 
 
-
-
 def _rule() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Gauss-Legendre nodes and weights on [0, 1]; (half, node, node of the whole), which takes values at these to those at the nodes of
     either half."""
@@ -141,18 +139,12 @@ def _inner(left: np.ndarray, right: np.ndarray, values: np.ndarray) -> Any:
     return lambda distance: total[np.searchsorted(near, distance * (1 - 1e-12))]
 
 
-def shares(phi: Activation, q: Any, square: Any) -> Any:
-    """How much relative errors of E[phi^2] and E[phi'^2] (2, points) matter, as both enter the NTK: of a user's own callable phi' may be
-    nothing but rounding."""
-    m, t = square
-    return jnp.stack([jnp.ones_like(q), safe_divide(q * t, m + q * t, 1.0)]) if phi.own else jnp.ones_like(square)
-
-
-def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any]:
-    """What a rule that found `square`, E[phi^2] and E[phi'^2] (2, points), at variances q (points,), is off, relative and by the `shares`,
-    infinite where these are not finite; and what a relative error of q is multiplied by. E[phi'^2] of points `close` to others only."""
+def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any, Any]:
+    """What a rule that found `square`, E[phi^2] and E[phi'^2] (2, points), at variances q (points,), is off, relative and by their shares,
+    infinite where these are not finite; these shares (2,), how much errors relative to what it found matter, as both enter the NTK (phi' may
+    be nothing but rounding); and what a relative error of q is multiplied by. E[phi'^2] of points `close` to others only."""
     if not phi.own:
-        return jnp.zeros((), q.dtype), jnp.ones((), q.dtype)
+        return jnp.zeros((), q.dtype), jnp.ones(2, q.dtype), jnp.ones((), q.dtype)
     found = mesh(phi)
     few = jnp.argsort(q)[np.linspace(0, q.size - 1, min(SAMPLE, q.size)).round().astype(int)]
     q, square, close = q[few], square[:, few], close[few]
@@ -168,9 +160,11 @@ def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any]:
     tilt = jnp.minimum(2 * far, 1e9) - 1
     growth = [0.5 * jnp.abs(safe_divide(mean(row, tilt), total)) for row, total in zip(found.sizes[1:], right, strict=True)]
     off = [safe_divide(jnp.abs(s - total) + mean(row), total) for s, total, row in zip(square, right, found.loose, strict=True)]
-    share = shares(phi, q, jnp.stack(right))[1]
+    share = safe_divide(q * right[1], right[0] + q * right[1], 1.0)
     error = jnp.where(infinite | jnp.isnan(off[0] + off[1]), jnp.inf, jnp.maximum(off[0], jnp.where(close, share * off[1], 0)))
     from_q = jnp.maximum(growth[0], jnp.minimum(1, safe_divide(share, 1 - share, 1.0)))  # and from the cosine: its slope at 1, at most 1 on average
     carried = jnp.maximum(from_q, (1 - share) * from_q + share * (1 + growth[1]))
     seen = (q > 0) & (jnp.abs(whole - 1) < 1e-6)  # not beyond the panels
-    return jnp.where(seen, error, 0.0).max(), jnp.where(seen & ~infinite, carried, 1.0).max()
+    parts = jnp.stack([safe_divide(square[0], right[0], 1.0), share * safe_divide(square[1], right[1], 1.0)])
+    parts = jnp.where(seen & ~infinite, parts, 1.0).max(1)
+    return jnp.where(seen, error, 0.0).max(), parts, jnp.where(seen & ~infinite, carried, 1.0).max()
