@@ -66,7 +66,9 @@ OWN: dict[str, Own] = {
     "far": Own(lambda z: jnp.tanh(z - 20), lambda z: np.tanh(z - 20), lambda z: _sech2(z - 20), (20.0,)),
     "steep": Own(lambda z: jnp.tanh(5 * z), lambda z: np.tanh(5 * z), lambda z: 5 * _sech2(5 * z), scale=0.2),
     "late": Own(lambda z: jnp.maximum(z - 0.7, 0), lambda z: np.maximum(z - 0.7, 0), lambda z: 1.0 * (z > 0.7), (0.7,)),
-    "late, declared": Own(lambda z: jnp.maximum(z - 0.7, 0), lambda z: np.maximum(z - 0.7, 0), lambda z: 1.0 * (z > 0.7), (0.7,), kinks=(0.7,)),
+    "late, declared": Own(
+        lambda z: jnp.maximum(z - 0.7, 0), lambda z: np.maximum(z - 0.7, 0), lambda z: 1.0 * (z > 0.7), (0.7,), kinks=(0.7,)
+    ),
     "clipped": Own(lambda z: jnp.clip(z, -1, 1), lambda z: np.clip(z, -1, 1), lambda z: 1.0 * (np.abs(z) < 1), (-1.0, 1.0)),
     "step": Own(lambda z: jnp.where(z > 3.7, 1.0, 0.0), lambda z: 1.0 * (z > 3.7), lambda z: 0 * z, (3.7,)),
     "jump": Own(lambda z: jnp.where(z > 1, z, -1.0), lambda z: np.where(z > 1, z, -1.0), lambda z: 1.0 * (z > 1), (1.0,)),
@@ -79,15 +81,39 @@ OWN: dict[str, Own] = {
     "exponential": Own(lambda z: jnp.exp(0.4 * z), lambda z: np.exp(0.4 * z), lambda z: 0.4 * np.exp(0.4 * z), reach=45.0),
     "power": Own(lambda z: z**10, lambda z: z**10, lambda z: 10 * z**9, limit=1e30),
     "ninth": Own(lambda z: z**9 - z, lambda z: z**9 - z, lambda z: 9 * z**8 - 1, limit=1e30),
-    "narrow": Own(lambda z: jnp.exp(-((z / 1e-3) ** 2)), lambda z: np.exp(-((z / 1e-3) ** 2)), lambda z: -2e6 * z * np.exp(-((z / 1e-3) ** 2)), scale=1e-3),
-    "bump": Own(lambda z: jnp.exp(-50 * (z - 5) ** 2), lambda z: np.exp(-50 * (z - 5) ** 2), lambda z: -100 * (z - 5) * np.exp(-50 * (z - 5) ** 2), (5.0,), 0.1),
+    "narrow": Own(
+        lambda z: jnp.exp(-((z / 1e-3) ** 2)),
+        lambda z: np.exp(-((z / 1e-3) ** 2)),
+        lambda z: -2e6 * z * np.exp(-((z / 1e-3) ** 2)),
+        scale=1e-3,
+    ),
+    "bump": Own(
+        lambda z: jnp.exp(-50 * (z - 5) ** 2),
+        lambda z: np.exp(-50 * (z - 5) ** 2),
+        lambda z: -100 * (z - 5) * np.exp(-50 * (z - 5) ** 2),
+        (5.0,),
+        0.1,
+    ),
     "dead": Own(lambda z: jnp.where(z > 30, z - 30, 0.0), lambda z: np.maximum(z - 30, 0), lambda z: 1.0 * (z > 30), (30.0,), reach=45.0),
-    "peak": Own(lambda z: 1 / (1 + (10 * z) ** 2), lambda z: 1 / (1 + (10 * z) ** 2), lambda z: -200 * z / (1 + (10 * z) ** 2) ** 2, scale=0.1),
+    "peak": Own(
+        lambda z: 1 / (1 + (10 * z) ** 2), lambda z: 1 / (1 + (10 * z) ** 2), lambda z: -200 * z / (1 + (10 * z) ** 2) ** 2, scale=0.1
+    ),
     "round": Own(lambda z: jnp.sqrt(z * z + 1e-8), lambda z: np.sqrt(z * z + 1e-8), lambda z: z / np.sqrt(z * z + 1e-8), scale=1e-4),
-    "gate": Own(lambda z: z * jax.nn.sigmoid(10 * z), lambda z: z * _sigmoid(10 * z), lambda z: _sigmoid(10 * z) + 2.5 * z * _sech2(5 * z), scale=0.1),
+    "gate": Own(
+        lambda z: z * jax.nn.sigmoid(10 * z),
+        lambda z: z * _sigmoid(10 * z),
+        lambda z: _sigmoid(10 * z) + 2.5 * z * _sech2(5 * z),
+        scale=0.1,
+    ),
     "quiet": Own(lambda z: jnp.cosh(z) - 1, lambda z: 2 * np.sinh(z / 2) ** 2, np.sinh),
     "rising": Own(lambda z: jnp.log(1 + jnp.exp(z)), lambda z: np.logaddexp(z, 0), _sigmoid),
-    "sawtooth": Own(lambda z: jnp.abs(z - 6 * jnp.round(z / 6)), lambda z: np.abs(z - 6 * np.round(z / 6)), lambda z: np.sign(z - 6 * np.round(z / 6)), tuple(3.0 * np.arange(-60, 61)), limit=100.0),
+    "sawtooth": Own(
+        lambda z: jnp.abs(z - 6 * jnp.round(z / 6)),
+        lambda z: np.abs(z - 6 * np.round(z / 6)),
+        lambda z: np.sign(z - 6 * np.round(z / 6)),
+        tuple(3.0 * np.arange(-60, 61)),
+        limit=100.0,
+    ),
 }
 
 
@@ -156,10 +182,4 @@ def truth(own: Own, order: int = 10) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    import sys, time
-    known = dict(np.load(FROZEN)) if FROZEN.exists() else {}
-    for name in sys.argv[1:] or [n for n in OWN if n not in known]:
-        t = time.time()
-        known[name] = truth(OWN[name])
-        print(name, f"{time.time() - t:.1f} s", np.isfinite(known[name]).mean(), flush=True)
-        np.savez_compressed(FROZEN, **known)
+    np.savez_compressed(FROZEN, **{name: truth(given) for name, given in OWN.items()})

@@ -164,7 +164,9 @@ def _check_elementwise(fn: Elementwise) -> None:
         raise InputError("activation", "a callable that returns NaN or infinity between -2 and 2", need)
     if not np.isfinite(zero).all():
         got = f"a callable of slope {zero[1]:.3g} at z = 0" if np.isfinite(zero[0]) else f"a callable that returns {zero[0]:.3g} at z = 0"
-        fix = "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z), or take 0 apart, by jnp.where(z == 0, 1, z) inside as well as outside."
+        fix = (
+            "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z), or take 0 apart, by jnp.where(z == 0, 1, z) inside as well as outside."
+        )
         raise InputError("activation", got, "one that is finite with its slope at 0, where inputs may lie", fix)
     if not np.allclose(one[0, 0], out[0, 1], rtol=1e-4, atol=1e-6):
         raise InputError("activation", "a callable whose value at one entry depends on the others", need)

@@ -37,13 +37,14 @@ def doubt(phi: Activation) -> str:
         how = "exponentially" if degree >= STEEPEST else f"like z^{degree:.3g}"
         return f"{phi!r} grows {how}, and expectations with it: {SMALLER}."
     if phi.own and (place := _away(mesh(phi))):
-        return f"{phi!r} varies near z = {place:.4g} alone, far from 0 where preactivations are: shift it there, lambda z: fn(z + {place:.4g})."
+        shift = f"lambda z: fn(z + {place:.4g})"
+        return f"{phi!r} varies near z = {place:.4g} alone, far from 0 where preactivations are: shift it there, {shift}."
     return f"Preactivations are large on the scale on which {phi!r} varies: {SMALLER}."
 
 
 @cache
 def infinite(phi: Activation) -> str:
-    """What is infinite about a user's own callable whose expectations are not finite; nothing if it is finite itself wherever it is asked."""
+    """What is infinite about a user's own callable whose expectations are not finite; nothing if it is finite wherever it is asked."""
     if not phi.own or not np.isfinite((found := mesh(phi)).lost).any():
         return ""
     lost = np.abs(found.z[np.isfinite(found.lost).any(0)])

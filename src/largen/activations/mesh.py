@@ -43,8 +43,8 @@ def _rule() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Mesh:
-    """`z` (nodes,); `sizes` (3, nodes): logarithms of the weights, and of phi^2 and phi'^2 times these; of the latter two (2, nodes) `lost`, the
-    part where phi is not finite, and `loose`, what is not known. `edges` (panels + 1,), `depth` (panels,): how often each was halved."""
+    """`z` (nodes,); `sizes` (3, nodes): logarithms of the weights, and of phi^2 and phi'^2 times these; of the latter two (2, nodes) `lost`,
+    the part where phi is not finite, and `loose`, what is not known. `edges` (panels + 1,), `depth` (panels,): how often each was halved."""
 
     z: np.ndarray
     sizes: np.ndarray
@@ -119,8 +119,8 @@ def _sample(phi: Activation) -> Any:
 
 
 def _judged(values: np.ndarray, halved: np.ndarray, width: np.ndarray, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(log of what is not known of the integrals of phi^2 and phi'^2 over panels (panels, 2), which panels are to be halved): by how much the
-    values on the halves of a panel differ from the polynomial through those on the whole."""
+    """(log of what is not known of the integrals of phi^2 and phi'^2 over panels (panels, 2), which panels are to be halved): by how much
+    the values on the halves of a panel differ from the polynomial through those on the whole."""
     size = np.nan_to_num(np.abs(halved), nan=0.0, posinf=0.0).max((2, 3), initial=1e-300)
     each = np.nan_to_num(halved / size[..., None, None], posinf=0.0, neginf=0.0)
     fitted = np.einsum("hij,pfj->pfhi", FIT, np.nan_to_num(values / size[..., None], posinf=0.0, neginf=0.0))
@@ -141,8 +141,8 @@ def _inner(left: np.ndarray, right: np.ndarray, values: np.ndarray) -> Any:
 
 def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any, Any]:
     """What a rule that found `square`, E[phi^2] and E[phi'^2] (2, points), at variances q (points,), is off, relative and by their shares,
-    infinite where these are not finite; these shares (2,), how much errors relative to what it found matter, as both enter the NTK (phi' may
-    be nothing but rounding); and what a relative error of q is multiplied by. E[phi'^2] of points `close` to others only."""
+    infinite where these are not finite; these shares (2,), how much errors relative to what it found matter, as both enter the NTK (phi'
+    may be nothing but rounding); and what a relative error of q is multiplied by. E[phi'^2] of points `close` to others only."""
     if not phi.own:
         return jnp.zeros((), q.dtype), jnp.ones(2, q.dtype), jnp.ones((), q.dtype)
     found = mesh(phi)
@@ -162,7 +162,9 @@ def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any, 
     off = [safe_divide(jnp.abs(s - total) + mean(row), total) for s, total, row in zip(square, right, found.loose, strict=True)]
     share = safe_divide(q * right[1], right[0] + q * right[1], 1.0)
     error = jnp.where(infinite | jnp.isnan(off[0] + off[1]), jnp.inf, jnp.maximum(off[0], jnp.where(close, share * off[1], 0)))
-    from_q = jnp.maximum(growth[0], jnp.minimum(1, safe_divide(share, 1 - share, 1.0)))  # and from the cosine: its slope at 1, at most 1 on average
+    from_q = jnp.maximum(
+        growth[0], jnp.minimum(1, safe_divide(share, 1 - share, 1.0))
+    )  # and from the cosine: its slope at 1, at most 1 on average
     carried = jnp.maximum(from_q, (1 - share) * from_q + share * (1 + growth[1]))
     seen = (q > 0) & (jnp.abs(whole - 1) < 1e-6)  # not beyond the panels
     parts = jnp.stack([safe_divide(square[0], right[0], 1.0), share * safe_divide(square[1], right[1], 1.0)])
