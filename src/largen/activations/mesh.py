@@ -43,8 +43,8 @@ def _rule() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Mesh:
-    """`z` (nodes,); `sizes` (3, nodes): logarithms of the weights, and of phi^2 and phi'^2 times these; of the latter two (2, nodes) `lost`,
-    the part where phi is not finite, and `loose`, what is not known. `edges` (panels + 1,), `depth` (panels,): how often each was halved."""
+    """`z` (nodes,); `sizes` (3, nodes): logarithms of the weights and of phi^2 and phi'^2 times these; of these two (2, nodes) `lost`,
+    the part where phi is not finite, and `loose`, what is not known; `edges` (panels + 1,); `depth` (panels,), how often each is halved."""
 
     z: np.ndarray
     sizes: np.ndarray
