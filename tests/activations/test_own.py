@@ -84,6 +84,8 @@ def test_expectations_that_are_not_finite_are_refused():
         kernel(explosive, np.full((1, 1), 0.6))
     with pytest.raises(InputError, match=r"not finite at \|z\| = 709\.8"):
         kernel(lg.activation(own.OWN["rising"].fn), np.full((1, 1), 1e3))
+    with pytest.raises(InputError, match="varies too fast to be followed"):
+        kernel(lg.activation(lambda z: jnp.sin(20 * z)), np.full((1, 1), 1e6))
 
 
 @pytest.mark.parametrize(

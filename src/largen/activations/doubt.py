@@ -44,9 +44,11 @@ def doubt(phi: Activation) -> str:
 
 @cache
 def infinite(phi: Activation) -> str:
-    """What is infinite about a user's own callable whose expectations are not finite; nothing if it is finite wherever it is asked."""
-    if not phi.own or not np.isfinite((found := mesh(phi)).lost).any():
+    """What is wrong about a user's own callable whose expectations are not finite or not known; nothing if nothing may be."""
+    if not phi.own:
         return ""
+    if not np.isfinite((found := mesh(phi)).lost).any():
+        return f"{phi!r}, which varies too fast to be followed as far out as preactivations lie" if np.isfinite(found.loose).any() else ""
     lost = np.abs(found.z[np.isfinite(found.lost).any(0)])
     at, log = float(lost.min()), float((found.sizes[1:] - found.sizes[0])[:, np.abs(found.z) < lost.min()].max())
     if log < 600:

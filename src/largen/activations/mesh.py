@@ -25,7 +25,7 @@ ALLOWED = 1e-8  # of the root mean square up to a panel, what the polynomial on 
 DEEPEST, BROAD, MOST = 46, 16, 200  # halvings; those of both halves of a panel; panels that are halved at a time
 ROUNDING = 1e-15  # relative, of phi
 CHUNK = 256  # panels evaluated at a time
-SHARE = 1e-9  # of an expectation, of places where phi is not finite, from which that is infinite
+SHARE, UNSEEN = 1e-9, 0.1  # of an expectation, of places where phi is not finite, and where it is not resolved, from which that is infinite
 SAMPLE = 16  # variances looked at
 
 
@@ -141,8 +141,8 @@ def _inner(left: np.ndarray, right: np.ndarray, values: np.ndarray) -> Any:
 
 def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any, Any]:
     """What a rule that found `square`, E[phi^2] and E[phi'^2] (2, points), at variances q (points,), is off, relative and by their shares,
-    infinite where these are not finite; these shares (2,), how much errors relative to what it found matter, as both enter the NTK (phi'
-    may be nothing but rounding); and what a relative error of q is multiplied by. E[phi'^2] of points `close` to others only."""
+    infinite where these are not finite or not known; these shares (2,), how much errors relative to what it found matter, as both enter the
+    NTK (phi' may be nothing but rounding); and what a relative error of q is multiplied by. E[phi'^2] of points `close` to others only."""
     if not phi.own:
         return jnp.zeros((), q.dtype), jnp.ones(2, q.dtype), jnp.ones((), q.dtype)
     found = mesh(phi)
@@ -159,9 +159,11 @@ def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any, 
     infinite = beyond[0] | beyond[1]
     tilt = jnp.minimum(2 * far, 1e9) - 1
     growth = [0.5 * jnp.abs(safe_divide(mean(row, tilt), total)) for row, total in zip(found.sizes[1:], right, strict=True)]
-    off = [safe_divide(jnp.abs(s - total) + mean(row), total) for s, total, row in zip(square, right, found.loose, strict=True)]
+    unseen = [safe_divide(mean(row), total) for total, row in zip(right, found.loose, strict=True)]
+    off = [safe_divide(jnp.abs(s - total), total) + v for s, total, v in zip(square, right, unseen, strict=True)]
     share = safe_divide(q * right[1], right[0] + q * right[1], 1.0)
-    error = jnp.where(infinite | jnp.isnan(off[0] + off[1]), jnp.inf, jnp.maximum(off[0], jnp.where(close, share * off[1], 0)))
+    infinite |= (jnp.maximum(unseen[0], share * unseen[1]) > UNSEEN) | jnp.isnan(off[0] + off[1])
+    error = jnp.where(infinite, jnp.inf, jnp.maximum(off[0], jnp.where(close, share * off[1], 0)))
     from_q = jnp.maximum(
         growth[0], jnp.minimum(1, safe_divide(share, 1 - share, 1.0))
     )  # and from the cosine: its slope at 1, at most 1 on average
