@@ -101,7 +101,7 @@ def activation(fn: str | Elementwise | Activation, name: str | None = None, kink
     results that suffer say so by an `AccuracyWarning`.
 
     Raises `InputError` for an unknown name (the nearest ones are suggested), a name that is taken by another function, a
-    callable that is not elementwise, and kinks that are not finite numbers.
+    callable that is not elementwise or, with its slope, not finite at 0, and kinks that are not finite numbers.
 
     >>> import largen as lg, jax.numpy as jnp
     >>> lg.activation("leaky_relu(0.1)")

@@ -220,10 +220,11 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     in, numpy out). Differentiable in X1, X2, in C_W, C_b and rates; works under `jit` and `vmap`. At coincident points the
     NTK of a kinked activation has a cusp: the first derivative is the symmetric subgradient, second derivatives raise.
 
-    Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers; `UnsupportedError`
+    Raises `InputError` for arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers, and callables of one's own of
+    which expectations are infinite or cannot be followed; `UnsupportedError`
     for nodes without a rule, for an activation or normalisation that has no affine layer before it, for an activation last, and
     for a sum in which more than one branch does not end in an affine layer. Warns (`AccuracyWarning`) if the
-    error of a quadrature is above 1e-6, and of what may be the cause: undeclared kinks, growth, size.
+    error of a quadrature is above 1e-6, and of what may be the cause: undeclared kinks, singular places, growth, size.
 
     Source: PDLT eqs. 4.118, 8.63; Williams; Cho and Saul; Jacot et al.
 
