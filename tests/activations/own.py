@@ -182,4 +182,5 @@ def truth(own: Own, order: int = 10) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    np.savez_compressed(FROZEN, **{name: truth(given) for name, given in OWN.items()})
+    values: Any = {name: truth(given) for name, given in OWN.items()}
+    np.savez_compressed(FROZEN, **values)
