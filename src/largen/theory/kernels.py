@@ -94,7 +94,8 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     Raises
     ------
     InputError
-        For arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers.
+        For arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers, and callables of one's own of which expectations are
+        infinite or cannot be followed.
     UnsupportedError
         For nodes without a rule, for an activation or normalisation that has no affine layer before it, for an activation last, and for a
         sum in which more than one branch does not end in an affine layer.
@@ -102,7 +103,7 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     Warns
     -----
     AccuracyWarning
-        If the error of a quadrature is above 1e-6, and of what may be the cause: undeclared kinks, growth, size.
+        If the error of a quadrature is above 1e-6, and of what may be the cause: undeclared kinks, singular places, growth, size.
 
     References
     ----------
