@@ -1,5 +1,6 @@
 """What comes before all tests: how programs are compiled, and the modules the doctest collector leaves out."""
 
+import gc
 import importlib.util
 import os
 from importlib.metadata import version
@@ -12,3 +13,11 @@ if version("jaxlib").startswith("0.10."):
 # Modules of optional dependencies that are not installed.
 TORCH = ["torch_graph", "torch_layers", "torch_weights"]
 collect_ignore = [] if importlib.util.find_spec("torch") else [f"src/largen/adapters/{name}.py" for name in TORCH]
+
+
+def pytest_collection_finish() -> None:
+    """What has been imported by now stays, and tracing makes many objects and few cycles: looking through all of them, again and again,
+    took a tenth of the time. Cycles are collected after every file (`tests/conftest.py`)."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

@@ -1,5 +1,6 @@
 """What all tests share: where real data lie, and how hypothesis draws."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ settings.load_profile("largen")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+# Rooms whose tests compute more than they compile: many networks, many points.
+COMPUTE = {"agreement", "gallery", "grams", "networks", "report"}
+
+
 def data_folder() -> Path | None:
     """The folder of real data: LARGEN_DATA, else shared/data beside the repository, else None."""
     named = os.environ.get("LARGEN_DATA")
@@ -23,10 +28,18 @@ def data_folder() -> Path | None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_programs_are_dropped() -> Iterator[None]:
-    """Drop what JAX compiled after every file: thousands of programs exhaust the memory maps a process may have (65,530)."""
+def _programs_of_a_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How JAX compiles the programs of a file, and their end.
+
+    Optimising a program takes longer than all else about it, and most run once or twice on a few numbers: outside of the rooms that
+    compute much they are not optimised. After every file they are dropped: thousands of programs exhaust the memory maps a process may
+    have (65,530)."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", request.path.parent.name not in COMPUTE)
     yield
+    jax.config.update("jax_disable_most_optimizations", before)
     jax.clear_caches()
+    gc.collect()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
