@@ -16,8 +16,9 @@ settings.load_profile("largen")
 ROOT = Path(__file__).resolve().parents[1]
 
 
-# Rooms whose tests compute more than they compile: many networks, many points.
-COMPUTE = {"agreement", "gallery", "grams", "networks", "report"}
+# Files whose time is compiling, of programs that run once or twice on a few numbers: they are not optimised, which takes half of it.
+COMPILE = {"test_fuzz", "test_gradients", "test_kernels", "test_residual_kernels", "test_signal"}
+COMPILE |= {"test_convolutions", "test_empirical_ntk", "test_ensembles", "test_higher"}
 
 
 def data_folder() -> Path | None:
@@ -29,13 +30,10 @@ def data_folder() -> Path | None:
 
 @pytest.fixture(scope="module", autouse=True)
 def _programs_of_a_file(request: pytest.FixtureRequest) -> Iterator[None]:
-    """How JAX compiles the programs of a file, and their end.
-
-    Optimising a program takes longer than all else about it, and most run once or twice on a few numbers: outside of the rooms that
-    compute much they are not optimised. After every file they are dropped: thousands of programs exhaust the memory maps a process may
+    """How JAX compiles the programs of a file; and they are dropped after it: thousands of programs exhaust the memory maps a process may
     have (65,530)."""
     before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", request.path.parent.name not in COMPUTE)
+    jax.config.update("jax_disable_most_optimizations", request.path.stem in COMPILE)
     yield
     jax.config.update("jax_disable_most_optimizations", before)
     jax.clear_caches()
