@@ -5,6 +5,7 @@ import importlib.util
 import os
 from importlib.metadata import version
 
+import pytest
 from threadpoolctl import threadpool_limits
 
 # Most of the time of a test is compiling. The jaxlib of Python 3.11 takes about 1.6 times as long with its fusion emitters, for
@@ -19,6 +20,12 @@ os.environ["OMP_NUM_THREADS"] = "1"
 # Modules of optional dependencies that are not installed.
 TORCH = ["torch_graph", "torch_layers", "torch_weights"]
 collect_ignore = [] if importlib.util.find_spec("torch") else [f"src/largen/adapters/{name}.py" for name in TORCH]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Files go to workers in their order, which ends with small ones; by their numbers of tests the last would be long ones of one test."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
 
 def pytest_collection_finish() -> None:
