@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 # Files whose time is compiling, of programs that run once or twice on a few numbers: they are not optimised, which takes half of it.
-COMPILE = {"test_fuzz", "test_gradients", "test_kernels", "test_residual_kernels", "test_signal"}
-COMPILE |= {"test_convolutions", "test_empirical_ntk", "test_ensembles", "test_higher", "test_quadrature"}
+COMPILE = {"test_fuzz", "test_gradients", "test_evidence_gradients", "test_kernels", "test_residual_kernels", "test_signal"}
+COMPILE |= {"test_convolutions", "test_empirical_ntk", "test_ensembles", "test_higher", "test_jax_transposed", "test_quadrature"}
 
 
 def data_folder() -> Path | None:
