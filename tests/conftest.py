@@ -17,8 +17,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 # Files whose time is compiling, of programs that run once or twice on a few numbers: they are not optimised, which takes half of it.
-COMPILE = {"test_fuzz", "test_gradients", "test_evidence_gradients", "test_kernels", "test_residual_kernels", "test_signal"}
-COMPILE |= {"test_convolutions", "test_empirical_ntk", "test_ensembles", "test_higher", "test_jax_transposed", "test_quadrature"}
+COMPILE = {"test_convolutions", "test_empirical_ntk", "test_ensembles", "test_evidence_gradients", "test_fuzz", "test_gradients"}
+COMPILE |= {"test_higher", "test_init_jax", "test_jax_transposed", "test_kernels", "test_perturbations", "test_quadrature"}
+COMPILE |= {"test_residual_kernels", "test_signal"}
 
 
 def data_folder() -> Path | None:
