@@ -4,7 +4,7 @@ Left: networks of width 512 trained on six points of a circle, one line each, an
 of all outputs lie at infinite width (`lg.predict`). Right: the size of a signal through 50 layers of GELU, width 1000, started as
 PyTorch starts them and at the critical point (`lg.signal`), and one real network of each kind.
 
-    python gallery/front_page.py --out docs/figures       # no data needed; half a minute of one core
+    python docs/front_page.py       # no data needed; half a minute of one core
 
 Writes `front-page.svg` in the folder --out. Exit code 1 if the claim fails: the part of the real outputs inside the band is within 2
 points of 95.4 %; after ten layers PyTorch's start has lost 99 % of the signal's size, after fifty the critical one is within a factor
@@ -112,7 +112,7 @@ def draw(left: Trained, right: dict[str, tuple[np.ndarray, np.ndarray]], path: P
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder of the figure")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "figures" / "pages", help="folder of the figure")
     arguments = parser.parse_args()
     left, right = trained(), signals()
     arguments.out.mkdir(parents=True, exist_ok=True)
