@@ -12,7 +12,7 @@ At infinite width and without pooling nothing is left of weight sharing (Novak e
 help: on 800 and 600 other images convolutions were 0 to 3 points behind, with either kernel, at every ridge from 1e-5 to 1. So the
 claim is now that the two are alike. The claim on Myrtle-5 was written down before its first run.
 
-    python gallery/cifar_kernels.py            # data: the folder LARGEN_DATA, or shared/data beside the repository
+    python gallery/cifar_kernels.py            # data: CIFAR-10, see common.py
 
 Prints the table of test accuracies and writes `cifar_kernels.html` in the folder --out. Exit code 1 if the claim fails, for either kernel:
 the convolutional network without pooling and the fully-connected one are alike on the same 500 images, within 3 standard errors;

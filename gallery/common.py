@@ -1,4 +1,13 @@
-"""What several scripts of the gallery share: MNIST, CIFAR-10, fits in 1/n, ranks, and how a run ends."""
+"""What several scripts of the gallery share: MNIST, digits, CIFAR-10, fits in 1/n, ranks, and how a run ends.
+
+Data are sought in the folder LARGEN_DATA, or shared/data beside the repository:
+
+- MNIST: mnist/mnist.npz with x_train (60000, 28, 28) and x_test (10000, 28, 28), uint8, y_train and y_test; the file mnist.npz that
+  Keras loads (`keras.datasets.mnist`) is of this form.
+- CIFAR-10: cifar10/cifar10_lossless_first4k.npz with x_train (4000, 32, 32, 3), uint8, and y_train (4000,): the first 4,000 train
+  images of CIFAR-10 (Krizhevsky 2009), in its order. `keras.datasets.cifar10` loads them; `numpy.savez` writes the file.
+- Digits come with scikit-learn.
+"""
 
 import argparse
 import os
@@ -11,6 +20,7 @@ from typing import Any, Protocol
 import numpy as np
 import plotly.graph_objects as go
 from scipy.stats import rankdata
+from sklearn.datasets import load_digits
 
 
 class Judged(Protocol):
@@ -35,6 +45,12 @@ def mnist(train: int, test: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np
     return images[0], file["y_train"][:train].astype(np.int32), images[1], file["y_test"][:test].astype(np.int32)
 
 
+def digits(train: int, test: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Of scikit-learn's 1,797 digits the first for training and the next for the test, in the form of `mnist` with 8 x 8 pixels."""
+    X, labels = load_digits(return_X_y=True)
+    return X[:train] / 16, labels[:train], X[train : train + test] / 16, labels[train : train + test]
+
+
 def cifar10() -> tuple[np.ndarray, np.ndarray]:
     """The first 4,000 train images of CIFAR-10 as they are, (4000, 32, 32, 3) in [0, 1], float64, and their labels."""
     file = np.load(data_folder() / CIFAR10)
@@ -56,14 +72,20 @@ def rank_correlation(x: np.ndarray, y: np.ndarray) -> float:
     return float(np.corrcoef(rankdata(x), rankdata(y))[0, 1])
 
 
-def run(doc: str | None, name: str, study: Callable[[], Any], figure: Callable[[Any], go.Figure], data: str = MNIST) -> int:
-    """The main() of a script: study, draw into --out, say the verdict. Exit code 0, 1 (the claim fails) or 2 (no data)."""
+def run(
+    doc: str | None, name: str, study: Callable[[], Any], figure: Callable[[Any], go.Figure], data: str = MNIST,
+    bundled: Callable[[], Any] | None = None,
+) -> int:  # fmt: skip
+    """The main() of a script: study, draw into --out, say the verdict. Exit code 0, 1 (the claim fails) or 2 (no data). `bundled` is the
+    study on scikit-learn's digits, where there is one."""
     parser = argparse.ArgumentParser(description=(doc or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder of the figure")
+    if bundled:
+        parser.add_argument("--digits", action="store_true", help="scikit-learn's digits in place of MNIST: nothing to fetch")
     arguments = parser.parse_args()
     began = time.perf_counter()
     try:
-        out: Judged = study()
+        out: Judged = bundled() if bundled and arguments.digits else study()
     except FileNotFoundError as missing:
         print(f"No data: {missing.filename} is not there. Set LARGEN_DATA to the folder that holds {data}.", file=sys.stderr)
         return 2

@@ -11,8 +11,10 @@ trains shortly at six learning rates, and the rate whose worst seed has the lowe
 A sweep on one other seed was not enough: at 100 layers of width 256, L/n = 0.4, networks at criticality differ so much that tanh got
 the rate 0.016, good for that seed, while seeds 1 to 3 became unstable and ended at 18, 19 and 43 %. At infinite width all are alike.
 
-    python gallery/deep_mlps.py                # data: the folder LARGEN_DATA, or shared/data beside the repository
+    python gallery/deep_mlps.py                # data: MNIST, see common.py
     python gallery/deep_mlps.py --quick        # fewer layers and images
+
+About an hour on two cores, by its count of operations.
 
 Prints a table and writes the training curves to `deep_mlps.html` in the folder --out. Exit code 1 if the claim fails: in every seed
 the critical network's test accuracy is at least 60 points higher, and the default one stays at chance (no more often right than the

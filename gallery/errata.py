@@ -2,11 +2,12 @@
 
     python gallery/errata.py --out docs/figures
 
-PDLT = Roberts, Yaida, Hanin, The Principles of Deep Learning Theory. Exit code 1 if a printed formula is not refused or a right
-one not accepted.
+No data needed; some minutes on one core. PDLT = Roberts, Yaida, Hanin, The Principles of Deep Learning Theory. Exit code 1 if a
+printed formula is not refused or a right one not accepted, 2 without matplotlib.
 """
 
 import argparse
+import importlib.util
 import sys
 import time
 from collections.abc import Callable
@@ -254,6 +255,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "out", help="folder of the figures")
     arguments = parser.parse_args()
+    if importlib.util.find_spec("matplotlib") is None:
+        print('matplotlib, which draws the figures, is not installed: pip install ".[docs]".', file=sys.stderr)
+        return 2
     arguments.out.mkdir(parents=True, exist_ok=True)
     good = True
     for make in ERRATA:

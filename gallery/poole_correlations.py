@@ -7,7 +7,7 @@ C_b = sigma_b^2 = 0.3^2, theirs. Inputs are built so that layer 1 has their corr
 Lines: `lg.signal`, infinite width. Dots: real networks. <z.z'>/n, <z.z>/n and <z'.z'>/n are averages over networks first, divided
 after: their ratio differs from theory by terms in 1/n and 1/n^2, which four widths fit and take off.
 
-    python gallery/poole_correlations.py
+    python gallery/poole_correlations.py       # no data needed; some minutes on one core, by its count of operations
 
 Prints a table and writes `poole_correlations.html` in the folder --out. Exit code 1 if the claim fails: every dot (3 weight variances,
 6 correlations, 20 layers) is within 4 standard errors of its line, none of which is above 0.03; and for each weight variance the

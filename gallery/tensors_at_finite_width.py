@@ -5,7 +5,8 @@ entry; the cumulant itself has to fall as 1/n. ReLU has no ddNTKs (R, S, T, U), 
 
     python gallery/tensors_at_finite_width.py            # no data needed
 
-Made for a GPU (with JAX_DEFAULT_MATMUL_PRECISION=highest).
+Made for a GPU (with JAX_DEFAULT_MATMUL_PRECISION=highest): up to 4,000,000 networks a width. Writes `tensors_at_finite_width.html` in the
+folder --out.
 
 Exit code 1 if the claim fails: an entry 4 or more standard errors from theory; a tensor known to worse than 3 % of its largest entry,
 or whose root mean square distance from theory is more than 3 % of it; a power of n whose interval misses 1, or holds 0 or 2; or a

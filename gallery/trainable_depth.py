@@ -12,7 +12,9 @@ width 100 with the rate 0.01 in every cell, failed in one cell: 96 layers at C_W
 want of xi_c: with the rate 0.003 the same cell had 46 %, at width 300 72 %; the rate was too large for so deep a network, the width too
 small. Hence the rule for the rate and the width of this grid. Thresholds, variances and depths are as they were.
 
-    python gallery/trainable_depth.py          # data: the folder LARGEN_DATA, or shared/data beside the repository
+    python gallery/trainable_depth.py          # data: MNIST, see common.py
+
+About a quarter of an hour on one core, by its count of operations.
 
 Prints the map of train accuracies and writes `trainable_depth.html` in the folder --out. Exit code 1 if the claim fails:
 the depth at which accuracy falls through one half ranks across C_W as xi_c does (Spearman >= 0.8, both cut off at the deepest network);

@@ -9,13 +9,13 @@ Noise is kept small in two steps. Each network is linearised too: what training 
 on networks that are trained, in pairs with both signs of the readout. What linearised networks do needs no training, and is
 measured on many more. Inputs are turned into as many features as there are points: Gaussian first weights do not see the difference.
 
-    python gallery/trained_at_finite_width.py            # data: the folder LARGEN_DATA, or shared/data beside the repository
+    python gallery/trained_at_finite_width.py            # data: MNIST, see common.py
 
 Four minutes on a GPU (with JAX_DEFAULT_MATMUL_PRECISION=highest: its default rounds products to ten bits), out of reach of two cores.
 
 Exit code 1 if the claim fails: a strength at n = infinity more than 4 standard errors from 1 or known to worse than 10 %; the widest
 networks more than 4 from what the narrower ones say; or a control (no correction at all; the linearised networks alone; the sign of
-PDLT inf.157 as printed) not refused at 6 standard errors.
+PDLT inf.157 as printed) not refused at 6 standard errors. Exit code 2 without data. Writes `trained_at_finite_width.html` in --out.
 """
 
 import sys

@@ -12,7 +12,7 @@ Real networks of four widths, the very same weights divided by sqrt(fan_in) for 
 in units of theory's, is 1 + O(1/n); the fit in 1/n takes the rest off. (Linear and ReLU networks are homogeneous: there the two
 schemes are the same networks in other units, and agree alike.)
 
-    python gallery/unit_variance.py
+    python gallery/unit_variance.py            # no data needed; one to four minutes on one core
 
 Prints a table and writes `unit_variance.html` in the folder --out. Exit code 1 if the claim fails: in all six cases and 8 layers,
 <q_l^2> at n = inf is theory's within 4 standard errors, none above 5 %; in each case C_W + 10 %, the control, is refused at 6.

@@ -1,5 +1,6 @@
 """What all tests share: where real data lie, and how hypothesis draws."""
 
+import gc
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,12 @@ settings.load_profile("largen")
 ROOT = Path(__file__).resolve().parents[1]
 
 
+# Files whose time is compiling, of programs that run once or twice on a few numbers: they are not optimised, which takes half of it.
+COMPILE = {"test_convolutions", "test_empirical_ntk", "test_ensembles", "test_evidence_gradients", "test_fuzz", "test_gradients"}
+COMPILE |= {"test_higher", "test_init_jax", "test_jax_transposed", "test_kernels", "test_perturbations", "test_quadrature"}
+COMPILE |= {"test_residual_kernels", "test_signal"}
+
+
 def data_folder() -> Path | None:
     """The folder of real data: LARGEN_DATA, else shared/data beside the repository, else None."""
     named = os.environ.get("LARGEN_DATA")
@@ -23,10 +30,15 @@ def data_folder() -> Path | None:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _compiled_programs_are_dropped() -> Iterator[None]:
-    """Drop what JAX compiled after every file: thousands of programs exhaust the memory maps a process may have (65,530)."""
+def _programs_of_a_file(request: pytest.FixtureRequest) -> Iterator[None]:
+    """How JAX compiles the programs of a file; and they are dropped after it: thousands of programs exhaust the memory maps a process may
+    have (65,530)."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", request.path.stem in COMPILE)
     yield
+    jax.config.update("jax_disable_most_optimizations", before)
     jax.clear_caches()
+    gc.collect()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
 import pytest
 
@@ -19,13 +18,10 @@ CALLS = 1000
 
 @pytest.fixture(scope="module")
 def fuzz() -> Iterator[Any]:
-    """The script, with JAX compiling as fast as it can: these calls run once each."""
+    """The script."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
-        before = jax.config.read("jax_disable_most_optimizations")
-        jax.config.update("jax_disable_most_optimizations", True)
         yield importlib.import_module("fuzz")
-        jax.config.update("jax_disable_most_optimizations", before)
 
 
 @pytest.mark.slow

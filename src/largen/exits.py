@@ -161,8 +161,8 @@ def _sizes(value: Any, name: str, inside: bool) -> Iterator[tuple[str, float]]:
 def _size(value: Any) -> float | None:
     """The largest absolute value of what is an array of numbers. Counts, such as widths, are no sizes: of whole numbers, only arrays of
     points and those too large to be counts."""
-    if is_traced(value) or not (isinstance(value, (tuple, list, float, int)) or hasattr(value, "__array__")):
-        return None
+    if is_traced(value) or hasattr(value, "chunks") or not (isinstance(value, (tuple, list, float, int)) or hasattr(value, "__array__")):
+        return None  # what lies in chunks on a disk is not read for a message
     try:
         host = np.asarray(value)
     except (TypeError, ValueError, RuntimeError):  # ragged lists, lists of arrays of other libraries, random keys

@@ -153,3 +153,19 @@ def test_the_best_deep_kernel_is_critical(data: Path, monkeypatch: pytest.Monkey
     mean = np.asarray(lg.predict(net, X, lg.one_hot(labels, 10), T, how="bayes", ridge=ridge).mean)
     assert (mean.argmax(1) == answers).mean() == pytest.approx(made.accuracy[i, j], abs=1.5 / 200)
     assert "chi_perp" in written(tmp_path / "figure.html", phase.figure(made))
+
+
+def test_digits_stand_in_for_mnist(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    phase, asked = study("nngp_phase_map", monkeypatch), []
+    X, labels, T, answers = phase.images(30, 20, phase.digits)
+    assert X.shape == (30, 64) and T.shape == (20, 64) and len(labels) == 30 and len(answers) == 20
+    np.testing.assert_allclose((X**2).mean(1), 1)
+
+    class Made:
+        holds = True
+
+    monkeypatch.setattr(phase, "study", lambda **given: asked.append(given) or Made())
+    monkeypatch.setattr(phase, "figure", lambda made: phase.go.Figure())
+    monkeypatch.setattr(sys, "argv", ["nngp_phase_map.py", "--digits", "--out", str(tmp_path)])
+    assert phase.main() == 0 and asked == [{"test": 797, "load": phase.digits}]
+    assert (tmp_path / "nngp_phase_map.html").exists()

@@ -1,25 +1,23 @@
 """MNIST: single networks' accuracy against outputs drawn from theory, by the gallery's script at an affordable size."""
 
-import importlib.util
+import importlib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-SCRIPT = Path(__file__).resolve().parents[2] / "gallery" / "mnist_single_networks.py"
+GALLERY = Path(__file__).resolve().parents[2] / "gallery"
 
 
-def script() -> Any:
-    spec = importlib.util.spec_from_file_location("mnist_single_networks", SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(GALLERY))
+    return importlib.import_module("mnist_single_networks")
 
 
 @pytest.mark.slow
 @pytest.mark.data
-def test_single_networks_are_as_right_as_theory_says(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_single_networks_are_as_right_as_theory_says(data: Path, script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LARGEN_DATA", str(data))
-    out = script().study(points=200, widths=(64, 128, 256, 512), trained=(30, 20, 12, 8), draws=1000)
+    out = script.study(points=200, widths=(64, 128, 256, 512), trained=(30, 20, 12, 8), draws=1000)
     assert out.holds, out

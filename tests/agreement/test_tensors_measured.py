@@ -84,5 +84,5 @@ def test_a_wrong_theory_disagrees() -> None:
 
     options: dict[str, Any] = {"widths": (12, 24, 48, 96), "networks": 1000, "rates": RATES, "tensors": ("F", "V")}
     louder, other = (lg.check(net(), X, what="tensors", theory=theory, **options) for theory in (net(scale=1.1), exchanged))
-    assert [c.verdict for c in louder.claims] == ["disagrees", louder.claims[1].verdict] and louder.claims[0].z < -REJECT
+    assert louder.claims[0].verdict == "disagrees" and louder.claims[0].z < -REJECT
     assert other.claims[0].verdict == "disagrees" and abs(other.claims[1].worst) < LEVEL  # V knows no rates

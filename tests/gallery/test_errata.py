@@ -32,6 +32,14 @@ def test_a_run(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cap
     assert script.main() == 1
 
 
+def test_without_matplotlib_it_says_so(
+    script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(script.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("sys.argv", ["errata.py", "--out", str(tmp_path)])
+    assert script.main() == 2 and "matplotlib" in capsys.readouterr().err
+
+
 @pytest.mark.slow
 def test_average_of_the_trained_output_by_monte_carlo(script: Any) -> None:
     for found in script.trained.projectors_of_training(draws=40_000):

@@ -17,6 +17,7 @@ import largen as lg
 from largen.activations.dual import dual, moment
 from largen.gaussian import hermite, piecewise
 from largen.gaussian.pair import Pair
+from largen.running.jitted import jitted
 from largen.types import island
 
 # ---- oracle
@@ -56,7 +57,7 @@ def pair_mean(
 
 
 # ---- tests
-compiled = jax.jit(dual, static_argnums=0)
+dual_of = jitted(static=(0,))(dual)  # as kernels have it: few pairs need no compiler
 SIZES = [0.05, 0.3, 1.0, 4.0, 20.0]
 VERSINES = [0.0, 1e-30, 1e-16, 1e-12, 1e-8, 1e-4, 0.01, 0.3, 1.0, 1.7]
 
@@ -89,7 +90,7 @@ def test_closed_form_equals_quadrature(name):
     bare = replace(closed, closed=None, registered=False)
     with island():
         pair = grid()
-        a, b = compiled(closed, pair), compiled(bare, pair)
+        a, b = dual_of(closed, pair), dual_of(bare, pair)
         scale = jnp.sqrt(a.phi.q1 * a.phi.q2)
         slope_scale = jnp.sqrt(moment(closed, pair.q1, 1) * moment(closed, pair.q2, 1))
         tolerance = 1e-9 if closed.kinks else 1e-10
@@ -113,7 +114,7 @@ def test_against_adaptive_quadrature(name):
     phi = lg.activation(name)
     with island():
         q1, q2, near = (jnp.asarray(v, jnp.float64) for v in zip(*CASES, strict=True))
-        out = dual(phi, Pair(q1, q2, (1 - near) * jnp.sqrt(q1 * q2), near, 2 - near))
+        out = dual_of(phi, Pair(q1, q2, (1 - near) * jnp.sqrt(q1 * q2), near, 2 - near))
         scale = np.sqrt(np.asarray(out.phi.q1 * out.phi.q2))
         slope_scale = np.sqrt(np.asarray(moment(phi, q1, 1) * moment(phi, q2, 1)))
         k, kdot = np.asarray(out.phi.k), np.asarray(out.kdot)
@@ -174,7 +175,7 @@ def test_kinks_anywhere():
 
     with island():
         q1, q2, near = (jnp.asarray([v], jnp.float64) for v in (0.7, 2.0, 1e-3))
-        out = dual(phi, Pair(q1, q2, (1 - near) * jnp.sqrt(q1 * q2), near, 2 - near))
+        out = dual_of(phi, Pair(q1, q2, (1 - near) * jnp.sqrt(q1 * q2), near, 2 - near))
     assert abs(float(out.phi.k[0]) - pair_mean(plain, plain, 0.7, 2.0, 1e-3, 2 - 1e-3, phi.kinks)) < 1e-10
 
 
@@ -186,10 +187,10 @@ def test_error_estimates_hold():
         for name in ("erf", "relu"):
             closed = lg.activation(name)
             bare = replace(closed, closed=None, registered=False)
-            a, b = compiled(closed, pair), compiled(bare, pair)
+            a, b = dual_of(closed, pair), dual_of(bare, pair)
             assert (jnp.abs(a.phi.k - b.phi.k) / jnp.sqrt(a.phi.q1 * a.phi.q2)).max() < b.error + 1e-11
         undeclared = replace(lg.activation("relu"), closed=None, kinks=(), registered=False)
-        a, b = compiled(lg.activation("relu"), pair), compiled(undeclared, pair)
+        a, b = dual_of(lg.activation("relu"), pair), dual_of(undeclared, pair)
         assert b.error > 1e-6
         assert (jnp.abs(a.phi.k - b.phi.k) / jnp.sqrt(a.phi.q1 * a.phi.q2)).max() < b.error
 
@@ -216,7 +217,7 @@ def test_laws_of_the_dual(name, q1, q2, c):
     with island():
         a, b, v = (jnp.asarray([x], jnp.float64) for x in (q1, q2, c))
         pair = Pair(a, b, v * jnp.sqrt(a * b), 1 - v, 1 + v)
-        out, swapped = compiled(phi, pair), compiled(phi, Pair(b, a, pair.k, 1 - v, 1 + v))
+        out, swapped = dual_of(phi, pair), dual_of(phi, Pair(b, a, pair.k, 1 - v, 1 + v))
         size = jnp.sqrt(out.phi.q1 * out.phi.q2)
         assert abs(float(out.phi.k[0])) <= float(size[0]) * (1 + 1e-10)
         np.testing.assert_allclose(swapped.phi.k, out.phi.k, rtol=1e-9, atol=1e-12)

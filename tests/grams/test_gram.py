@@ -11,7 +11,7 @@ import largen as lg
 from largen.architecture.branches import settled
 from largen.architecture.nodes import network
 from largen.errors import InputError, UnsupportedError
-from largen.grams import gram as room, plan
+from largen.grams import engine as room, plan
 from largen.grams.blocks import Layout, compute, one_block
 from largen.grams.tables.angles import Rows
 from largen.grams.tables.curve import CLOSE, arcsine, at_end, at_middle, build
@@ -252,7 +252,7 @@ def test_a_normalisation_that_is_felt_is_no_power() -> None:
 class Numbered:
     """Tiles of f(i, j) = 100 i + j, or of a symmetric function; keeps which were asked for."""
 
-    error = 0.0
+    error, which = 0.0, "both"
 
     def __init__(self, same: bool) -> None:
         self.same, self.asked = same, []

@@ -109,7 +109,9 @@ def test_any_network_that_ends_with_an_affine_layer() -> None:
     images = np.random.default_rng(0).normal(size=(2, 4, 4, 1))
     net = lg.Conv(3, 3) >> lg.Act("tanh") >> lg.GlobalAvgPool() >> lg.Dense(1)
     found = lg.each(tensors, net, lg.init(net, (4, 4, 1), jax.random.key(0), networks=3), images, tensors=("A", "Q"))
-    assert np.isfinite(found.A).all() and np.isfinite(found.Q).all()
+    cov = 3 * np.cov(np.asarray(found.Theta, float).reshape(3, 4).T)  # three units below the last layer
+    np.testing.assert_allclose(found.A.mean(0).reshape(4, 4), cov, rtol=1e-4, atol=1e-5 * np.abs(cov).max())
+    assert np.abs(found.Q).min() > 0 and found.Q.shape == (3, 2, 2, 2, 2)
 
 
 @pytest.mark.parametrize(

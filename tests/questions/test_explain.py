@@ -18,11 +18,13 @@ from largen.architecture.nodes import network
 from largen.architecture.paths import everything
 from largen.architecture.walk import needed, walk
 from largen.errors import InputError, UnsupportedError
-from largen.grams import gram as room, plan
+from largen.grams import plan
+from largen.grams.engine import task
 from largen.parametrizations.rates import resolve
 from largen.questions.cost import endless, operations
 from largen.questions.explain import short
 from largen.theory import positions
+from largen.theory.given import given
 from largen.theory.rules import KERNELS
 
 RELU, READ = lg.Act("relu"), lg.Flatten() >> lg.Dense(1)
@@ -121,7 +123,7 @@ def test_the_engine_is_the_one_that_gram_takes(net: Any, shape: Any, n: int, cos
     X = np.random.default_rng(0).normal(size=(n, *shape)).astype(dtype)
     equal = X / np.sqrt((X**2).mean(tuple(range(1, X.ndim)), keepdims=True))
     said = plan.plan(whole, resolve(whole), shape, n, n, dtype)
-    taken = [type(room._engine(whole, resolve(whole), "ntk", Z, None, dtype)[0]).__name__ for Z in (equal, X)]
+    taken = [type(task(given(whole, Z)).engine()[0]).__name__ for Z in (equal, X)]
     assert [ENGINES[name] for name in taken] == [said.engine, said.otherwise]
     assert said.cosine == cosine == lg.explain(net, shape, n).cosine
 

@@ -62,6 +62,7 @@ def test_explicit_second_derivatives_of_three_inputs() -> None:
         assert gap(out, known, tensor) < 1e-4, tensor
 
 
+@pytest.mark.slow
 def test_symmetries() -> None:
     """A like V; D: 1 <-> 2, 3 <-> 4; F: pairs together; B: transposition of the NTKs; an odd activation is odd in its inputs."""
     X = np.stack([X4[0], X4[1], -X4[0]])

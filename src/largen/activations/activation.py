@@ -36,6 +36,8 @@ class Activation:
         Of its dual map; None if expectations go by quadrature.
     registered : bool
         Whether `lg.activation(name)` gives it back (then it prints, serialises and pickles).
+    own : bool
+        Whether it is a user's own.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Activation:
     kinks: tuple[float, ...] = ()
     closed: ClosedForm | None = None
     registered: bool = True
+    own: bool = False
 
     def __call__(self, z: Any) -> Any:
         """phi(z), elementwise."""
@@ -54,7 +57,7 @@ class Activation:
     def __reduce__(self) -> tuple[Any, ...]:
         if self.registered:
             return activation, (self.name,)
-        return Activation, (self.name, self.fn, self.kinks, self.closed, False)
+        return Activation, (self.name, self.fn, self.kinks, self.closed, False, self.own)
 
     def derivative(self, order: int = 1) -> Elementwise:
         """The almost-everywhere derivative of the given order, elementwise."""
@@ -121,8 +124,8 @@ def activation(fn: str | Elementwise | Activation, name: str | None = None, kink
     Raises
     ------
     InputError
-        For an unknown name (the nearest ones are suggested), a name that is taken by another function, a callable that is not elementwise,
-        and kinks that are not finite numbers.
+        For an unknown name (the nearest ones are suggested), a name that is taken by another function, a callable that is not elementwise
+        or, with its slope, not finite at 0, and kinks that are not finite numbers.
 
     Examples
     --------
@@ -144,10 +147,10 @@ def activation(fn: str | Elementwise | Activation, name: str | None = None, kink
         raise InputError("activation", f"a {type(fn).__name__} without a hash", "a callable that can be hashed, such as a function")
     _check(fn, kinks)
     if name is None:
-        return Activation(str(getattr(fn, "__name__", type(fn).__name__)), fn, kinks, registered=False)
+        return Activation(str(getattr(fn, "__name__", type(fn).__name__)), fn, kinks, registered=False, own=True)
     if not (isinstance(name, str) and name.isidentifier() and len(name) <= 100):
         raise InputError("name", shown(name), "a Python identifier of at most 100 characters")
-    new = Activation(name, fn, kinks)
+    new = Activation(name, fn, kinks, own=True)
     known = FAMILIES.get(name) or FAMILIES.get(ALIASES.get(name, ""))
     if known is not None:
         if _by_name(name) == new:
@@ -171,6 +174,7 @@ def _check_elementwise(fn: Elementwise) -> None:
         with jax.ensure_compile_time_eval():
             out = np.asarray(jax.jit(lambda z: fn(z))(probe))
             one = np.asarray(fn(jnp.asarray(probe[:1, 1:2])))
+            zero = np.array([fn(jnp.zeros(())), derivative(fn)(jnp.zeros(()))])
     except jax.errors.TracerArrayConversionError as error:
         got = f"a callable that computes with NumPy ({getattr(fn, '__name__', type(fn).__name__)})"
         raise InputError("activation", got, need, "Write jnp.tanh for np.tanh, and so on: `import jax.numpy as jnp`.") from error
@@ -184,6 +188,12 @@ def _check_elementwise(fn: Elementwise) -> None:
         raise InputError("activation", f"a callable that maps shape {probe.shape} to {out.shape}", need)
     if not np.isfinite(out).all():
         raise InputError("activation", "a callable that returns NaN or infinity between -2 and 2", need)
+    if not np.isfinite(zero).all():
+        got = f"a callable of slope {zero[1]:.3g} at z = 0" if np.isfinite(zero[0]) else f"a callable that returns {zero[0]:.3g} at z = 0"
+        fix = (
+            "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z), or take 0 apart, by jnp.where(z == 0, 1, z) inside as well as outside."
+        )
+        raise InputError("activation", got, "one that is finite with its slope at 0, where inputs may lie", fix)
     if not np.allclose(one[0, 0], out[0, 1], rtol=1e-4, atol=1e-6):
         raise InputError("activation", "a callable whose value at one entry depends on the others", need)
 

@@ -10,7 +10,7 @@ import numpy as np
 from largen.types import is_traced
 
 T = TypeVar("T")
-_ASSUMED: ContextVar[tuple[bool, bool]] = ContextVar("assumed", default=(False, False))
+_ASSUMED: ContextVar[tuple[bool, bool, bool]] = ContextVar("assumed", default=(False, False, False))
 
 
 def as_assumed(run: Callable[[bool], T], error: Callable[[T], Any], *values: Any) -> tuple[T, bool]:
@@ -23,10 +23,10 @@ def as_assumed(run: Callable[[bool], T], error: Callable[[T], Any], *values: Any
 
 
 @contextmanager
-def assuming(sizes: bool, angles: bool) -> Iterator[None]:
+def assuming(sizes: bool, angles: bool, alone: bool = False) -> Iterator[None]:
     """Where dual maps are traced without the rules for large variances, if `sizes`; without those of closed forms for points that nearly
-    coincide, if `angles`: where these are needed the error is infinite."""
-    token = _ASSUMED.set((sizes, angles))
+    coincide, if `angles`: where these are needed the error is infinite. `alone`: for E[phi phi], and nobody looks at E[phi' phi']."""
+    token = _ASSUMED.set((sizes, angles, alone))
     try:
         yield
     finally:
@@ -41,3 +41,8 @@ def ordinary_sizes() -> bool:
 def ordinary_angles() -> bool:
     """Whether no two points are assumed to nearly coincide."""
     return _ASSUMED.get()[1]
+
+
+def summed() -> slice:
+    """Of the series of phi and phi', those to sum."""
+    return slice(1) if _ASSUMED.get()[2] else slice(None)

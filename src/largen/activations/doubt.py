@@ -1,4 +1,4 @@
-"""Why expectations of an activation may be inaccurate, and what to do about it."""
+"""Why expectations of an activation may be inaccurate or infinite, and what to do about it."""
 
 from functools import cache
 
@@ -7,34 +7,87 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
+from largen.activations.mesh import Mesh, mesh
 from largen.activations.reach import growth
-from largen.activations.statistics import ACCURACY, PROBE, kink
-from largen.gaussian import line
 from largen.gaussian.piecewise import STEEPEST
 from largen.types import float64
 
-SIDE, JUMP = 1e-7, 1e-3  # next to 0; what a smooth function does not change by within twice as much
+DEEP = 12  # halvings of a panel from which phi may bend there
+SEVERAL = 6  # places named
+SIDE, WIDE = 1e-30, (1e-9, 1e-6, 1e-4, 1e-2)  # next to 0, nearer than anything smooth varies; distances where derivatives are ordinary
+BENT, TURNED = 1e-3, 0.02  # changes of a derivative, relative, that a smooth function does not make across so little
+AWAY, FAINT = 4.0, 1e-3  # a place is far from 0; slopes that are small beside the largest
+SMALLER = "lg.standardize(X), or take smaller C_W"
+
+
+@cache
+def doubt(phi: Activation) -> str:
+    """A sentence: of a user's own callable, where it bends undeclared or is singular; else growth; else where it varies; else sizes."""
+    bends, singular = places(phi) if phi.own else ((), ())
+    if singular:
+        return (
+            f"{phi!r} is singular near {_listed(singular)}, and not only bent: no rule converges fast there, declared or not. "
+            "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z)."
+        )
+    if bends:
+        many = "has a kink" if len(bends) == 1 else "has kinks"
+        known = ", ".join(f"{z:.10g}" for z in sorted({*bends, *phi.kinks})) + ("," if len(bends) + len(phi.kinks) == 1 else "")
+        return f"{phi!r} {many} near {_listed(bends)}: declare {'it' if len(bends) == 1 else 'them'}, lg.activation(fn, kinks=({known}))."
+    if (degree := growth(phi)) > 2 and "which is not" not in infinite(phi):
+        how = "exponentially" if degree >= STEEPEST else f"like z^{degree:.3g}"
+        return f"{phi!r} grows {how}, and expectations with it: {SMALLER}."
+    if phi.own and (place := _away(mesh(phi))):
+        shift = f"lambda z: fn(z + {place:.4g})"
+        return f"{phi!r} varies near z = {place:.4g} alone, far from 0 where preactivations are: shift it there, {shift}."
+    return f"Preactivations are large on the scale on which {phi!r} varies: {SMALLER}."
+
+
+@cache
+def infinite(phi: Activation) -> str:
+    """What is wrong about a user's own callable whose expectations are not finite or not known; nothing if nothing may be."""
+    if not phi.own:
+        return ""
+    if not np.isfinite((found := mesh(phi)).lost).any():
+        return f"{phi!r}, which varies too fast to be followed as far out as preactivations lie" if np.isfinite(found.loose).any() else ""
+    lost = np.abs(found.z[np.isfinite(found.lost).any(0)])
+    at, log = float(lost.min()), float((found.sizes[1:] - found.sizes[0])[:, np.abs(found.z) < lost.min()].max())
+    if log < 600:
+        return f"{phi!r}, which is not finite at |z| = {at:.4g}, where preactivations lie"
+    return f"{phi!r}, which grows so fast that E[phi(z)^2] or E[phi'(z)^2] is not finite for variances from {at * at / 2 / log:.3g} on"
+
+
+def _listed(places: tuple[float, ...]) -> str:
+    return "z = " + ", ".join(f"{z:.4g}" for z in places[:SEVERAL]) + (", ..." if len(places) > SEVERAL else "")
 
 
 @cache
 @float64
-def doubt(phi: Activation) -> str:
-    """A sentence: an undeclared kink, if two rules differ at ordinary sizes; else growth; else sizes."""
-    grid = line.grid(phi.kinks)
+def places(phi: Activation) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """(where phi bends or jumps undeclared, where it is singular): at 0, and where panels are narrow beside their distance from 0."""
+    found = mesh(phi)
+    deep = np.concatenate([[False], found.depth >= DEEP, [False]])
+    starts, ends = np.flatnonzero(deep[1:] & ~deep[:-1]), np.flatnonzero(deep[:-1] & ~deep[1:])
+    spots = [(0.0, SIDE), *((z, SIDE if z == 0 else 1e-12 * abs(z)) for z in phi.kinks)]
+    for start, end in zip(starts, ends, strict=True):
+        i = start + int(found.depth[start:end].argmax())
+        spots.append((float(found.edges[i] + found.edges[i + 1]) / 2, float(4 * (found.edges[i + 1] - found.edges[i]))))
+    spots = sorted(set(spots), key=lambda spot: abs(spot[0]))[: 2 * SEVERAL]
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        fine, coarse = (np.nan_to_num(np.asarray(phi(jnp.asarray(z))) ** 2, posinf=0.0) for z in (grid.z, grid.coarse_z))
-        error, place = max(line.disagreement(fine, coarse, grid, K) for K in PROBE)
-        at = kink(phi, place, grid) if error > ACCURACY else 0.0  # where panels of both rules end
-        if error > ACCURACY or (0.0 not in phi.kinks and _bends_at_zero(phi)):
-            return f"{phi!r} has a kink near z = {at:.4g}: declare it, lg.activation(fn, kinks=(...))."
-    if (degree := growth(phi)) > 2:
-        how = "exponentially" if degree >= STEEPEST else f"like z^{degree:.3g}"
-        return f"{phi!r} grows {how}, and expectations with it: lg.standardize(X), or take smaller C_W."
-    return f"Preactivations are large on the scale on which {phi!r} varies: lg.standardize(X), or take smaller C_W."
+        ordinary = [sign * distance for distance in WIDE for sign in (-1, 1)]
+        sides = np.array([[z + s * side for s in (-3, -1, 1, 3)] + [z + s * (1 + abs(z)) for s in ordinary] for z, side in spots])
+        f = np.stack([np.asarray(phi.derivative(order)(jnp.asarray(sides))) for order in range(3)], -1)  # (places, sides, orders)
+        size, level = np.abs(f[:, :4]).max(1), np.abs(f[:, 4:]).max(1)
+        across, along = np.abs(f[:, 2] - f[:, 1]), np.maximum(np.abs(f[:, 3] - f[:, 2]), np.abs(f[:, 1] - f[:, 0]))
+        singular = ((along > TURNED * size) & (size > level))[:, 1:].any(1)
+        bent = ((across > BENT * size) & (across > 10 * along) & (size > FAINT * level)).any(1)
+    at = [z for z, _ in spots]
+    cusps = tuple(z for z, turned in zip(at, singular, strict=True) if turned)
+    return tuple(z for z, turned in zip(at, bent, strict=True) if turned and z not in phi.kinks and z not in cusps), cusps
 
 
-def _bends_at_zero(phi: Activation) -> bool:
-    """Whether phi or one of its first two derivatives differs on both sides of 0."""
-    sides = jnp.array([-SIDE, SIDE])
-    values = np.array([np.asarray(phi.derivative(order)(sides)) for order in range(3)])
-    return bool((np.abs(np.diff(values)[:, 0]) > JUMP * (1 + np.abs(values).max(1))).any())
+def _away(found: Mesh) -> float:
+    """Where phi varies most, if that is far from 0 and it hardly varies near 0; else 0."""
+    slopes = np.where(np.isfinite(found.lost[1]), -np.inf, found.sizes[2] - found.sizes[0])
+    near = slopes[np.abs(found.z) < AWAY].max()
+    place = float(found.z[int(slopes.argmax())])
+    return place if near < slopes.max() + 2 * np.log(FAINT) else 0.0

@@ -29,11 +29,13 @@ from largen.gaussian.pair import Pair
 @dataclass(frozen=True)
 class Dual:
     """`phi`: the second moments of (phi(z1), phi(z2)); `kdot`: E[phi'(z1) phi'(z2)]; `error`: estimated error of the
-    two expectations, relative to the root of the product of those of either point with itself (0 for closed forms)."""
+    two expectations, relative to the root of the product of those of either point with itself (0 for closed forms); `carried`: what
+    multiplies a relative error of the pair's own moments."""
 
     phi: Pair
     kdot: Any
     error: Any
+    carried: Any = 1.0
 
 
 def dual(phi: Activation, pair: Pair) -> Dual:
@@ -45,8 +47,8 @@ def dual(phi: Activation, pair: Pair) -> Dual:
     if isinstance(phi.closed, Analytic):
         return Dual(*analytic(phi.closed, pair))
     rule = kinked if phi.kinks else smooth
-    m1, m2, k, kdot, near, far, error = rule(phi, pair.q1, pair.q2, pair.k, pair.near, pair.far)
-    return Dual(Pair(m1, m2, k, jnp.clip(near, 0, 2), jnp.clip(far, 0, 2)), kdot, error)
+    m1, m2, k, kdot, near, far, error, carried = rule(phi, pair.q1, pair.q2, pair.k, pair.near, pair.far)
+    return Dual(Pair(m1, m2, k, jnp.clip(near, 0, 2), jnp.clip(far, 0, 2)), kdot, error, carried)
 
 
 def moment(phi: Activation, q: Any, order: int = 0) -> Any:

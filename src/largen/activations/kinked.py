@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
+from largen.activations.assumed import summed
 from largen.activations.cusp import cosine_tangent, inverse_sine, once
+from largen.activations.mesh import judged
 from largen.activations.reach import reach
-from largen.activations.smooth import Moments, flat, graded, joined, own_slopes, parted, split
+from largen.activations.smooth import Moments, close_to_others, cosines, flat, graded, joined, own_slopes, parted, shared, split
 from largen.gaussian import hermite, piecewise
 from largen.gaussian.pair import safe_divide
 
@@ -22,7 +24,8 @@ def kinked(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     every, end, both = joined(q1, q2), reach(phi), (phi.fn, phi.derivative())
     squares = partial(piecewise.graded_mean, lambda z: jnp.stack([f(z) ** 2 for f in both]), every, phi.kinks)
     square = squares(end)
-    cut = safe_divide(jnp.abs(square - squares(end - piecewise.SHORT, piecewise.ROUGH)), square).max()
+    unseen, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far))
+    cut = safe_divide(jnp.abs(square - squares(end - piecewise.SHORT, piecewise.ROUGH)), square).max(1)
     (size1, size2), same = parted(jnp.sqrt(square), q1, q2), (near == 0) & (q1 == q2)
     versine, large = jnp.minimum(near, far), jnp.maximum(q1, q2) > piecewise.LARGE**2
     close = (versine < hermite.APART) & ~same & ~large
@@ -30,14 +33,15 @@ def kinked(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     usual = jnp.minimum(every, piecewise.LARGE**2)
     A, terms, rest, _ = hermite.coefficients(both, usual, hermite.tolerance(q1.dtype), phi.kinks, end, largest)
     A1, A2 = (safe_divide(a, size) for a, size in zip(parted(A, q1, q2), (size1, size2), strict=True))
-    c, slope = jnp.where(same, 1, hermite.products(A1, A2, terms, near, far))
+    found = jnp.where(same, 1, hermite.products(A1[:, summed()], A2[:, summed()], terms, near, far))
+    c, slope = found[0], found[-1]
     pairs = flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1])
     series = [v.reshape(-1) for v in (c, slope, jnp.where(same, 0, 1 - c), 1 + c)]
     apart, off = split(phi, close.reshape(-1), pairs, series, end)
     out, changes = graded(phi, (large & ~same).reshape(-1), pairs, apart, end)
-    error = reduce(jnp.maximum, [cut, rest.max(), *off[:2], *changes[:2]])
-    c, kdot, near_out, far_out = (v.reshape(near.shape) for v in out)
-    return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * kdot, near_out, far_out, error
+    error = reduce(jnp.maximum, [unseen, *(v for errors in (cut, rest.max(1), off, changes) for v in shared(share, errors))])
+    c, kdot, near_out, far_out = (v.reshape(near.shape) for v in (*cosines(phi, out[:2]), *out[2:]))
+    return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * kdot, near_out, far_out, error, carried
 
 
 @kinked.defjvp

@@ -1,6 +1,6 @@
 """The dual maps of smooth activations without closed forms, by Hermite series; what those with kinks share with them."""
 
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import jax
@@ -8,13 +8,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.assumed import ordinary_angles, ordinary_sizes
+from largen.activations.assumed import ordinary_angles, ordinary_sizes, summed
+from largen.activations.mesh import judged
 from largen.activations.reach import reach
 from largen.gaussian import hermite, piecewise
-from largen.gaussian.pair import safe_divide
+from largen.gaussian.pair import CLOSE, safe_divide
 
 UNRESOLVED = {"float32": 3e-6, "float64": 1e-12}  # relative; what a rule may leave where another one could do better
-Moments = tuple[Any, Any, Any, Any, Any, Any, Any]  # E phi^2 of either point, E[phi phi], E[phi' phi'], 1 -+ c of the former, the error
+Moments = tuple[Any, ...]  # E phi^2 of either point, E[phi phi], E[phi' phi'], 1 -+ c of the former, the error, what one before becomes
 
 
 def mean_square(phi: Activation, q: Any, order: int) -> Any:
@@ -28,6 +29,12 @@ def mean_square(phi: Activation, q: Any, order: int) -> Any:
 def joined(q1: Any, q2: Any) -> Any:
     """All points of both sides as one row: what is asked of every point is then compiled once."""
     return jnp.concatenate([q1.reshape(-1), q2.reshape(-1)])
+
+
+def close_to_others(q1: Any, q2: Any, near: Any, far: Any) -> Any:
+    """Which of the points `joined` have another one in nearly their direction or the opposite one."""
+    close = jnp.broadcast_to(jnp.minimum(near, far) < CLOSE, jnp.broadcast_shapes(q1.shape, q2.shape, near.shape))
+    return joined(*(close.any([i for i, n in enumerate(q.shape) if n == 1], keepdims=True) for q in (q1, q2)))
 
 
 def parted(values: Any, q1: Any, q2: Any) -> tuple[Any, Any]:
@@ -70,14 +77,26 @@ def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
         square = jnp.where(large, piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2 for f in both]), every, (), hermite.REACH), square)
     (A1, A2), (size1, size2) = (parted(v, q1, q2) for v in (A, jnp.sqrt(square)))
     same = (near == 0) & (q1 == q2)
-    c, near_out, far_out = hermite.series(safe_divide(A1, size1), safe_divide(A2, size2), terms, near, far, same)
+    first, second = safe_divide(A1, size1)[:, summed()], safe_divide(A2, size2)[:, summed()]
+    c, near_out, far_out = hermite.series(first, second, terms, near, far, same)
     pairs, need = flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1]), _either(large, q1, q2, near)
-    series = [v.reshape(-1) for v in (c[0], c[1], near_out, far_out)]
+    series = [v.reshape(-1) for v in (c[0], c[-1], near_out, far_out)]
     out, changes = graded(phi, need, pairs, series, hermite.REACH)
-    c, slope, near_out, far_out = (v.reshape(near.shape) for v in out)
-    error = jnp.maximum(rest.max(), jnp.maximum(*changes[:2]))
+    c, slope, near_out, far_out = (v.reshape(near.shape) for v in (*cosines(phi, out[:2]), *out[2:]))
+    off, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far))
+    error = reduce(jnp.maximum, [off, *shared(share, rest.max(1)), *shared(share, changes)])
     near_out, far_out = jnp.where(same, 0, near_out), jnp.where(same, 2, far_out)
-    return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * slope, near_out, far_out, error
+    return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * slope, near_out, far_out, error, carried
+
+
+def shared(share: Any, errors: Any) -> list[Any]:
+    """Errors of E[phi phi] and E[phi' phi'], cosines, times what they matter; one that is infinite says something else."""
+    return [jnp.where(jnp.isinf(e), e, s * jnp.minimum(e, 2)) for s, e in zip(share, errors[:2], strict=True)]
+
+
+def cosines(phi: Activation, values: Any) -> list[Any]:
+    """Values that are cosines, also those of a user's own callable of which rules see so little that they are none."""
+    return [jnp.clip(v, -1, 1) for v in values] if phi.own else list(values)
 
 
 def graded(phi: Activation, need: Any, pairs: Any, otherwise: Any, reach: float) -> tuple[Any, Any]:

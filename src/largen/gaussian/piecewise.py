@@ -242,7 +242,9 @@ def pair_nodes(
     graded: bool = False,
     less: Any = 0.0,
 ) -> tuple[Any, Any, Any]:
-    """Nodes z1, z2 and weights of one pair, (nodes b, nodes a) each; the reach may be `less` than what pieces are made for."""
+    """Nodes z1, z2 and weights of one pair, (nodes b, nodes a) each; the reach may be `less` than what pieces are made for, and graded
+    pieces as much shorter: kinks that nobody declared lie elsewhere in them."""
+    shorter = 1 - jnp.asarray(less, near.dtype)
     r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
     close = near <= far
     sign = jnp.where(close, 1, -1).astype(near.dtype)
@@ -252,7 +254,7 @@ def pair_nodes(
     y = sign * safe_divide(jnp.asarray(kinks, near.dtype), r2)
     crossings = safe_divide(x[:, None] - y[None, :], 2 * S, 0.0).reshape(-1)
     if graded:
-        scale1, scale2 = safe_divide(1.0, r1, jnp.inf), safe_divide(1.0, r2, jnp.inf)
+        scale1, scale2 = safe_divide(shorter, r1, jnp.inf), safe_divide(shorter, r2, jnp.inf)
         scale = safe_divide(jnp.minimum(scale1, scale2), 2 * S, jnp.inf)
         crossings = _graded(crossings, scale[None])
         filled = jnp.asarray(_filled(kinks), near.dtype)

@@ -14,14 +14,15 @@ from typing import Any, Protocol
 import jax
 import numpy as np
 
-from largen.grams.tiles import Stretch, Values, empty, put, stretches
+from largen.grams.tiles import WHICH, Stretch, Values, empty, put, stretches
 
 Place = tuple[int, int]  # row and column of a block among blocks
 
 
 class Engine(Protocol):
-    """What evaluates tiles; `error` is the worst so far."""
+    """What evaluates tiles of the kernels `which`; `error` is the worst so far."""
 
+    which: str
     error: float
 
     def tile(self, rows: Stretch, columns: Stretch) -> Values: ...
@@ -85,10 +86,10 @@ def compute(
     stop: threading.Event | None = None,
     progress: bool = False,
 ) -> Values:
-    """(K, Theta) of one block, on a JAX device if one is named; raises `Stopped` soon after `stop` is set. `progress` counts tiles."""
+    """The kernels of one block, on a JAX device if one is named; raises `Stopped` soon after `stop` is set. `progress` counts tiles."""
     rows, columns = layout.slices(place)
     shape = rows.stop - rows.start, columns.stop - columns.start
-    out = empty(shape, dtype), empty(shape, dtype)
+    out = tuple(empty(shape, dtype) for _ in WHICH[engine.which])
 
     @np.errstate(over="ignore", invalid="ignore")  # `put` looks at what came of it
     def one(pair: tuple[Stretch, Stretch]) -> None:
@@ -99,8 +100,8 @@ def compute(
             values = engine.tile(first, second)
         lower = slice(first.new - rows.start, first.stop - rows.start)
         right = slice(second.new - columns.start, second.stop - columns.start)
-        K, Theta = (part[first.new - first.start :, second.new - second.start :] for part in values)
-        put(out, (K, Theta), (lower, right), layout.same and place[0] == place[1] and first != second)
+        new = tuple(part[first.new - first.start :, second.new - second.start :] for part in values)
+        put(out, new, (lower, right), layout.same and place[0] == place[1] and first != second, engine.which)
 
     work = list(layout.pairs(place))
     with ThreadPoolExecutor(max(1, min(threads, len(work)))) as pool:

@@ -6,9 +6,7 @@ tabulated once, and evaluated behind one matrix product, so that the cost does n
 """
 
 import os
-import threading
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import jax
@@ -16,22 +14,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen import door, exits
-from largen.architecture.branches import settled
-from largen.architecture.nodes import Serial
 from largen.data import warn_if_unscaled
 from largen.errors import InputError
-from largen.grams.blocks import Engine, compute, one_block
-from largen.grams.images.images import images
-from largen.grams.plan import COSINE, IMAGES, NORMS, plan
+from largen.grams.blocks import compute, one_block
+from largen.grams.engine import task
 from largen.grams.store.store import identity
 from largen.grams.store.to_store import memory, to_store
-from largen.grams.tables.angles import Rows
-from largen.grams.tables.one_variable import one_variable
-from largen.grams.tables.separable import separable
-from largen.grams.tiles import Once, Stretch, Values, symmetric
+from largen.grams.tiles import WHICH, by_name
 from largen.memory import require
 from largen.theory.given import Given, given
-from largen.theory.kernels import Kernel, kernel
+from largen.theory.kernels import Kernel
 from largen.types import is_traced, island
 
 
@@ -45,6 +37,7 @@ def gram(
     store: Any = None,
     progress: bool = False,
     cluster: Any = None,
+    which: str = "both",
 ) -> Kernel:
     """NNGP and NTK of a network on many points: the record of `lg.kernel`, computed faster and in less memory, or on disk.
 
@@ -89,6 +82,9 @@ def gram(
         Whether tiles or blocks are counted on stderr.
     cluster : dask.distributed.Client, optional
         Its workers compute the blocks of a store.
+    which : "both", "nngp" or "ntk"
+        One kernel alone, the other being None: half the memory. "nngp" leaves out all work that Theta alone needs; "ntk" less, as the
+        recursion of Theta goes through K.
 
     Returns
     -------
@@ -102,8 +98,8 @@ def gram(
     InputError
         For arrays of wrong rank or columns, NaN, wrong-length rates, a dtype that is no floating one, traced arguments (under jit, grad or
         vmap: use `lg.kernel`), and what does not fit into memory or on the disk. With a store, for a disk that fills up, a store of another
-        network, points, rates or dtype, one that another process is writing, blocks with entries that are not finite, a path that is no
-        store, and what the file system refuses.
+        network, points, rates, dtype or `which`, one that another process is writing, blocks with entries that are not finite, a path
+        that is no store, and what the file system refuses.
     UnsupportedError
         As `lg.kernel`.
 
@@ -134,27 +130,24 @@ def gram(
     if is_traced(net, X, X2, rates):
         fix = "lg.kernel(net, X, X2) works under jit, grad and vmap."
         raise InputError("X", "traced values (under jit, grad or vmap)", "concrete arrays and hyperparameters", fix)
-    asked, progress = given(net, X, X2, rates), door.flag(progress, "progress")
+    asked, progress, which = given(net, X, X2, rates), door.flag(progress, "progress"), door.choice(which, "which", tuple(WHICH))
     jaxed = any(isinstance(Z, jax.Array) for Z in (asked.X, asked.X2))
     asked = replace(asked, dtype=_dtype(dtype, asked, jaxed))
-    (n1, n2), kind, work, spatial = asked.sizes, asked.dtype, asked.work.name, asked.X.ndim > 2
-    results = 2.0 * n1 * n2 * kind.itemsize if store is None else memory(n1, n2, kind.itemsize, spatial)
-    held = plan(asked.net, asked.rates, asked.shape, n1, n2, work).held
-    _fits(n1, n2, results + held, kind.itemsize)
+    (n1, n2), kind, spatial, job = asked.sizes, asked.dtype, asked.X.ndim > 2, task(asked, rates, which)
+    results = float(len(WHICH[which])) * n1 * n2 * kind.itemsize if store is None else memory(n1, n2, kind.itemsize, spatial)
+    _fits(n1, n2, results + job.plan().held, kind.itemsize)
     warn_if_unscaled(asked.X)
-    points = np.asarray(asked.X), None if asked.X2 is None else np.asarray(asked.X2)
-    build = partial(_engine, asked.net, asked.rates, rates, *points, work)
     if store is not None:
-        out = to_store(store, identity(asked.net, asked.rates, *points, kind), build, (n1, n2), spatial, progress, cluster)
+        about = identity(job.net, job.extras, job.X, job.X2, kind, which)
+        out = to_store(store, about, job.engine, asked.sizes, spatial, progress, cluster)
         asked.warn(out.error)
         return out
     if cluster is not None:
         raise InputError("cluster", "a cluster without a store", "store=, a path that all workers see")
-    engine, size = build()
-    layout = one_block(n1, n2, asked.X2 is None, size)
-    K, Theta = compute(engine, layout, (0, 0), kind, os.cpu_count() or 1, progress=progress)
+    engine, size = job.engine()
+    found = compute(engine, one_block(n1, n2, asked.X2 is None, size), (0, 0), kind, os.cpu_count() or 1, progress=progress)
     asked.warn(engine.error)
-    out = Kernel(nngp=K, ntk=Theta, error=np.asarray(engine.error, kind))
+    out = Kernel(**by_name(which, found), error=np.asarray(engine.error, kind))
     if not jaxed:
         return out
     with island(out):
@@ -176,40 +169,3 @@ def _fits(n1: int, n2: int, need: float, itemsize: int) -> None:
     """Refuse what does not fit: results, tiles in work, copies of the points."""
     fix = f"Take fewer points{' or dtype=' + repr('float32') if itemsize > 4 else ''}, or write the result to a disk: store=PATH."
     require(need, "X", f"{n1} x {n2} pairs of points", fix)
-
-
-def _engine(net: Serial, extras: Any, rates: Any, X: np.ndarray, X2: np.ndarray | None, work: str) -> tuple[Engine, int]:
-    """What evaluates tiles, and their rows: the first engine of the plan that is accurate on these points."""
-    n1, n2 = len(X), len(X if X2 is None else X2)
-    how = plan(net, extras, X.shape[1:], n1, n2, work)
-    require(how.held, "X", f"pairs of points of shape {X.shape[1:]}", "Take smaller points.")  # on the machine that computes
-    tables = {COSINE: one_variable, NORMS: separable}
-    if how.engine in tables:
-        first = Rows(X, work)
-        second = first if X2 is None else Rows(X2, work)
-        whole = settled(net, X.shape[1:])
-        for table in (tables[name] for name in how.engines if name in tables):
-            found = table(whole, extras, first, second)
-            if found is not None:
-                return found, how.tile
-    if how.engine == IMAGES and (swept := images(net, extras, X, X2)) is not None:
-        return swept, swept.size()
-    return _Plain(net, rates, X, X2, work), how.tile
-
-
-class _Plain:
-    """Tiles of the recursion; `error` is the worst so far."""
-
-    def __init__(self, net: Serial, rates: Any, X: np.ndarray, X2: np.ndarray | None, work: str) -> None:
-        self.net, self.rates, self.same = net, rates, X2 is None
-        self.X, self.X2 = (Z.astype(np.promote_types(Z.dtype, work), copy=False) for Z in (X, X if X2 is None else X2))
-        self.error, self.lock, self.once = 0.0, threading.Lock(), Once()
-
-    def tile(self, rows: Stretch, columns: Stretch) -> Values:
-        own = self.same and rows == columns
-        first, second = self.X[rows.start : rows.stop], None if own else self.X2[columns.start : columns.stop]
-        out = self.once.run((own, first.shape), lambda: kernel(self.net, first, second, self.rates))
-        with self.lock:
-            self.error = max(self.error, float(out.error))
-        K, Theta = np.asarray(out.nngp), np.asarray(out.ntk)
-        return (symmetric(K), symmetric(Theta)) if own else (K, Theta)

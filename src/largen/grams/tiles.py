@@ -6,7 +6,7 @@ computed: they are written as transposes, so that the result is symmetric to the
 """
 
 import threading
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -17,7 +17,14 @@ from largen import exits
 
 ALIGNED = 64  # bytes: JAX takes arrays that begin there without a copy
 
-Values = tuple[np.ndarray, np.ndarray]  # K and Theta of one tile
+WHICH = {"both": ("nngp", "ntk"), "nngp": ("nngp",), "ntk": ("ntk",)}  # the kernels that may be asked for
+
+Values = tuple[np.ndarray, ...]  # of one tile, those of K and Theta that were asked for
+
+
+def by_name(which: str, parts: Iterable[Any]) -> dict[str, Any]:
+    """{name: kernel}, None for one that was not asked for."""
+    return dict.fromkeys(WHICH["both"]) | dict(zip(WHICH[which], parts, strict=True))
 
 
 @dataclass(frozen=True)
@@ -69,9 +76,9 @@ def symmetric(a: np.ndarray) -> np.ndarray:
     return np.where(_lower(len(a)), a.T, a)
 
 
-def put(whole: Values, values: Values, at: tuple[slice, slice], mirrored: bool) -> None:
+def put(whole: Values, values: Values, at: tuple[slice, slice], mirrored: bool, which: str) -> None:
     """Write what is new of a tile, and its transpose if `mirrored`; refuse numbers that are not finite in the dtype of the result."""
-    for name, out, new in zip(("nngp", "ntk"), whole, values, strict=True):
+    for name, out, new in zip(WHICH[which], whole, values, strict=True):
         with np.errstate(over="ignore", invalid="ignore"):  # the cast to a shorter dtype
             out[at] = new
         exits.require(out[at] if out.itemsize < new.itemsize else new, f"`.{name}` of `gram`")  # here, where it is still in the cache

@@ -1,6 +1,7 @@
 """Trained predictions from kernels: flow, posterior, samples, step sizes.
 
-Solvers (`spectrum`, `flow`) take arrays; `predict` and `sample` fetch them from theory, or with `params=` from networks.
+Solvers (`spectrum`, `factored`, `flow`) take arrays, and of test with train points any operator; `predict` and `sample` fetch them from
+theory, with `kernel=` from the caller, or with `params=` from networks.
 """
 
 from largen.prediction.flow import Schedule as Schedule, schedule as schedule, weights as weights

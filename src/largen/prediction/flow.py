@@ -23,6 +23,7 @@ import numpy as np
 from largen import door
 from largen.errors import InputError, shown
 from largen.prediction.divided import rotated
+from largen.prediction.factored import ridged
 from largen.prediction.spectrum import Factorization, refuse_singular
 from largen.types import Array, is_traced, island, namespace
 
@@ -122,23 +123,13 @@ def _differentiable(f: Factorization, plan: Schedule) -> Array:
     dtype = f.values.dtype
     time, steps = (None if v is None else jnp.asarray(v, dtype)[..., None, None] for v in (plan.time, plan.steps))
     eta = None if plan.eta is None else jnp.asarray(plan.eta, dtype)
-    return rotated(f.matrix, _vectors(f), jax.lax.stop_gradient(f.values), (time, eta, steps))
+    return rotated(f.matrix, f.basis, jax.lax.stop_gradient(f.values), (time, eta, steps))
 
 
-def _vectors(f: Factorization) -> Array:
-    """The eigenvectors: of a traced kernel fixed, as derivatives are those of the weights."""
-    return f.vectors if f.matrix is None else jax.lax.stop_gradient(f.vectors)
-
-
-def _weighed(f: Factorization, rows: Array, w: Array) -> Array:
-    """Rows (m, n) in the basis of eigenvectors, times the weights: (m, n) or (T, m, n)."""
-    return rows * w[..., None, :] if f.matrix is None else rows @ w
-
-
-def mean(f: Factorization, w: Array, theta_BA: Array, residual: Array) -> Array:
-    """Theta_BA w(Theta~ + R) residual, (m, o) or (T, m, o), for residual (n, o): y for the ensemble, y - z_A(0) for one network."""
-    along = _vectors(f).mT @ residual
-    return (theta_BA @ _vectors(f)) @ (w[..., None] * along if f.matrix is None else w @ along)
+def mean(f: Factorization, w: Array, theta_BA: Any, residual: Array) -> Array:
+    """Theta_BA w(Theta~ + R) residual, (m, o) or (T, m, o), for residual (n, o): y for the ensemble, y - z_A(0) for one network. Of
+    Theta_BA, an array or any operator, no more is asked than a product."""
+    return theta_BA @ f.applied(w, residual)
 
 
 def stepped(theta: np.ndarray, residual: np.ndarray, eta: float, at: Sequence[int]) -> np.ndarray:
@@ -161,8 +152,7 @@ def covariance(f: Factorization, w: Array, theta_BA: Array, K_AA: Array, K_BA: A
     K_BB - R_t K_AB - K_BA R_t^T + R_t K_AA R_t^T with R_t = Theta_BA w(Theta~ + R), K the prior covariance of the outputs: that of
     z_B - R_t z_A, which is none the less positive semidefinite for an R_t that is not exact. `error`: relative error of K.
     """
-    vectors = _vectors(f)
-    R = _weighed(f, theta_BA @ vectors, w) @ vectors.T
+    R = f.applied(w, theta_BA.mT).mT
     prior = K_BB if K_BB.ndim == 1 else K_BB.diagonal()
     size = prior**0.5 + abs(R) @ K_AA.diagonal() ** 0.5
     slack = (4 * (len(K_AA) + 1) * f.eps + error) * size**2
@@ -179,9 +169,7 @@ def posterior_covariance(f: Factorization, w: Array, K_AA: Array, ridge: Any, K_
 
     As the covariance of z_B - R_inf (z_A + noise), whose rounding is not amplified by the condition of K_AA + R.
     """
-    xp, n = namespace(K_AA, ridge), len(K_AA)
-    noisy = K_AA + xp.diag(xp.broadcast_to(xp.asarray(ridge, dtype=K_AA.dtype), (n,)))
-    return covariance(f, w, K_BA, noisy, K_BA, K_BB, error)
+    return covariance(f, w, K_BA, ridged(K_AA, ridge), K_BA, K_BB, error)
 
 
 def nonnegative(variance: Array, slack: Any) -> Array:

@@ -113,13 +113,12 @@ def nearly_kernel(k: Any, mu: Any, y: Any, optimum: str = "descent", eta: Any = 
     n = len(targets)
     columns = targets.reshape(n, -1)
     f, A, B = _projectors(k[:n, :n], optimum, eta)
-    U, c = f.vectors, f.vectors / f.values @ f.vectors.T @ columns
+    U, c = f.vectors, f.solve(columns)
     turned = U.T @ columns
     moved = np.einsum("dpq,pa,qb->dab", mu[:, :n, :n], U, U), np.einsum("pdq,pa,qb->dab", mu[:n, :, :n], U, U)
     shift = np.einsum("dab,ab,ao,bo->do", moved[1], A, turned, turned) + np.einsum("dab,ab,ao,bo->do", moved[0], B, turned, turned)
-    R = k[n:, :n] @ (U / f.values) @ U.T
     linear = k[n:, :n] @ c
-    mean = linear + shift[n:] - R @ shift[:n]
+    mean = linear + shift[n:] - k[n:, :n] @ f.solve(shift[:n])
     own, other = np.einsum("xya,ao->oxy", mu[:, :, :n], c), np.einsum("yxa,ao->oxy", mu[:, :, :n], c)
     predictor = {"span": k + own / 2, "minimum norm": k + own / 2 + other}.get(optimum)
     flat = (lambda a: a[:, 0]) if targets.ndim == 1 else (lambda a: a)
@@ -224,9 +223,8 @@ class QuadraticModel:
         columns, phi = columns.reshape(n, -1), self.phi[:n]
         f = factor(phi @ phi.T, name="k")
         refuse_singular(f, np.inf)
-        inverse = f.vectors / f.values @ f.vectors.T
-        c = inverse @ columns
+        c = f.solve(columns)
         W = phi.T @ c
         side = self.eps * np.einsum("djk,do,ko->jo", self.psi[:n], c, W) if optimum == "minimum norm" else 0 * W
         curved = phi @ side + self.eps / 2 * np.einsum("djk,jo,ko->do", self.psi[:n], W, W)
-        return W + side - phi.T @ inverse @ curved
+        return W + side - phi.T @ f.solve(curved)

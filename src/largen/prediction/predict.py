@@ -10,8 +10,10 @@ from largen import door, exits
 from largen.architecture.nodes import Serial, network
 from largen.border import bordered
 from largen.errors import InputError, shown
+from largen.grams.operator import cuts
 from largen.prediction import flow, memory
-from largen.prediction.kernels import kernels, variances
+from largen.prediction.given import Given, refuse_beside_kernel
+from largen.prediction.kernels import Blocks, computed
 from largen.prediction.record import LONELY, ONE, Prediction, asked, said_noise
 from largen.prediction.spectrum import condition, factor, flatten, ridges
 from largen.types import Array, island, namespace
@@ -35,6 +37,7 @@ def predict(
     order: int = 0,
     params: Any = None,
     covariance: str | None = "diagonal",
+    kernel: Any = None,
 ) -> Prediction:
     """Outputs on `X_test` of networks trained on (X, y): mean and covariance over initialisations, at infinite width or to order 1/n.
 
@@ -93,6 +96,12 @@ def predict(
     covariance : str or None
         "diagonal" for the variances at the test points alone, which `.std` needs, without a matrix (m, m); "full" for `.cov` too; None for
         the mean alone. (At order=1 the tensors of all points are computed in any case.)
+    kernel : record with `nngp` and `ntk`, optional
+        In place of computing: the record of `lg.gram` or `lg.kernel` of train and test points together, train points first, at the rates
+        meant. Kernels in memory, in a store on a disk, or any matrices that can be asked for blocks by slices, of which no more is read
+        than is needed: the train block, the rows of test points some at a time, and, as far as the covariance is asked for, its diagonal.
+        The kernel is taken as it is; of the network only the number of outputs matters. Bayes reads `.nngp`, training `.ntk`, and for its
+        covariance both. The dtype is then the shorter one of that of `X` and that of the kernel. Not with `params`, `rates`, order=1.
 
     Returns
     -------
@@ -121,17 +130,30 @@ def predict(
     >>> p = lg.predict(net, X, y, np.array([[1.0, 0.0], [1.0, 1.0]]))
     >>> p.mean.round(6) + 0.0, p.condition.trust
     (array([1., 0.]), 'good')
+
+    >>> Z = np.array([[1.0, 0.0], [1.0, 1.0]])
+    >>> both = lg.gram(net, np.concatenate([X, Z]))  # or with store=PATH
+    >>> lg.predict(net, X, y, Z, kernel=both).mean.round(6) + 0.0
+    array([1., 0.])
     """
     net, X = network(net), door.inputs(X)
     X_test = door.inputs(X_test, "X_test", X.shape[1:], "X")
     y, ridge = door.targets(y, len(X)), ridges(ridge, len(X))
     plan = flow.schedule(how, time, eta, steps)
     order, covariance = door.order(order), _covariance(covariance)
-    if how == "bayes" and (params is not None or not (isinstance(rates, str) and rates == "ntk")):
+    usual = isinstance(rates, str) and rates == "ntk"
+    if how == "bayes" and (params is not None or not usual):
         name, got, need = ("rates", repr(rates), 'rates="ntk"') if params is None else ("params", "one network", "no params")
         raise InputError(name, got, f'{need} with how="bayes": the posterior averages over initialisations and has no training')
-    outputs, dtype = _outputs(net, y, params), jnp.promote_types(X.dtype, np.float32)
-    _fits(net, X, X_test, outputs, plan, params, covariance, dtype.itemsize)
+    outputs, dtype = _outputs(net, y, params), X.dtype
+    which = "nngp" if how == "bayes" else "ntk" if covariance is None else "both"
+    given = None
+    if kernel is not None:
+        refuse_beside_kernel(order, params, usual)
+        given = Given(kernel, len(X), len(X_test), which)
+        dtype = min(dtype, given.dtype, key=lambda kind: kind.itemsize)
+    dtype = jnp.promote_types(dtype, np.float32)
+    _fits(net if given is None else None, X, X_test, outputs, plan, params, covariance, dtype.itemsize)
     xp = namespace(X, y, X_test)
     with island(X, params):
         X, X_test, targets = (xp.asarray(a, dtype=dtype) for a in (X, X_test, y))
@@ -139,7 +161,9 @@ def predict(
         if order == 1:
             out = _first_order(net, params, X, columns, X_test, rates, plan, ridge)
         elif params is None:
-            out = _ensemble(net, X, columns, X_test, rates, plan, ridge, covariance)
+            blocks = computed(net, X, X_test, rates, which) if given is None else given.blocks()
+            out = _ensemble(blocks, columns, plan, ridge, covariance)
+            out = out if given is None else replace(out, source=f"{out.source}, from the kernel given")
         else:
             out = _network(net, params, X, columns, X_test, rates, plan, ridge)
         out = asked(out, covariance)
@@ -164,9 +188,9 @@ def _outputs(net: Serial, y: Array, params: Any) -> int:
 
 
 def _fits(
-    net: Serial, X: Array, X_test: Array, outputs: int, plan: flow.Schedule, params: Any, covariance: str | None, itemsize: int
+    net: Serial | None, X: Array, X_test: Array, outputs: int, plan: flow.Schedule, params: Any, covariance: str | None, itemsize: int
 ) -> None:
-    """Refuse what does not fit into memory, before any work."""
+    """Refuse what does not fit into memory, before any work; no net, where kernels are given."""
     n, m, times = len(X), len(X_test), int(np.size(plan.time))
     if params is None:
         full = covariance == "full"
@@ -190,29 +214,36 @@ def _first_order(net: Serial, params: Any, X: Array, y: Array, X_test: Array, ra
     return ask.ensemble(net, X, y, X_test, rates, plan, ridge)
 
 
-def _ensemble(
-    net: Serial, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any, covariance: str | None
-) -> Prediction:
-    """The ensemble of infinitely wide networks, from theory's kernels of train points, of train with test points, and, as far as the
-    covariance is asked for, of test points."""
-    bayes, train, cross = plan.how == "bayes", kernels(net, X, rates=rates), kernels(net, X, X_test, rates)
-    K_BA, theta_AA, theta_BA = cross.nngp.T, *((train.nngp, cross.nngp.T) if bayes else (train.ntk, cross.ntk.T))
-    error = namespace(train.error).maximum(train.error, cross.error)
-    f = factor(theta_AA, ridge, "K" if bayes else "theta")
+def _ensemble(blocks: Blocks, y: Array, plan: flow.Schedule, ridge: Any, covariance: str | None) -> Prediction:
+    """The ensemble of infinitely wide networks, from the kernels of train points, of test with train points, some rows at a time, and, as
+    far as the covariance is asked for, of test points."""
+    bayes, full, dtype = plan.how == "bayes", covariance == "full", y.dtype
+    train, cross = blocks.train, blocks.cross
+    inside, across = (train.nngp, cross.nngp) if bayes else (train.ntk, cross.ntk)
+    f = factor(namespace(y, inside).asarray(inside, dtype), ridge, "K" if bayes else "theta")
     w = flow.weights(f, plan)
-    cov = variance = prior = None
-    if covariance is not None:
-        K_BB, own = _prior(net, X_test, covariance)
-        error = namespace(error, own).maximum(error, own)
-        if bayes:
-            cov = flow.posterior_covariance(f, w, train.nngp, ridge, K_BA, K_BB, error)
-        else:
-            cov = flow.covariance(f, w, theta_BA, train.nngp, K_BA, K_BB, error)
-        full = K_BB.ndim == 2
+    xp, error = namespace(y, train, w), train.error
+    variance = prior = cov = None
+    if covariance is None:
+        mean = xp.asarray(flow.mean(f, w, across, y), dtype)
+    else:
+        K_AA, (K_BB, own) = xp.asarray(train.nngp, dtype), blocks.own(full)
+        K_BB, error, means, covs = xp.asarray(K_BB, dtype), xp.maximum(error, own), [], []
+        for at in cuts(len(K_BB), len(K_BB) if full else memory.rows(len(K_AA), np.size(plan.time))):
+            K_BA = xp.asarray(cross.nngp[at, :], dtype)
+            theta_BA = K_BA if bayes else xp.asarray(across[at, :], dtype)
+            worst = xp.maximum(error, cross.error)
+            means.append(flow.mean(f, w, theta_BA, y))
+            if bayes:
+                covs.append(flow.posterior_covariance(f, w, K_AA, ridge, K_BA, K_BB[at], worst))
+            else:
+                covs.append(flow.covariance(f, w, theta_BA, K_AA, K_BA, K_BB[at], worst))
+        mean, cov = xp.concatenate(means, -2), xp.concatenate(covs, -1)
         prior, variance = (K_BB.diagonal(), cov.diagonal(axis1=-2, axis2=-1)) if full else (K_BB, cov)
+    error = xp.maximum(error, cross.error)
     noise, missing = said_noise(plan.how, ridge)
     return Prediction(
-        mean=flow.mean(f, w, theta_BA, y),
+        mean=mean,
         cov=cov,  # or the variances, where no more was asked for: `asked` drops them
         variance=variance,
         initial_variance=prior,
@@ -224,14 +255,6 @@ def _ensemble(
         noise=noise,
         missing=missing,
     )
-
-
-def _prior(net: Serial, X_test: Array, covariance: str) -> tuple[Array, Any]:
-    """The prior covariance of test points, or its diagonal, with its error."""
-    if covariance == "diagonal":
-        return variances(net, X_test)
-    record = kernels(net, X_test)
-    return record.nngp, record.error
 
 
 def _network(net: Serial, params: Any, X: Array, y: Array, X_test: Array, rates: Any, plan: flow.Schedule, ridge: Any) -> Prediction:

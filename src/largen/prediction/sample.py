@@ -126,5 +126,5 @@ def sample(net: Any, X: Any, key: Any, draws: int = 1, given: Any = None, ridge:
     needed += (1 + memory.NORMAL) * draws * len(X) * outputs * X.dtype.itemsize
     memory.require(needed, "X, draws", f"{len(X)} points and {draws} draws of {outputs} outputs", "Ask for fewer points or draws.")
     with island(X):
-        K = kernels(net, X.astype(jnp.promote_types(X.dtype, jnp.float32))).nngp
+        K = kernels(net, X.astype(jnp.promote_types(X.dtype, jnp.float32)), which="nngp").nngp
         return root(K) @ _normal(key, (draws, len(X), outputs), K)

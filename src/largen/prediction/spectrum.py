@@ -7,6 +7,7 @@ function of lambda in that basis. A kernel that is numerically singular is told 
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -14,6 +15,7 @@ from largen import door, exits, memory
 from largen.border import bordered
 from largen.display import Record
 from largen.errors import InputError, SingularKernelError
+from largen.prediction.factored import ridged
 from largen.types import Array, is_traced, island, namespace
 
 
@@ -24,6 +26,8 @@ class Factorization:
     `vectors` (n, n); `values` (n,) ascending, rounding noise below 0 set to 0; `smallest` and `largest` are the extreme
     eigenvalues before that; `duplicate` is the pair of samples (i, j) that the kernel cannot tell apart, if there is one. `matrix`: the
     whole, if it is traced; derivatives are taken through it, as those of eigenvectors do not exist for repeated eigenvalues.
+
+    Of a matrix that is not traced it is `Factored`; what is singular is told by `refuse_singular`, not by these.
     """
 
     vectors: Array
@@ -42,6 +46,32 @@ class Factorization:
     def noise(self) -> float:
         """Eigenvalues up to this are rounding noise: n eps largest."""
         return len(self.values) * self.eps * self.largest
+
+    @property
+    def basis(self) -> Array:
+        """The eigenvectors: of a traced matrix fixed, as derivatives are those of the weights."""
+        return self.vectors if self.matrix is None else jax.lax.stop_gradient(self.vectors)
+
+    def applied(self, w: Array, B: Array) -> Array:
+        """w(A) B, (n, k) or (T, n, k), for a function of the matrix A by its `flow.weights`, and B (n, k)."""
+        along = self.basis.mT @ B
+        return self.basis @ (w[..., None] * along if self.matrix is None else w @ along)
+
+    def solve(self, B: Array) -> Array:
+        """A^{-1} B."""
+        return self.applied(1 / self.values, B)
+
+    def inverse(self) -> Array:
+        """A^{-1}."""
+        return (self.vectors * (1 / self.values)) @ self.vectors.T
+
+    def quadratic(self, B: Array) -> Any:
+        """The sum of b.A^{-1} b over the columns of B."""
+        return ((1 / self.values)[:, None] * (self.vectors.T @ B) ** 2).sum()
+
+    def logdet(self) -> Any:
+        """log det A."""
+        return namespace(self.values).log(self.values).sum()
 
 
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -104,9 +134,9 @@ def factor(theta: Any, ridge: Any = 0.0, name: str = "theta") -> Factorization:
     such matrix: an eigenvalue below -sqrt(eps) times the largest is more than rounding can explain.
     """
     theta = square(theta, name)
-    xp, n = namespace(theta, ridge), len(theta)
+    xp = namespace(theta, ridge)
     with island(theta):
-        total = xp.asarray(theta) + xp.diag(xp.broadcast_to(xp.asarray(ridge, dtype=theta.dtype), (n,)))
+        total = ridged(theta, ridge)
         values, vectors = xp.linalg.eigh(total)
         if is_traced(values):
             return Factorization(vectors, xp.maximum(values, 0), values[0], values[-1], matrix=total)

@@ -15,6 +15,7 @@ MOST = 500  # points of a kernel that are drawn
 CLAIMS = 12  # panels
 ROW = 3  # panels side by side
 GAP = 0.17  # between heat maps, for their scales
+NAMES, TINTS = ("NNGP K", "NTK Θ"), (WIDTHS[5], WIDTHS[3])  # of kernels
 HOWS = {"flow": "gradient flow", "descent": "gradient descent", "newton": "Newton's method", "bayes": "Bayesian posterior"}
 
 
@@ -55,26 +56,27 @@ def prediction(record: Prediction, x: np.ndarray | None) -> go.Figure:
 
 def kernel(record: Kernel) -> go.Figure:
     """Heat maps of NNGP and NTK (the last layer of several), and beside them the eigenvalues where they are of the points with themselves."""
-    layered, shape = len(np.shape(record.nngp)) == 3, np.shape(record.nngp)[-2:]
+    there = [(name, part, tint) for name, part, tint in zip(NAMES, (record.nngp, record.ntk), TINTS, strict=True) if part is not None]
+    layered, shape = len(np.shape(there[0][1])) == 3, np.shape(there[0][1])[-2:]
     cut = (*((-1,) if layered else ()), slice(MOST), slice(MOST))
-    K, theta = np.asarray(record.nngp[cut], float), np.asarray(record.ntk[cut], float)
-    symmetric = K.shape[0] == K.shape[1] and np.allclose(K, K.T) and np.allclose(theta, theta.T)
-    names = ["NNGP K", "NTK Θ"]
-    fig = make_subplots(1, 2 + symmetric, subplot_titles=[*names, *(["eigenvalues"] if symmetric else [])], horizontal_spacing=GAP)
-    width = (1 - GAP * (1 + symmetric)) / (2 + symmetric)
-    for col, values in enumerate((K, theta), 1):
+    names, found = [name for name, _, _ in there], [np.asarray(part[cut], float) for _, part, _ in there]
+    symmetric = all(part.shape[0] == part.shape[1] and np.allclose(part, part.T) for part in found)
+    panels = len(found) + symmetric
+    fig = make_subplots(1, panels, subplot_titles=[*names, *(["eigenvalues"] if symmetric else [])], horizontal_spacing=GAP)
+    width = (1 - GAP * (panels - 1)) / panels
+    for col, values in enumerate(found, 1):
         bar = {"x": col * width + (col - 1) * GAP + 0.005, "len": 1, "thickness": 10, "title": {"text": ""}}
         fig.add_trace(go.Heatmap(z=values, colorscale="Viridis", colorbar=bar, name=names[col - 1]), 1, col)
         fig.update_xaxes(title_text="point j", row=1, col=col)
         fig.update_yaxes(title_text="point i", autorange="reversed", row=1, col=col)
     if symmetric:
-        for name, values, tint in zip(names, (K, theta), (WIDTHS[5], WIDTHS[3]), strict=True):
-            found = np.linalg.eigvalsh(values)[::-1]
-            seen = np.where(found > 0, found, np.nan)  # none on a logarithmic axis
+        for (name, _, tint), values in zip(there, found, strict=True):
+            modes = np.linalg.eigvalsh(values)[::-1]
+            seen = np.where(modes > 0, modes, np.nan)  # none on a logarithmic axis
             line = {"color": tint, "width": 2}
-            fig.add_scatter(x=np.arange(1, len(seen) + 1), y=seen, mode="lines+markers", name=name, line=line, row=1, col=3)
-        fig.update_xaxes(title_text="number, largest first", row=1, col=3)
-        fig.update_yaxes(title_text="eigenvalue (output²; Θ: per unit time)", type="log", row=1, col=3)
+            fig.add_scatter(x=np.arange(1, len(seen) + 1), y=seen, mode="lines+markers", name=name, line=line, row=1, col=panels)
+        fig.update_xaxes(title_text="number, largest first", row=1, col=panels)
+        fig.update_yaxes(title_text="eigenvalue (output²; Θ: per unit time)", type="log", row=1, col=panels)
     some = f", the first {MOST} points" if max(shape) > MOST else ""
     layer = ", the last of its layers" if layered else ""
     return entitled(style(fig), f"Kernels at infinite width of {shape[0]} x {shape[1]} points{layer}{some}")

@@ -12,7 +12,7 @@ import numpy as np
 
 from largen import door
 from largen.activations.activation import Activation
-from largen.activations.doubt import doubt
+from largen.activations.doubt import SMALLER, doubt, infinite
 from largen.activations.reach import growth
 from largen.architecture.branches import settled
 from largen.architecture.nodes import Act, Serial, network
@@ -20,7 +20,7 @@ from largen.architecture.paths import everything
 from largen.architecture.spatial import outputs_of
 from largen.architecture.walk import needed
 from largen.data import warn_if_unscaled
-from largen.errors import AccuracyWarning, warn
+from largen.errors import AccuracyWarning, InputError, warn
 from largen.parametrizations.rates import resolve
 from largen.theory import held, positions
 from largen.theory.gaussian_units import check_gaussian
@@ -123,10 +123,14 @@ def activations(net: Serial) -> set[Activation]:
 
 
 def warn_if_inaccurate(error: Any, dtype: Any, phis: Iterable[Activation]) -> None:
-    """Say so, and which of the activations may be why."""
+    """Say so, and which of the activations may be why; refuse users' own of which expectations are not finite."""
     tolerance = 1e-6 if dtype == jnp.float64 else 1e-4
     if is_traced(error) or float(error) <= tolerance:
         return
+    if not np.isfinite(float(error)):
+        if said := next(filter(None, map(infinite, phis)), None):
+            raise InputError("activation", said, "one whose expectations are finite at the variances of these points", f"{SMALLER}.")
+        return  # what is not finite is looked at where it leaves
     causes = {doubt(phi) for phi in phis if phi.closed is None} or {doubt(phi) for phi in phis}  # 1/n tensors use no closed forms
     message = f"Gaussian expectations have an estimated relative error of {float(error):.1e}. {' '.join(sorted(causes))}"
     warn(message, AccuracyWarning)

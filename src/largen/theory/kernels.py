@@ -26,6 +26,8 @@ from largen.theory.positions import Carrier
 from largen.theory.rules import KERNELS
 from largen.types import Array
 
+ALONE = 'the other kernel alone was asked for: which="both"'
+
 
 @jax.tree_util.register_dataclass
 @dataclass(frozen=True, repr=False, kw_only=True)
@@ -37,18 +39,23 @@ class Kernel(Record):
     nngp : array (n1, n2) or (layers, n1, n2)
         K; the layers first for layer="all".
     ntk : array like `nngp`
-        Theta.
+        Theta. Where `lg.gram` was asked for one kernel alone (`which`) the other is None, and `.missing` says so.
     error : float
         Estimated error of either by the Gaussian expectations of all layers, relative to sqrt(K_ii K_jj) and sqrt(Theta_ii Theta_jj) of the
         two points; 0 where all are closed forms.
     """
 
-    nngp: Array
-    ntk: Array
+    nngp: Any
+    ntk: Any
     error: Array
 
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        return {name: ALONE for name in ("nngp", "ntk") if getattr(self, name) is None}
+
     def _columns(self) -> Columns:
-        axes = ("layer", "i", "j")[-np.ndim(self.nngp) :]
+        axes = ("layer", "i", "j")[-np.ndim(self.ntk if self.nngp is None else self.nngp) :]
         return grid(axes, nngp=self.nngp, ntk=self.ntk)
 
 
@@ -87,7 +94,8 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     Raises
     ------
     InputError
-        For arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers.
+        For arrays of wrong rank or columns, NaN, wrong-length rates, unknown layers, and callables of one's own of which expectations are
+        infinite or cannot be followed.
     UnsupportedError
         For nodes without a rule, for an activation or normalisation that has no affine layer before it, for an activation last, and for a
         sum in which more than one branch does not end in an affine layer.
@@ -95,7 +103,7 @@ def kernel(net: Any, X1: Any, X2: Any = None, rates: Any = "ntk", layer: int | s
     Warns
     -----
     AccuracyWarning
-        If the error of a quadrature is above 1e-6, and of what may be the cause: undeclared kinks, growth, size.
+        If the error of a quadrature is above 1e-6, and of what may be the cause: undeclared kinks, singular places, growth, size.
 
     References
     ----------

@@ -100,7 +100,8 @@ def _weighted(node: Any, carrier: Carrier, rates: tuple[Any, Any]) -> Carrier:
 @KERNELS.rule(Act)
 def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
     out, *own = (dual(node.activation, pair) for pair in (carrier.pair, *(carrier.own or ())))
-    theta, error = out.kdot * carrier.theta, carrier.error + reduce(jnp.maximum, [one.error for one in own], out.error)
+    theta = out.kdot * carrier.theta
+    error = reduce(jnp.maximum, [one.carried * carrier.error + one.error for one in (out, *own)])
     return replace(carrier, pair=out.phi, theta=theta, error=error, own=(own[0].phi, own[1].phi) if own else None)
 
 

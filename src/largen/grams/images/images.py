@@ -25,7 +25,7 @@ from largen.gaussian.pair import safe_divide
 from largen.grams.images.maps import REST, rounded, series_of, supported, terms_for
 from largen.grams.images.stages import Program, program
 from largen.grams.images.sweep import Points, deviations, inverse, moments
-from largen.grams.tiles import Stretch, Values
+from largen.grams.tiles import WHICH, Stretch, Values
 from largen.memory import require
 from largen.running.jitted import jitted
 from largen.theory.positions import Carrier, start
@@ -44,10 +44,11 @@ Sizes = list[list[tuple[np.ndarray, ...]]]
 
 
 class Images:
-    """float32 tiles of one Gram matrix of a network whose positions end after the stages of `plan`."""
+    """float32 tiles of one Gram matrix, of the kernels `which`, of a network whose positions end after the stages of `plan`."""
 
-    def __init__(self, net: Serial, rates: Mapping[str, Any], plan: Program, X: np.ndarray, X2: np.ndarray | None) -> None:
-        self.plan, self.same, self.error = plan, X2 is None, 0.0
+    def __init__(self, net: Serial, rates: Mapping[str, Any], plan: Program, X: np.ndarray, X2: np.ndarray | None, which: str) -> None:
+        self.plan, self.same, self.error, self.which = plan, X2 is None, 0.0, which
+        self.asked = which != "nngp"  # whether Theta goes through the network with K
         self.network, self.shape = (net, dict(rates)), X.shape[1:]
         layers = [(node, rates[path]) for path, node in list(paths(net))[: plan.rest] if path in rates]
         rows = [(node.C_W, node.C_b, *rate) for node, rate in layers]  # type: ignore[attr-defined]
@@ -93,25 +94,27 @@ class Images:
         i, j = np.arange(rows.start, rows.stop), np.arange(columns.start, columns.stop)
         itself = self.first.content[i][:, None] == self.second.content[j]  # equal points too
         if self.plan.flat:
-            K, Theta = self.flat(i, j)
+            parts = self.flat(i, j)
             assert self.first.own is not None
-            for whole, own in zip((K, Theta), self.first.own, strict=True):
+            for whole, own in zip(parts, self.first.own, strict=False):
                 whole[itself] = np.broadcast_to(own[i][:, None], itself.shape)[itself]
         else:
-            asked = i[:, None] <= j if self.same else np.ones(itself.shape, bool)
-            a, b = np.argwhere(asked).T
-            K, Theta = np.zeros(asked.shape, np.float32), np.zeros(asked.shape, np.float32)
-            K[a, b], Theta[a, b] = self.pairs(self.first, i[a], self.second, j[b])
-        q1, q2 = (K if some.own is None else some.own[0][at] for some, at in ((self.first, i), (self.second, j)))
-        K, Theta = _rest(*self.tail, K, Theta, q1.reshape(len(i), -1)[:, :1], q2.reshape(-1, len(j))[:1], itself)
-        K, Theta = np.array(K), np.array(Theta)
+            above = i[:, None] <= j if self.same else np.ones(itself.shape, bool)
+            a, b = np.argwhere(above).T
+            values = self.pairs(self.first, i[a], self.second, j[b])
+            parts = np.zeros((len(values), *above.shape), np.float32)
+            parts[:, a, b] = values
+        q1, q2 = (parts[0] if some.own is None else some.own[0][at] for some, at in ((self.first, i), (self.second, j)))
+        # where Theta is not asked for, parts[-1] is K again, and nothing is made of it
+        found = _rest(*self.tail, parts[0], parts[-1], q1.reshape(len(i), -1)[:, :1], q2.reshape(-1, len(j))[:1], itself, self.which)
+        found = tuple(map(np.array, found))
         if self.plan.flat:
-            self.repair(i, j, K, Theta, (i[:, None] < j) | (not self.same))
+            self.repair(i, j, found, (i[:, None] < j) | (not self.same))
         if self.same and rows == columns:
-            return tuple(np.triu(a) + np.triu(a, 1).T for a in (K, Theta))  # type: ignore[return-value]
-        return K, Theta
+            return tuple(np.triu(a) + np.triu(a, 1).T for a in found)
+        return found
 
-    def repair(self, i: np.ndarray, j: np.ndarray, K: np.ndarray, Theta: np.ndarray, asked: np.ndarray) -> None:
+    def repair(self, i: np.ndarray, j: np.ndarray, found: Values, asked: np.ndarray) -> None:
         """Compute pairs of nearly parallel points anew in float64: where all cosines are close to +-1, float32 has few digits of the
         angles left. Equal points need none of it. Sketches of the points say which pairs to look at."""
         first, second = self.first, self.second
@@ -122,24 +125,26 @@ class Images:
                 points = (np.moveaxis(z, 0, -1).reshape(1, *self.shape) for z in (x, y))
                 with island():
                     net, rates = jax.tree_util.tree_map(np.float64, self.network)
-                    K[a, b], Theta[a, b] = (np.asarray(value)[0, 0] for value in _exact(net, rates, *points))
+                    for part, value in zip(found, _exact(net, rates, *points, self.which), strict=True):
+                        part[a, b] = np.asarray(value)[0, 0]
 
-    def flat(self, i: np.ndarray, j: np.ndarray) -> Values:
-        """K and Theta of all pairs of some first and second points; those with j < i may be left 0 if both sets are the same."""
+    def flat(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
+        """K and, if asked for, Theta of all pairs of some first and second points; those with j < i may be left 0 if both sets are the
+        same."""
         padded = np.resize(j, -(-len(j) // LANES) * LANES)
         begin = np.searchsorted(j, i) // LANES if self.same else np.zeros(len(i), np.int64)
-        K, Theta = _flat(self.plan, *self.first.of(i), *self.second.of(padded), begin.astype(np.int32), self.hyper, ONE)
-        return np.array(K)[:, : len(j)], np.array(Theta)[:, : len(j)]
+        found = _flat(self.plan, *self.first.of(i), *self.second.of(padded), begin.astype(np.int32), self.hyper, ONE, self.asked)
+        return np.array(found)[:, :, : len(j)]
 
-    def pairs(self, first: "_Rows", i: np.ndarray, second: "_Rows", j: np.ndarray) -> Values:
-        """K and Theta of the pairs (i, j) of a list."""
-        asked = len(i)
-        out = np.empty((2, -(-asked // LANES) * LANES), np.float32)
+    def pairs(self, first: "_Rows", i: np.ndarray, second: "_Rows", j: np.ndarray) -> np.ndarray:
+        """K and, if asked for, Theta of the pairs (i, j) of a list."""
+        many = len(i)
+        out = np.empty((1 + self.asked, -(-many // LANES) * LANES), np.float32)
         i, j = np.resize(i, out.shape[1]), np.resize(j, out.shape[1])
         for at in range(0, out.shape[1], LANES):
             some = slice(at, at + LANES)
-            out[:, some] = _pairs(self.plan, *first.of(i[some]), *second.of(j[some]), self.hyper, ONE)
-        return out[0, :asked], out[1, :asked]
+            out[:, some] = _pairs(self.plan, *first.of(i[some]), *second.of(j[some]), self.hyper, ONE, self.asked)
+        return out[:, :many]
 
 
 class _Rows:
@@ -153,7 +158,7 @@ class _Rows:
         lanes = np.resize(np.arange(len(X)), (-(-len(X) // LANES), LANES))
         parts = [_own(plan, self.X[some], hyper, ONE) for some in lanes]
         self.sizes: Sizes
-        self.own: Values | None
+        self.own: Any
         sizes, self.own = jax.tree_util.tree_map(lambda *a: np.concatenate(a)[: len(X)], *parts)
         self.sizes = [[(r,) for r in some] for some in sizes]
 
@@ -161,13 +166,13 @@ class _Rows:
         return self.X[at], [[tuple(a[at] for a in known) for known in some] for some in self.sizes]
 
 
-def images(net: Serial, rates: Mapping[str, Any], X: np.ndarray, X2: np.ndarray | None) -> Images | None:
-    """What evaluates the tiles in float32, or None for networks that are no stages of convolutions and poolings."""
+def images(net: Serial, rates: Mapping[str, Any], X: np.ndarray, X2: np.ndarray | None, which: str = "both") -> Images | None:
+    """What evaluates the tiles of the kernels `which` in float32, or None for networks that are no stages of convolutions and poolings."""
     plan = program(net, X.shape[1:-1])
     if plan is None or not all(layer.phi is None or supported(layer.phi) for stage in plan.stages for layer in stage.layers):
         return None
     require(sweeping(plan, X.shape[-1]), "X", f"pairs of images of shape {X.shape[1:]}", "Take smaller images.")
-    made = Images(net, rates, plan, X, X2)
+    made = Images(net, rates, plan, X, X2, which)
     return made if made.enough else None
 
 
@@ -204,14 +209,14 @@ def _own(plan: Program, X: Any, hyper: Any, one: Any) -> Any:
     return [[jnp.moveaxis(r.reshape(*r.shape[:-1], -1, lanes), -1, 0) for r in some] for some in sizes], own
 
 
-@jitted(static=(0,))
-def _pairs(plan: Program, X1: Any, sizes1: Any, X2: Any, sizes2: Any, hyper: Any, one: Any) -> Any:
-    return jnp.stack(moments(plan, _points(X1, sizes1), _points(X2, sizes2), hyper, one, len(X1)))
+@jitted(static=(0, 7))
+def _pairs(plan: Program, X1: Any, sizes1: Any, X2: Any, sizes2: Any, hyper: Any, one: Any, asked: bool) -> Any:
+    return jnp.stack(moments(plan, _points(X1, sizes1), _points(X2, sizes2), hyper, one, len(X1), asked))
 
 
-@jitted(static=(0,))
-def _flat(plan: Program, X1: Any, sizes1: Any, X2: Any, sizes2: Any, begin: Any, hyper: Any, one: Any) -> Any:
-    """Every first point against blocks of second points, from block `begin` on: K and Theta (first, second)."""
+@jitted(static=(0, 8))
+def _flat(plan: Program, X1: Any, sizes1: Any, X2: Any, sizes2: Any, begin: Any, hyper: Any, one: Any, asked: bool) -> Any:
+    """Every first point against blocks of second points, from block `begin` on: K and, if `asked`, Theta (first, second)."""
     blocks = jax.vmap(_points)(*jax.tree_util.tree_map(lambda a: a.reshape(-1, LANES, *a.shape[1:]), (X2, sizes2)))
     count = len(X2) // LANES
 
@@ -220,10 +225,10 @@ def _flat(plan: Program, X1: Any, sizes1: Any, X2: Any, sizes2: Any, begin: Any,
         first = _points(*jax.tree_util.tree_map(lambda a: jnp.broadcast_to(a, (LANES, *a.shape)), (x, sizes)))
 
         def block(number: Any, out: Any) -> Any:
-            found = moments(plan, first, replace(blocks, number=number), hyper, one, LANES)
+            found = moments(plan, first, replace(blocks, number=number), hyper, one, LANES, asked)
             return jax.lax.dynamic_update_index_in_dim(out, jnp.stack(found), number, 1)
 
-        return jax.lax.fori_loop(start, count, block, jnp.zeros((2, count, LANES), jnp.float32)).reshape(2, -1)
+        return jax.lax.fori_loop(start, count, block, jnp.zeros((1 + asked, count, LANES), jnp.float32)).reshape(1 + asked, -1)
 
     return jax.lax.map(row, (X1, sizes1, begin)).swapaxes(0, 1)
 
@@ -255,17 +260,20 @@ def _sketch(X: Any, signs: Any) -> Any:
     return safe_divide(projected, jnp.linalg.norm(projected, axis=1, keepdims=True))
 
 
-@jitted()
-def _exact(net: Serial, rates: Any, X1: Any, X2: Any) -> tuple[Any, Any]:
-    """K and Theta by the recursion of `lg.kernel`."""
-    last, _ = walk(net, KERNELS, start(X1, X2, needed(net, KERNELS)), rates)
-    return last.pair.k, last.theta
+@jitted(static=(4,))
+def _exact(net: Serial, rates: Any, X1: Any, X2: Any, which: str) -> tuple[Any, ...]:
+    """The kernels by the recursion of `lg.kernel`."""
+    return _asked(walk(net, KERNELS, start(X1, X2, needed(net, KERNELS)), rates)[0], which)
 
 
-@jitted()
-def _rest(tail: Serial, rates: Any, K: Any, Theta: Any, q1: Any, q2: Any, itself: Any) -> tuple[Any, Any]:
-    """K and Theta after the tail, of moments K (first, second) with variances q1 (first, 1) and q2 (1, second)."""
+def _asked(last: Any, which: str) -> tuple[Any, ...]:
+    known = {"nngp": last.pair.k, "ntk": last.theta}
+    return tuple(known[name] for name in WHICH[which])
+
+
+@jitted(static=(7,))
+def _rest(tail: Serial, rates: Any, K: Any, Theta: Any, q1: Any, q2: Any, itself: Any, which: str) -> tuple[Any, ...]:
+    """The kernels after the tail, of moments K (first, second) with variances q1 (first, 1) and q2 (1, second)."""
     pair = rounded(q1, q2, K)
     pair = replace(pair, near=jnp.where(itself, 0, pair.near), far=jnp.where(itself, 2, pair.far))
-    last, _ = walk(tail, KERNELS, Carrier(pair, Theta, jnp.zeros((), K.dtype)), rates)
-    return last.pair.k, last.theta
+    return _asked(walk(tail, KERNELS, Carrier(pair, Theta, jnp.zeros((), K.dtype)), rates)[0], which)

@@ -248,17 +248,17 @@ def _inputs(sweep: Sweep, first: Points, second: Points) -> Source:
     return source
 
 
-def moments(program: Program, first: Points, second: Points, hyper: Any, one: Any, lanes: int) -> tuple[Any, Any]:
-    """K and Theta (lanes,) where the positions are gone, of pairs of points."""
+def moments(program: Program, first: Points, second: Points, hyper: Any, one: Any, lanes: int, asked: bool) -> list[Any]:
+    """K, and Theta if `asked`, (lanes,) where the positions are gone, of pairs of points."""
     found: list[Any] = []
     lone = True
     wanted = (*program.needs[1:], None)
     for number, stage in enumerate(program.stages):
         sweep = Sweep(stage, program.needs[number], wanted[number], lanes, one)
         source = _sources(sweep, found) if number else _inputs(sweep, first, second)
-        found = sweep.pairs(source, first.before(number), second.before(number), hyper, True, lone)
+        found = sweep.pairs(source, first.before(number), second.before(number), hyper, asked, lone)
         lone = lone and not stage.layers
-    return found[0], jnp.zeros_like(found[0]) if lone else found[1]
+    return [found[0], jnp.zeros_like(found[0])] if asked and lone else found
 
 
 def deviations(program: Program, X: Any, hyper: Any, one: Any, lanes: int) -> tuple[list[list[Any]], tuple[Any, Any] | None]:

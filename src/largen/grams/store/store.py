@@ -1,9 +1,10 @@
-"""A Gram matrix on disk: a Zarr group with arrays `nngp` and `ntk`, one chunk a block, and beside them a log of the blocks done.
+"""A Gram matrix on disk: a Zarr group with arrays `nngp` and `ntk`, or one of them, one chunk a block, and beside them a log of the blocks
+done.
 
-What the matrix is of (network, rates, points, dtype) and how it is cut stand, with a checksum, in the attributes of the group and of
-both arrays; all else in the metadata follows from it and is compared, never believed. Every chunk carries its CRC-32C, which whoever
-reads it checks; the log has the SHA-256 of every block, which tells blocks of this matrix from all others. Chunks and metadata
-replace each other as whole files, the log only grows: a process may die at any time.
+What the matrix is of (network, rates, points, dtype, and which kernel if it is one alone) and how it is cut stand, with a checksum, in
+the attributes of the group and of its arrays; all else in the metadata follows from it and is compared, never believed. Every chunk
+carries its CRC-32C, which whoever reads it checks; the log has the SHA-256 of every block, which tells blocks of this matrix from all
+others. Chunks and metadata replace each other as whole files, the log only grows: a process may die at any time.
 """
 
 import hashlib
@@ -21,13 +22,11 @@ from largen.architecture.text import dumps
 from largen.errors import InputError, StoreWarning, warn
 from largen.grams.blocks import Layout, Place
 from largen.grams.store.log import LONG, NEED, checksum, lines, named
-from largen.grams.tiles import Values
+from largen.grams.tiles import WHICH, Values
 
-FORMAT, VERSION = "largen-gram", 2
-ARRAYS = ("nngp", "ntk")
-METADATA = (*(f"{name}/zarr.json" for name in ARRAYS), "zarr.json")  # in the order in which they are written: the last tells a store
+FORMAT, VERSIONS = "largen-gram", {"both": 2, "nngp": 3, "ntk": 3}  # version 3 has one kernel, and says which
 HALF = "zarr.json.*.partial"  # metadata in writing
-NAMES = {"network": "network", "rates": "rates", "X": "points X", "X2": "points X2", "dtype": "dtype"}
+NAMES = {"network": "network", "rates": "rates", "X": "points X", "X2": "points X2", "dtype": "dtype", "which": "kernels"}
 ANEW = "Give another path, or delete that folder to begin anew."
 
 
@@ -40,11 +39,23 @@ def zarr() -> Any:
     return zarr
 
 
-def identity(net: Any, rates: dict[str, Any], X: np.ndarray, X2: np.ndarray | None, dtype: np.dtype) -> dict[str, Any]:
+def metadata(which: str) -> tuple[str, ...]:
+    """The files of metadata, in the order in which they are written: the last tells a store."""
+    return (*(f"{name}/zarr.json" for name in WHICH[which]), "zarr.json")
+
+
+def identity(net: Any, rates: dict[str, Any], X: np.ndarray, X2: np.ndarray | None, dtype: np.dtype, which: str = "both") -> dict[str, Any]:
     """All that the entries depend on, in values that JSON holds."""
     points = [None if Z is None else f"{Z.dtype} {Z.shape}, SHA-256 {digest((Z,))}" for Z in (X, X2)]
     layers = {path: [float(rate) for rate in pair] for path, pair in rates.items()}
-    return {"network": json.loads(dumps(net))["nodes"], "rates": layers, "X": points[0], "X2": points[1], "dtype": dtype.name}
+    return {
+        "network": json.loads(dumps(net))["nodes"],
+        "rates": layers,
+        "X": points[0],
+        "X2": points[1],
+        "dtype": dtype.name,
+        "which": which,
+    }
 
 
 def digest(arrays: Any) -> str:
@@ -57,9 +68,11 @@ def digest(arrays: Any) -> str:
 
 @dataclass(frozen=True)
 class Header:
-    """What the metadata of a store say: the layout, their checksum, to which its log is bound, and files that say something else."""
+    """What the metadata of a store say: the layout, which kernels, their checksum, to which its log is bound, and files that say
+    something else."""
 
     layout: Layout
+    which: str
     key: str
     wrong: tuple[str, ...] = ()
 
@@ -77,7 +90,7 @@ class Store:
 
             files = Chunks(path, read_only=True)
         mode = "r+" if writable else "r"
-        self.arrays = tuple(package.open_array(files, path=name, mode=mode, zarr_format=3) for name in ARRAYS)
+        self.arrays = tuple(package.open_array(files, path=name, mode=mode, zarr_format=3) for name in WHICH[header.which])
 
     def write(self, place: Place, values: Values) -> None:
         rows, columns = self.layout.slices(place)
@@ -133,9 +146,9 @@ def is_new(path: Path) -> bool:
         return True
     if not path.is_dir():
         raise InputError("store", f"{named(path)}, a file", NEED)
-    folders = [path / name for name in ("log", *ARRAYS)]
+    folders = [path / name for name in ("log", *WHICH["both"])]
     inside = [*path.iterdir(), *(file for folder in folders if folder.is_dir() for file in folder.iterdir())]
-    begun = {*folders, *(path / name for name in METADATA[:-1])}
+    begun = {*folders, *(path / name for name in metadata("both")[:-1])}
     empty = path / "log" / "0.jsonl"
     return all(file in begun or file.match(HALF) or (file == empty and file.stat().st_size == 0) for file in inside)
 
@@ -148,15 +161,17 @@ def create(path: Path, about: dict[str, Any], layout: Layout) -> None:
 
 def read(path: Path, about: dict[str, Any], shape: tuple[int, int], rows: int) -> Header:
     """The header of the store of `about`, a matrix of that shape in blocks of at most `rows` rows; refuses what is none."""
-    texts = {name: _json(path / name) for name in METADATA}
+    which = about["which"]
+    texts = {name: _json(path / name) for name in metadata("both")}
     records = [found for text in texts.values() if isinstance(found := _attributes(text).get(FORMAT), dict)]
     if not records:
         raise InputError("store", f"{named(path)}, a folder that is no store of lg.gram", NEED)
-    whole = [record for record in records if record.get("version") == VERSION and _is_whole(record)]
+    whole = [record for record in records if _is_whole(record) and record.get("version") == VERSIONS.get(record.get("which", "both"))]
     if not whole:
         version = records[-1].get("version")
-        if version != VERSION:
-            raise InputError("store", f"{named(path)}, a store of version {version!r:.10}", f"one of version {VERSION}", ANEW)
+        if version not in VERSIONS.values():
+            need = "one of version " + " or ".join(map(str, sorted({*VERSIONS.values()})))
+            raise InputError("store", f"{named(path)}, a store of version {version!r:.10}", need, ANEW)
         raise InputError("store", f"{named(path)}, whose metadata are damaged", NEED, ANEW)
     there = whole[-1]
     _check_same(path, there, about)
@@ -165,8 +180,8 @@ def read(path: Path, about: dict[str, Any], shape: tuple[int, int], rows: int) -
     if asdict(layout) != there["layout"] or not (tile >= 1 <= across and tile * across <= rows):
         raise InputError("store", f"{named(path)}, whose blocks are not those of this matrix", NEED, ANEW)
     wanted = _metadata(about, layout)
-    wrong = tuple(name for name in METADATA if _comparable(texts[name]) != _comparable(json.loads(wanted[name])))
-    return Header(layout, there["check"], wrong)
+    wrong = tuple(name for name in wanted if _comparable(texts[name]) != _comparable(json.loads(wanted[name])))
+    return Header(layout, which, there["check"], wrong)
 
 
 def restore(path: Path, about: dict[str, Any], header: Header) -> None:
@@ -196,7 +211,9 @@ def warn_of_damage(path: Path, damaged: list[Place]) -> None:
 
 def _metadata(about: dict[str, Any], layout: Layout) -> dict[str, str]:
     """The metadata (Zarr 3) of a store, file by file: nothing in them is free."""
-    record = {"version": VERSION, **about, "layout": asdict(layout)}
+    which = about["which"]
+    said = {key: value for key, value in about.items() if key != "which" or which != "both"}
+    record = {"version": VERSIONS[which], **said, "layout": asdict(layout)}
     common = {"zarr_format": 3, "attributes": {FORMAT: {**record, "check": checksum(record)}}}
     array = {
         "node_type": "array",
@@ -208,7 +225,7 @@ def _metadata(about: dict[str, Any], layout: Layout) -> dict[str, str]:
         "codecs": [{"name": "bytes", "configuration": {"endian": "little"}}, {"name": "crc32c"}],
         "storage_transformers": [],
     }
-    return {name: json.dumps(common | ({"node_type": "group"} if name == "zarr.json" else array), indent=2) for name in METADATA}
+    return {name: json.dumps(common | ({"node_type": "group"} if name == "zarr.json" else array), indent=2) for name in metadata(which)}
 
 
 def _json(file: Path) -> dict[str, Any]:
@@ -249,6 +266,7 @@ def _put(file: Path, text: str) -> None:
 
 def _check_same(path: Path, there: dict[str, Any], about: dict[str, Any]) -> None:
     """Refuse a store of another matrix, saying what differs."""
+    there = {"which": "both"} | there
     other = [key for key in NAMES if there[key] != about[key]]
     if other:
         words = "; ".join(f"{NAMES[key]}: {_difference(there[key], about[key])}" for key in other)

@@ -23,6 +23,7 @@ from largen.grams.store import store as on_disk
 from largen.grams.store.log import Log, named
 from largen.grams.store.store import Store
 from largen.grams.store.workers import Build, Done, Job, check_client, on_cluster, on_devices
+from largen.grams.tiles import WHICH, by_name
 from largen.theory.kernels import Kernel
 
 BLOCK, SPATIAL = 2000, 200  # rows of a block; where points have positions and a pair may take milliseconds
@@ -67,8 +68,7 @@ def to_store(store: Any, about: dict[str, Any], build: Build, n: tuple[int, int]
             with closing(Log(path, process, header.key)) as log:
                 _fill(result, log, about, begin, len(share), left, progress and process == 0)
                 _together("the store is whole")
-        nngp, ntk = result.arrays
-        return Kernel(nngp=nngp, ntk=ntk, error=np.asarray(result.error(), about["dtype"]))  # type: ignore[arg-type]
+        return Kernel(**by_name(about["which"], result.arrays), error=np.asarray(result.error(), about["dtype"]))
 
 
 def _fill(
@@ -87,7 +87,7 @@ def _fill(
     on_disk.warn_of_damage(path, damaged)
     if not left:
         return
-    need = _bytes(about["dtype"], there.layout, left)
+    need = _bytes(there, left)
     _room(path, about, need)
     log.add("opened", left=len(left), of=every, bytes=need, jax=jax.__version__)
     _work(begin(left), there, log, every, len(left), progress)
@@ -140,7 +140,7 @@ def _anywhere(left: list[Place]) -> bool:
 def _prepare(path: Path, about: dict[str, Any], build: Build, n: tuple[int, int], rows: int) -> None:
     """Make the store if it is not there, mend its metadata if they are damaged; refuse what is no store."""
     if on_disk.is_new(path):
-        _room(path, about, 2 * math.prod(n) * np.dtype(about["dtype"]).itemsize)
+        _room(path, about, len(WHICH[about["which"]]) * math.prod(n) * np.dtype(about["dtype"]).itemsize)
         path.mkdir(parents=True, exist_ok=True)
         with closing(Log(path, 0)):
             if on_disk.is_new(path):  # nobody was quicker
@@ -157,9 +157,10 @@ def _layout(about: dict[str, Any], build: Build, n: tuple[int, int], rows: int) 
     return Layout(*n, about["X2"] is None, size, math.ceil(tiles / math.ceil(tiles / across)))
 
 
-def _bytes(dtype: Any, layout: Layout, places: Iterable[Place]) -> int:
-    """What blocks take on the disk: two arrays, with their mirrors, in whole chunks."""
-    return 2 * math.prod(layout.chunk) * np.dtype(dtype).itemsize * sum(1 + layout.mirrored(place) for place in places)
+def _bytes(store: Store, places: Iterable[Place]) -> int:
+    """What blocks take on the disk: of every array, with their mirrors, in whole chunks."""
+    chunk = math.prod(store.layout.chunk) * sum(array.dtype.itemsize for array in store.arrays)
+    return chunk * sum(1 + store.layout.mirrored(place) for place in places)
 
 
 def _room(path: Path, about: dict[str, Any], need: int) -> None:
@@ -185,7 +186,7 @@ def _missing(store: Store, places: list[Place], done: dict[Place, set[str]]) -> 
 
 def _announce(store: Store, every: int, left: int) -> None:
     layout, dtype = store.layout, store.arrays[0].dtype
-    size = _bytes(dtype, layout, layout.places()) / GIB
+    size = _bytes(store, layout.places()) / GIB
     blocks = f"{every} blocks of {layout.chunk[0]} x {layout.chunk[1]}"
     print(f"gram: {size:.3g} GiB of {dtype} in {blocks} at {store.path}; {every - left} are there", file=sys.stderr)
 

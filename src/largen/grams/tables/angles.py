@@ -4,6 +4,8 @@ A matrix product gives c to rounding, and where 1 - |c| is small few digits of t
 way and their versines recomputed from differences of the points in float64, so that near-duplicates and antipodes are right.
 """
 
+from collections.abc import Iterable
+from itertools import islice
 from typing import Any
 
 import jax.numpy as jnp
@@ -35,20 +37,29 @@ class Rows:
         return np.stack([np.sqrt(self.q) ** p for p in exponents])
 
 
-@jitted()
-def _tile(U1: Any, U2: Any, R1: Any, R2: Any, table: Any) -> tuple[Any, Any, Any]:
-    """K, Theta and c."""
+@jitted(static=(5,))
+def _tile(U1: Any, U2: Any, R1: Any, R2: Any, table: Any, counts: tuple[int, ...]) -> tuple[list[Any], Any]:
+    """The kernels, and c."""
     c = jnp.matmul(U1, U2.T, precision="highest")
     x = arcsine(jnp.clip(c, CLOSE - 1, 1 - CLOSE)) / WINDOW
-    K, *shares = (R1[i][:, None] * R2[i] * clenshaw(x, lambda d, a=a: a[d], len(a) - 1) for i, a in enumerate(table))
-    return K, sum(shares[1:], shares[0]), c
+    parts = (R1[i][:, None] * R2[i] * clenshaw(x, lambda d, a=a: a[d], len(a) - 1) for i, a in enumerate(table))
+    return _summed(parts, counts), c
+
+
+def _summed(parts: Iterable[Any], counts: tuple[int, ...]) -> list[Any]:
+    """Every kernel from its parts, so many of each."""
+    each = iter(parts)
+    return [sum(islice(each, count - 1), next(each)) for count in counts]
 
 
 class Angles:
-    """Tiles of one Gram matrix of a network whose kernels are `curve`, times the powers `exponents` of the rows' norms."""
+    """Tiles of one Gram matrix of a network whose kernels `which` are sums of the functions of `curve` (one of them K, the others the
+    shares of Theta), times the powers `exponents` of the rows' norms."""
 
-    def __init__(self, first: Rows, second: Rows, curve: Curve, exponents: list[int]) -> None:
+    def __init__(self, first: Rows, second: Rows, curve: Curve, exponents: list[int], which: str = "both") -> None:
         self.first, self.second, self.curve, self.error = first, second, curve, curve.error
+        self.which, shares = which, len(exponents) - (which != "ntk")
+        self.counts = {"both": (1, shares), "nngp": (1,), "ntk": (shares,)}[which]
         self.work, self.same = first.unit.dtype, first is second
         self.powers = first.powers(exponents), second.powers(exponents)
         self.left, self.right = (p.astype(self.work) for p in self.powers)
@@ -58,30 +69,30 @@ class Angles:
         a, b = slice(rows.start, rows.stop), slice(columns.start, columns.stop)
         with island(self.table):
             arrays = (self.first.unit[a], self.second.unit[b], self.left[:, a], self.right[:, b], self.table)
-            out = ONCE.run((self.work, *(array.shape for array in arrays)), lambda: _tile(*arrays))
-            K, Theta, c = (np.asarray(part) for part in out)
+            parts, c = ONCE.run((self.work, self.counts, *(array.shape for array in arrays)), lambda: _tile(*arrays, self.counts))
+            found, c = [np.asarray(part) for part in parts], np.asarray(c)
         own = self.same and rows == columns
         if own:  # both ways of writing the same number alike; a point with itself
-            K, Theta, c = symmetric(K), symmetric(Theta), c.copy()
+            found, c = [symmetric(part) for part in found], c.copy()
             np.fill_diagonal(c, 0)
             diagonal = self.powers[0][:, a] * self.powers[1][:, b] * self.curve.values[0][:, None]
-            np.fill_diagonal(K, diagonal[0])
-            np.fill_diagonal(Theta, diagonal[1:].sum(0))
+            for part, values in zip(found, _summed(diagonal, self.counts), strict=True):
+                np.fill_diagonal(part, values)
         if max(c.max(), -c.min()) >= 1 - CLOSE:
             i, j = np.nonzero(np.abs(c) >= 1 - CLOSE)
             if own:
                 i, j = i[i < j], j[i < j]
-            K, Theta = (K, Theta) if own else (K.copy(), Theta.copy())
-            K[i, j], Theta[i, j] = self.close(a, b, i, j, c[i, j])
-            if own:
-                K[j, i], Theta[j, i] = K[i, j], Theta[i, j]
-        return K, Theta
+            found = found if own else [part.copy() for part in found]
+            for part, values in zip(found, self.close(a, b, i, j, c[i, j]), strict=True):
+                part[i, j] = values
+                if own:
+                    part[j, i] = part[i, j]
+        return tuple(found)
 
-    def close(self, a: slice, b: slice, i: np.ndarray, j: np.ndarray, c: np.ndarray) -> Values:
-        """K and Theta of the pairs (i, j) of the rows a and b, whose cosines are near c."""
+    def close(self, a: slice, b: slice, i: np.ndarray, j: np.ndarray, c: np.ndarray) -> list[np.ndarray]:
+        """The kernels of the pairs (i, j) of the rows a and b, whose cosines are near c."""
         factors = self.powers[0][:, a][:, i] * self.powers[1][:, b][:, j]
-        K, *shares = factors * np.stack(at_end(self.curve, *self.versines(a, b, i, j, c)))
-        return K, np.sum(shares, 0)
+        return _summed(factors * np.stack(at_end(self.curve, *self.versines(a, b, i, j, c))), self.counts)
 
     def versines(self, a: slice, b: slice, i: np.ndarray, j: np.ndarray, c: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """1 - |c| of the pairs (i, j) of the rows a and b, and whether c > 0, with all their digits."""

@@ -30,34 +30,35 @@ SPREAD = 1e4  # of the largest to the smallest |x|^2 that a table is tried for
 STEP = 2**0.25  # ends of tables are powers of this, so that points drawn again share the table
 ONCE = Once()
 
-Ranks = tuple[tuple[int, ...], tuple[int, ...]]  # of K and of Theta: how many terms multiply each T_m
+PLACES = {"both": [0, 1], "nngp": [0], "ntk": [1]}  # of kernels in what `grid` gives
+Ranks = tuple[tuple[int, ...], ...]  # of K, of Theta or of both: how many terms multiply each T_m
 
 
 @dataclass(frozen=True)
 class Table:
-    """`terms`: of K and of Theta, coefficients (terms, sizes) of the a_mr in log q between `ends`, by m; `signs` (terms,) each;
-    `errors` of K and of Theta, certified between the nodes."""
+    """`terms`: of every kernel asked for, coefficients (terms, sizes) of the a_mr in log q between `ends`, by m; `signs` (terms,) each;
+    `errors` of each, certified between the nodes."""
 
     ranks: Ranks
-    terms: tuple[np.ndarray, np.ndarray]
-    signs: tuple[np.ndarray, np.ndarray]
+    terms: tuple[np.ndarray, ...]
+    signs: tuple[np.ndarray, ...]
     ends: tuple[float, float]
-    errors: tuple[float, float]
+    errors: tuple[float, ...]
 
-    def numbers(self, q: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def numbers(self, q: np.ndarray) -> list[np.ndarray]:
         """The a_mr of every size, (terms, points) each."""
         x = np.clip(2 * np.log(q / self.ends[0]) / np.log(self.ends[1] / self.ends[0]) - 1, -1, 1)
         basis = chebyshev.chebvander(x, self.terms[0].shape[1] - 1).T
         with island():  # not numpy's product, whose threads would wait busily beside ours
-            both = np.asarray(jnp.matmul(np.concatenate(self.terms), basis))
-        return both[: len(self.terms[0])], both[len(self.terms[0]) :]
+            every = np.asarray(jnp.matmul(np.concatenate(self.terms), basis))
+        return np.split(every, np.cumsum([len(terms) for terms in self.terms])[:-1])
 
 
 class Separable:
     """Tiles of one Gram matrix; `error` of the table, relative to the largest value for two of the points that coincide."""
 
-    def __init__(self, table: Table, first: Rows, second: Rows) -> None:
-        self.first, self.second, self.ranks = first, second, table.ranks
+    def __init__(self, table: Table, first: Rows, second: Rows, which: str) -> None:
+        self.first, self.second, self.ranks, self.which = first, second, table.ranks, which
         self.left = [a.astype(first.unit.dtype) for a in table.numbers(first.q)]
         right = self.left if first is second else [a.astype(first.unit.dtype) for a in table.numbers(second.q)]
         self.right = [s[:, None].astype(a.dtype) * a for s, a in zip(table.signs, right, strict=True)]
@@ -76,40 +77,42 @@ class Separable:
             out = [symmetric(part) for part in out]
             for part, x, y in zip(out, left, right, strict=True):
                 np.fill_diagonal(part, np.einsum("ti,ti->i", x, y, dtype=np.float64))
-        return out[0], out[1]
+        return tuple(out)
 
 
-def separable(net: Serial, rates: dict[str, Any], first: Rows, second: Rows) -> Separable | None:
-    """What evaluates the tiles of a smooth network, or None where no table is accurate (zero rows, norms over too many decades)."""
+def separable(net: Serial, rates: dict[str, Any], first: Rows, second: Rows, which: str = "both") -> Separable | None:
+    """What evaluates the tiles of the kernels `which` of a smooth network, or None where no table is accurate (zero rows, norms over too
+    many decades)."""
     low, high = (float(f([f(rows.q) for rows in (first, second)])) for f in (np.min, np.max))
     if low * SPREAD < high or low == high:
         return None
     bottom, top = np.floor(np.log(low) / np.log(STEP)), np.ceil(np.log(high) / np.log(STEP))
     work, lambdas = first.unit.dtype.name, tuple((path, tuple(float(rate) for rate in pair)) for path, pair in rates.items())
-    table = _table(net, lambdas, (float(STEP**bottom), float(STEP**top)), work)
-    found = None if table is None else Separable(table, first, second)
+    table = _table(net, lambdas, (float(STEP**bottom), float(STEP**top)), work, which)
+    found = None if table is None else Separable(table, first, second, which)
     return None if found is None or found.error > ACCEPTED[work] else found
 
 
 @lru_cache(maxsize=8)
-def _table(net: Serial, rates: tuple[tuple[str, Any], ...], ends: tuple[float, float], work: str) -> Table | None:
+def _table(net: Serial, rates: tuple[tuple[str, Any], ...], ends: tuple[float, float], work: str, which: str) -> Table | None:
     """The table for sizes between the ends, if rounding lets it be accurate."""
-    sizes, angles = SIZES[work], ANGLES[work]
+    sizes, angles, places = SIZES[work], ANGLES[work], PLACES[which]
     values, error = grid(net, dict(rates), _sizes(chebyshev.chebpts1(sizes), ends), np.sin(WHOLE * chebyshev.chebpts1(angles)))
+    values = values[places]
     scale = np.abs(values).max((1, 2, 3))
     if not np.isfinite(scale).all():
         return None
     scale = np.where(scale > 0, scale, 1.0)
     found = [_terms(v, s * TAIL[work]) for v, s in zip(values, scale, strict=True)]
-    table = Table(*zip(*found, strict=True), ends, (0.0, 0.0))  # type: ignore[arg-type]
+    table = Table(*zip(*found, strict=True), ends, (0.0,) * len(places))  # type: ignore[arg-type]
     x, y = np.linspace(-1, 1, CHECKS), np.linspace(-1, 1, angles)
     wanted, again = grid(net, dict(rates), _sizes(x, ends), np.sin(WHOLE * y))
     got = _sums(table, _sizes(x, ends), y)
     slope = (np.abs(np.diff(got, axis=-1)) / np.diff(np.sin(WHOLE * y))).max((1, 2, 3)) / scale
     if slope.max() * np.finfo(work).eps > STEEP:
         return None
-    K, Theta = np.maximum(np.abs(got - wanted).max((1, 2, 3)), max(error, again) * scale)
-    return replace(table, errors=(float(K), float(Theta)))
+    errors = np.maximum(np.abs(got - wanted[places]).max((1, 2, 3)), max(error, again) * scale)
+    return replace(table, errors=tuple(map(float, errors)))
 
 
 def _sizes(x: np.ndarray, ends: tuple[float, float]) -> np.ndarray:
@@ -145,12 +148,11 @@ def _sums(table: Table, q: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 @partial(jax.jit, static_argnames="ranks")
-def _tile(U1: Any, U2: Any, left: Any, right: Any, ranks: Ranks) -> tuple[Any, Any]:
-    """K and Theta by Clenshaw's recursion in the angle, its coefficients products of the rows' numbers."""
+def _tile(U1: Any, U2: Any, left: Any, right: Any, ranks: Ranks) -> list[Any]:
+    """The kernels by Clenshaw's recursion in the angle, its coefficients products of the rows' numbers."""
     c = jnp.clip(jnp.matmul(U1, U2.T, precision="highest"), -1, 1)
     x = arcsine(c) / WHOLE
-    K, Theta = (_sum(x, *numbers) for numbers in zip(left, right, ranks, strict=True))
-    return K, Theta
+    return [_sum(x, *numbers) for numbers in zip(left, right, ranks, strict=True)]
 
 
 def _sum(x: Any, left: Any, right: Any, ranks: tuple[int, ...]) -> Any:

@@ -15,7 +15,7 @@ from largen.errors import InputError, SingularKernelError
 from largen.prediction import memory
 from largen.prediction.kernels import kernels
 from largen.prediction.posterior.bayes import evidence_shift
-from largen.prediction.posterior.observed import BrokenDown, groups, log_density, observe, tensors, traced, traced_tensors
+from largen.prediction.posterior.observed import BrokenDown, groups, observe, tensors, traced, traced_tensors
 from largen.prediction.spectrum import Condition, ridges
 from largen.running.jitted import jitted
 from largen.types import Array, float64, is_traced, island, namespace
@@ -150,21 +150,9 @@ def _evidence(net: Serial, X: Array, y: Array, ridge: Any, order: int) -> Eviden
 
 
 def _infinite(net: Serial, X: Array, y: Array, ridge: Any) -> Evidence:
-    K = kernels(net, X).nngp
-    if is_traced(K, y, ridge):
-        fit, complexity, constant = log_density(K, y, ridge)
-        return Evidence(
-            log=fit + complexity + constant,
-            fit=fit,
-            complexity=complexity,
-            constant=constant,
-            finite_width=0.0,
-            order=0,
-            spread=None,
-            condition=None,
-            missing=UNKNOWN | {"spread": "order=0"},
-        )
-    seen = observe(K, y, ridge)
+    K = kernels(net, X, which="nngp").nngp
+    unknown = is_traced(K, y, ridge)
+    seen = (traced if unknown else observe)(K, y, ridge)
     return Evidence(
         log=seen.log,
         fit=seen.fit,
@@ -174,7 +162,7 @@ def _infinite(net: Serial, X: Array, y: Array, ridge: Any) -> Evidence:
         order=0,
         spread=None,
         condition=seen.condition,
-        missing={"spread": "order=0"},
+        missing=(UNKNOWN if unknown else {}) | {"spread": "order=0"},
     )
 
 

@@ -9,17 +9,17 @@ its footnote 6 says otherwise).
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
-import jax.numpy as jnp
 import numpy as np
-from jax.scipy.linalg import cho_solve, solve_triangular
 
 from largen import door
 from largen.errors import InputError
 from largen.prediction import flow
+from largen.prediction.factored import Factored, root
 from largen.prediction.spectrum import condition, factor
-from largen.types import Array, is_traced, island, namespace
+from largen.types import Array, is_traced, island
 
 
 class BrokenDown(InputError):
@@ -28,20 +28,42 @@ class BrokenDown(InputError):
 
 @dataclass(frozen=True)
 class Observed:
-    """`inverse` G~^{-1} (n, n), `pull` y' (n, o), `tilt` M (n, n); `fit` -(1/2) y.y', `complexity` -(o/2) log det G~ and `constant`
-    -(o n/2) log(2 pi), whose sum is `log`; `condition`: what to trust (None if traced)."""
+    """`factored` G~, outputs `y` (n, o); `fit` -(1/2) y.y', `complexity` -(o/2) log det G~ and `constant` -(o n/2) log(2 pi), whose sum is
+    `log`; `condition`: what to trust (None if traced)."""
 
-    inverse: Array
-    pull: Array
-    fit: Any
-    complexity: Any
-    constant: float
+    factored: Factored
+    y: Array
     condition: Any
 
-    @property
+    @cached_property
+    def inverse(self) -> Array:
+        """G~^{-1}, (n, n)."""
+        return self.factored.inverse()
+
+    @cached_property
+    def pull(self) -> Array:
+        """y' (n, o)."""
+        return self.factored.solve(self.y)
+
+    @cached_property
     def tilt(self) -> Array:
-        """M = (1/2) (y' y'^T - o G~^{-1})."""
+        """M = (1/2) (y' y'^T - o G~^{-1}), (n, n)."""
         return (self.pull @ self.pull.T - self.pull.shape[1] * self.inverse) / 2
+
+    @cached_property
+    def fit(self) -> Any:
+        """-(1/2) y.y'."""
+        return -self.factored.quadratic(self.y) / 2
+
+    @cached_property
+    def complexity(self) -> Any:
+        """-(o/2) log det G~."""
+        return -self.y.shape[1] / 2 * self.factored.logdet()
+
+    @property
+    def constant(self) -> float:
+        """-(o n/2) log(2 pi)."""
+        return -self.y.size / 2 * float(np.log(2 * np.pi))
 
     @property
     def log(self) -> Any:
@@ -71,36 +93,12 @@ def observe(G: Any, y: Any, ridge: Any = 0.0, shifted: bool = False) -> Observed
             raise
         fix = "The expansion in 1/n has broken down: take order=0, a wider or a shallower network."
         raise BrokenDown(error.argument, error.got, error.need, fix) from error
-    w = flow.weights(f, flow.schedule("bayes"))
-    along = f.vectors.T @ y
-    log = namespace(f.values).log(f.values).sum()
-    inverse = (f.vectors * w) @ f.vectors.T
-    fit, complexity = -(w[:, None] * along**2).sum() / 2, -y.shape[1] / 2 * log
-    return Observed(inverse, f.vectors @ (w[:, None] * along), fit, complexity, _constant(y), condition(f, w))
-
-
-def _constant(y: Any) -> float:
-    return -y.size / 2 * float(np.log(2 * np.pi))
-
-
-def log_density(G: Any, y: Any, ridge: Any = 0.0) -> tuple[Any, Any, float]:
-    """(fit, complexity, constant) of log N(y; 0, G + diag(ridge)) by a Cholesky factor, whose derivatives exist for repeated eigenvalues
-    too. For traced values: nothing is checked, and a singular matrix gives NaN."""
-    root = _root(G, ridge)
-    half = solve_triangular(root, y, lower=True)
-    return -(half**2).sum() / 2, -y.shape[1] * jnp.log(jnp.diagonal(root)).sum(), _constant(y)
-
-
-def _root(G: Any, ridge: Any) -> Any:
-    """The Cholesky factor of G + diag(ridge), for traced values."""
-    return jnp.linalg.cholesky(G + jnp.diag(jnp.broadcast_to(jnp.asarray(ridge, G.dtype), (len(G),))))
+    return Observed(f, y, condition(f, flow.weights(f, flow.schedule("bayes"))))
 
 
 def traced(G: Any, y: Any, ridge: Any = 0.0) -> Observed:
-    """As `observe`, of traced values, as `log_density` is of them; without a condition."""
-    fit, complexity, constant = log_density(G, y, ridge)
-    inverse = cho_solve((_root(G, ridge), True), jnp.eye(len(G), dtype=G.dtype))
-    return Observed(inverse, inverse @ y, fit, complexity, constant, None)
+    """As `observe`, of traced values: nothing is checked, a singular matrix gives NaN, and there is no condition."""
+    return Observed(root(G, ridge), y, None)
 
 
 def tensors(net: Any, X: Any) -> Metric:

@@ -128,7 +128,7 @@ class Search:
         return out
 
     def _kernel(self, net: Serial) -> np.ndarray:
-        return np.asarray(kernels(net, self.X).nngp)
+        return np.asarray(kernels(net, self.X, which="nngp").nngp)
 
 
 def _central(function: Callable[[np.ndarray], Any], x: np.ndarray, step: float, many: int | None = None) -> np.ndarray:

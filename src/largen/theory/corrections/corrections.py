@@ -115,15 +115,20 @@ class Corrections(Record):
 
 @exits.finite()
 def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = None, tensors: Iterable[str] | None = None) -> Corrections:
-    """The first corrections in 1/n to the statistics of a network at initialisation, of its outputs and of its NTK.
+    """How networks of finite width n differ from infinite width at initialisation, to first order in 1/n.
 
-    K^(1) = C_b + C_W x.x'/n_0, V^(1) = K{1}^(1) = M^(1) = 0, and then layer by layer, for a plain chain with r = n_l/n_{l-1},
+    The kernel K of a layer and its NTK Theta are averages over networks at infinite width. At width n averages are shifted, by K1/n and
+    Theta1/n, and single networks scatter: V/n is the covariance of their kernels, A/n and B/n that of their NTKs, D/n and F/n that of
+    the two, M/n a third moment of preactivations; P, Q, R, S, T and U say how the NTK will move in training. `lg.records.Corrections`
+    has the definitions. All multiply 1/n_{L-1}, the width of the layer before the one that is reported; widths enter through ratios only.
 
-        V'    = C_W^2 [<s1 s2 s3 s4> - <s1 s2><s3 s4> + r J V J],    (J X)_12 = (1/2) sum_ab <d_a d_b (s1 s2)> X_ab,
-        K{1}' = C_W r [J K{1} + (1/8) sum <d_a d_b d_c d_d (s1 s2)> V_(ab)(cd)]
+    K^(1) = C_b + C_W x.x'/n_0, V^(1) = K1^(1) = M^(1) = 0, and then layer by layer, for a plain chain with r = n_l/n_{l-1}, s1 the
+    activation at input 1 and <> the mean over z ~ N(0, K),
 
-    without an inverse kernel, so that inputs may coincide, and so on for the NTK (docs: first corrections in 1/n). All multiply
-    1/n_{L-1}, the width of the layer before the one that is reported; widths enter through ratios only. How, and how accurate:
+        V'  = C_W^2 [<s1 s2 s3 s4> - <s1 s2><s3 s4> + r J V J],    (J X)_12 = (1/2) sum_ab <d_a d_b (s1 s2)> X_ab,
+        K1' = C_W r [J K1 + (1/8) sum <d_a d_b d_c d_d (s1 s2)> V_(ab)(cd)]
+
+    without an inverse kernel, so that inputs may coincide, and so on for the NTK (docs: corrections in 1/n). How, and how accurate:
 
     | activations | expectations | how | relative error |
     |---|---|---|---|
@@ -134,9 +139,14 @@ def corrections(net: Any, X: Any, rates: Any = "ntk", layer: int | str | None = 
     | other kinked | of three or four | lines through quasi-random points | below 5e-5 |
 
     Quasi-random points leave standard errors, over independent sets, relative to the largest entry. One input costs little at any depth;
-    else time and memory grow as n^4. The NTK is that of plain chains; with a kink the second derivative in P and Q is that of automatic
-    differentiation, 0 for the ReLU family, while the delta functions in derivatives of expectations stay, and there are no ddNTKs R, S, T,
-    U.
+    for more, time and memory grow as the fourth power of their number.
+
+    What a network lacks:
+
+    - with residual blocks, all of the NTK, whose theory is that of plain chains;
+    - a plain chain, M, which is 0;
+    - with a kink, the ddNTKs R, S, T and U. In P and Q the second derivative is then that of automatic differentiation, 0 for the ReLU
+      family, while the delta functions in derivatives of expectations stay.
 
     Parameters
     ----------

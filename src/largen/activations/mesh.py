@@ -1,0 +1,174 @@
+r"""One-variable Gaussian expectations of phi^2 and phi'^2 of a user's own callable, for every variance, by panels found by looking at it.
+
+Panels double away from 0, from 2^-170 to 2^170, so that one of them is as long as any Gaussian is wide, and are halved until phi and phi'
+are polynomials on each. So narrow panels show where phi bends, jumps, is singular, or varies far from 0, whatever a rule at one variance
+sees of it; and what a rule makes of E[phi^2], E[phi'^2] is held against what the panels say. Values are kept as logarithms: whether an
+expectation is finite is seen beyond the floats.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from largen.activations.activation import Activation
+from largen.gaussian.pair import safe_divide
+from largen.running.jitted import jitted
+from largen.types import float64
+
+ORDER = 12  # nodes a panel
+OCTAVES, SHIFT = 170, 1.37  # panels [SHIFT 2^k, SHIFT 2^(k+1)], whose ends are no numbers that people choose
+ALLOWED = 1e-8  # of the root mean square up to a panel, what the polynomial on it may be off
+DEEPEST, BROAD, MOST = 46, 16, 200  # halvings; those of both halves of a panel; panels that are halved at a time
+ROUNDING = 1e-15  # relative, of phi
+CHUNK = 256  # panels evaluated at a time
+SHARE, UNSEEN = 1e-9, 0.1  # of an expectation, of places where phi is not finite, and where it is not resolved, from which that is infinite
+SAMPLE = 16  # variances looked at
+
+
+def _rule() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Gauss-Legendre nodes and weights on [0, 1]; (half, node, node of the whole), which takes values at these to those at the nodes of
+    either half."""
+    x, w = np.polynomial.legendre.leggauss(ORDER)
+    at = np.stack([x - 1, x + 1]) / 2
+    table = np.polynomial.legendre.legvander(x, ORDER - 1)
+    return (x + 1) / 2, w / 2, np.polynomial.legendre.legvander(at, ORDER - 1) @ np.linalg.inv(table)
+
+
+*NODES, FIT = _rule()
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """`z` (nodes,); `sizes` (3, nodes): logarithms of the weights and of phi^2 and phi'^2 times these; of these two (2, nodes) `lost`,
+    the part where phi is not finite, and `loose`, what is not known; `edges` (panels + 1,); `depth` (panels,), how often each is halved."""
+
+    z: np.ndarray
+    sizes: np.ndarray
+    lost: np.ndarray
+    loose: np.ndarray
+    edges: np.ndarray
+    depth: np.ndarray
+
+
+@lru_cache(maxsize=64)
+@float64
+def mesh(phi: Activation) -> Mesh:
+    """The panels of an activation."""
+    halves = SHIFT * 2.0 ** np.arange(-OCTAVES, OCTAVES + 1)
+    edges = np.union1d(np.concatenate([-halves, [0.0], halves]), phi.kinks)
+    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+        left, right, kept = edges[:-1], edges[1:], []
+        values = _look(phi, left, right)
+        inner = _inner(left, right, values)
+        for depth in range(DEEPEST + 1):
+            middle, near = (left + right) / 2, np.minimum(abs(left), abs(right))
+            halved = np.stack([_look(phi, left, middle), _look(phi, middle, right)], 2)  # (panels, 2, half, ORDER)
+            loose, rough = _judged(values, halved, right - left, inner(near))
+            rough &= left * right != 0  # the innermost panels are narrower than anything
+            halve = rough & (depth < DEEPEST) & ((depth < BROAD) | ~np.roll(rough, len(rough) // 2))  # both of a panel's halves: noise
+            halve[np.argsort(np.where(halve, near, np.inf))[MOST:]] = False
+            loose = np.where(rough[:, None], loose, -np.inf)
+            kept.append([v[~halve] for v in (left, right, np.full(len(left), depth), values, loose)])
+            if not halve.any():
+                break
+            left, middle, right, halved = left[halve], middle[halve], right[halve], halved[halve]
+            left, right, values = np.append(left, middle), np.append(middle, right), np.concatenate([halved[:, :, 0], halved[:, :, 1]])
+        left, right, depths, values, loose = (np.concatenate(v) for v in zip(*kept, strict=True))
+        order = np.argsort(left)
+        left, right, depths, values, loose = (v[order] for v in (left, right, depths, values, loose))
+        weight = np.log((right - left)[:, None] * NODES[1]).ravel()
+        z = (left[:, None] + (right - left)[:, None] * NODES[0]).ravel()
+        squares = 2 * np.log(np.abs(np.moveaxis(values, 1, 0).reshape(2, -1)))
+        lost = ~(squares < np.inf)
+        sizes = np.stack([weight, *(weight + _continued(z, row) for row in squares)])
+        loose = np.repeat(loose.T - np.log(ORDER), ORDER, 1)
+        return Mesh(z, sizes, np.where(lost, sizes[1:], -np.inf), loose, np.append(left, right[-1]), depths)
+
+
+def _continued(z: np.ndarray, logs: np.ndarray) -> np.ndarray:
+    """Logarithms of squares at z, continued to either side as a power of z where they are not finite."""
+    logs = logs.copy()
+    for side in (z < 0, z > 0):
+        away, own = np.abs(z[side]), logs[side]
+        lost = ~(own < np.inf)
+        if lost.any() and not lost.all():
+            end = away[lost].min()
+            last, half = (own[~lost][np.abs(away[~lost] - x).argmin()] for x in (end, end / 2))
+            power = np.log2(last / half) if min(last, half) > 1 else 0.0
+            own[lost] = max(last, 0.0) * (away[lost] / end) ** max(power, 0.0)
+            logs[side] = own
+    return logs
+
+
+def _look(phi: Activation, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """phi and phi' at the nodes of panels, (panels, 2, ORDER)."""
+    z, found = left[:, None] + (right - left)[:, None] * NODES[0], []
+    for i in range(0, len(z), CHUNK):  # of one shape
+        some = np.concatenate([z[i : i + CHUNK], np.ones((max(0, i + CHUNK - len(z)), ORDER))])
+        found.append(np.asarray(_sample(phi)(some))[:, : len(z) - i])
+    return np.moveaxis(np.concatenate(found, 1), 0, 1)
+
+
+@lru_cache(maxsize=64)
+def _sample(phi: Activation) -> Any:
+    return jitted()(lambda z: jnp.stack([phi(z), phi.derivative()(z)]))
+
+
+def _judged(values: np.ndarray, halved: np.ndarray, width: np.ndarray, inner: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(log of what is not known of the integrals of phi^2 and phi'^2 over panels (panels, 2), which panels are to be halved): by how much
+    the values on the halves of a panel differ from the polynomial through those on the whole."""
+    size = np.nan_to_num(np.abs(halved), nan=0.0, posinf=0.0).max((2, 3), initial=1e-300)
+    each = np.nan_to_num(halved / size[..., None, None], posinf=0.0, neginf=0.0)
+    fitted = np.einsum("hij,pfj->pfhi", FIT, np.nan_to_num(values / size[..., None], posinf=0.0, neginf=0.0))
+    miss, mass = ((np.square(v) @ NODES[1]).mean(-1) for v in (each - fitted, each))
+    noise = ROUNDING * size[:, :1] / size / np.stack([np.ones_like(width), width], 1)  # of phi, and of phi' as differences of phi
+    rough = miss > ALLOWED**2 * (inner / width[:, None] / size**2 + mass) + noise**2
+    return np.log(miss * np.maximum(mass, miss)) / 2 + 2 * np.log(size) + np.log(width)[:, None], rough.any(1)
+
+
+def _inner(left: np.ndarray, right: np.ndarray, values: np.ndarray) -> Any:
+    """As a function of distances, the integrals of phi^2 and phi'^2 over what is nearer to 0."""
+    near = np.minimum(abs(left), abs(right))
+    order = np.argsort(near)
+    mass = (right - left)[order, None] * np.nan_to_num(np.square(values[order]) @ NODES[1], nan=0.0, posinf=0.0)
+    total, near = np.concatenate([np.zeros((1, 2)), np.cumsum(mass, 0)]), near[order]
+    return lambda distance: total[np.searchsorted(near, distance * (1 - 1e-12))]
+
+
+def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any, Any]:
+    """What a rule that found `square`, E[phi^2] and E[phi'^2] (2, points), at variances q (points,), is off, relative and by their shares,
+    infinite where these are not finite or not known; these shares (2,), how much errors relative to what it found matter, as both enter the
+    NTK (phi' may be nothing but rounding); and what a relative error of q is multiplied by. E[phi'^2] of points `close` to others only."""
+    if not phi.own:
+        return jnp.zeros((), q.dtype), jnp.ones(2, q.dtype), jnp.ones((), q.dtype)
+    found = mesh(phi)
+    few = jnp.argsort(q)[np.linspace(0, q.size - 1, min(SAMPLE, q.size)).round().astype(int)]
+    q, square, close = q[few], square[:, few], close[few]
+    far = jnp.exp((2 * np.log(np.abs(found.z))).astype(q.dtype) - jnp.log(2 * q)[:, None])  # z^2/2q, (points, nodes)
+    bell = -far - 0.5 * jnp.log(2 * np.pi * q)[:, None]
+
+    def mean(sizes: Any, of: Any = 1.0) -> Any:
+        return (jnp.exp(jnp.asarray(sizes, q.dtype) + bell) * of).sum(-1)
+
+    whole, *right = (mean(row) for row in found.sizes)
+    beyond = [mean(row) > SHARE * total for row, total in zip(found.lost, right, strict=True)]
+    infinite = beyond[0] | beyond[1]
+    tilt = jnp.minimum(2 * far, 1e9) - 1
+    growth = [0.5 * jnp.abs(safe_divide(mean(row, tilt), total)) for row, total in zip(found.sizes[1:], right, strict=True)]
+    unseen = [safe_divide(mean(row), total) for total, row in zip(right, found.loose, strict=True)]
+    off = [safe_divide(jnp.abs(s - total), total) + v for s, total, v in zip(square, right, unseen, strict=True)]
+    share = safe_divide(q * right[1], right[0] + q * right[1], 1.0)
+    infinite |= (jnp.maximum(unseen[0], share * unseen[1]) > UNSEEN) | jnp.isnan(off[0] + off[1])
+    error = jnp.where(infinite, jnp.inf, jnp.maximum(off[0], jnp.where(close, share * off[1], 0)))
+    from_q = jnp.maximum(
+        growth[0], jnp.minimum(1, safe_divide(share, 1 - share, 1.0))
+    )  # and from the cosine: its slope at 1, at most 1 on average
+    carried = jnp.maximum(from_q, (1 - share) * from_q + share * (1 + growth[1]))
+    seen = (q > 0) & (jnp.abs(whole - 1) < 1e-6)  # not beyond the panels
+    parts = jnp.stack([safe_divide(square[0], right[0], 1.0), share * safe_divide(square[1], right[1], 1.0)])
+    parts = jnp.where(seen & ~infinite, parts, 1.0).max(1)
+    return jnp.where(seen, error, 0.0).max(), parts, jnp.where(seen & ~infinite, carried, 1.0).max()

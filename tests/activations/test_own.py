@@ -1,0 +1,114 @@
+"""Users' own callables: the error that kernels say they have against the one that they have, the cause that is named, what is refused."""
+
+import re
+import warnings
+
+import jax.numpy as jnp
+import numpy as np
+import own
+import panels
+import pytest
+from scipy.special import erf, erfc
+
+import largen as lg
+from largen.activations.doubt import doubt
+from largen.errors import AccuracyWarning, InputError
+
+SMALL = 1e-8
+CHECKED = [  # callable, hidden layers, sizes and by how much that of the second point is larger, 1 - c
+    ("far", 1, ((1e-12, 1.0), (1e3, 1.0), (1.0, 1e3)), 1e-6),
+    ("clipped", 3, ((1e-6, 1.0), (1.0, 1.0)), 0.5),
+    ("late", 1, ((1.0, 1.0), (1e3, 1e3)), 0.5),
+    ("narrow", 1, ((1e-6, 1.0), (1.0, 1.0)), 1e-6),
+    ("root", 1, ((1e-12, 1e3), (1.0, 1.0)), 1e-6),
+    ("step", 1, ((1.0, 1.0),), 2 - 1e-6),
+]
+
+
+def kernel(phi, X, hidden=1):
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=r"\|x\|")
+        return lg.kernel(lg.mlp(widths=[1] * hidden, out=1, activation=phi, C_W=1.0), X)
+
+
+def matrices(values):
+    """(K, Theta) as 2 x 2 of (K, Theta) x (12, 11, 22)."""
+    return [np.array([[v[1], v[0]], [v[0], v[2]]]) for v in values]
+
+
+@pytest.mark.parametrize(("name", "hidden", "sizes", "versine"), CHECKED)
+def test_the_error_is_that_of_the_kernel(name, hidden, sizes, versine):
+    """Within a third and a hundred times the true one, or both small; and a warning where it is not small."""
+    given = own.OWN[name]
+    phi, X = lg.activation(given.fn, kinks=given.kinks), panels.points().astype(float)
+    right = np.load(own.FROZEN)[name]
+    for K, ratio in sizes:
+        i, j = panels.SIZES.index(K), len(panels.VERSINES) * panels.RATIOS.index(ratio) + panels.VERSINES.index(versine)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            out = kernel(phi, X[i][[0, 1 + j]], hidden)
+        off = []
+        for found, truth in zip((out.nngp, out.ntk), matrices(right[i, j, hidden - 1]), strict=True):
+            size = np.sqrt(np.diag(truth))
+            off.append((np.abs(found - truth) / size / size[:, None]).max())
+        assert max(off) / 3 <= out.error <= 100 * max(off) or max(out.error, *off) < SMALL, (K, ratio, out.error, off)
+        assert any(issubclass(warning.category, AccuracyWarning) for warning in said) == (out.error > 1e-6)
+
+
+CAUSES = {
+    "late": r"has a kink near z = 0\.7: declare it, lg\.activation\(fn, kinks=\(0\.7,\)\)",
+    "late, declared": "Preactivations are large on the scale on which .* varies: lg.standardize",
+    "clipped": r"has kinks near z = 1, -1: declare them, lg\.activation\(fn, kinks=\(-1, 1\)\)",
+    "step": r"has a kink near z = 3\.7: declare it",
+    "abs": r"has a kink near z = 0: declare it",
+    "root": r"is singular near z = 0, and not only bent: .* Round it off",
+    "log, declared": r"is singular near z = 0, and not only bent: .* Round it off",
+    "far": r"varies near z = 20.* alone, far from 0 .*: shift it there, lambda z: fn\(z \+ 20",
+    "narrow": "Preactivations are large on the scale on which .* varies",
+    "power": r"grows like z\^10, and expectations with it",
+    "explosive": "grows exponentially, and expectations with it",
+}
+
+
+@pytest.mark.parametrize("name", CAUSES)
+def test_the_cause_is_named(name):
+    given = own.OWN[name]
+    assert re.search(CAUSES[name], doubt(lg.activation(given.fn, kinks=given.kinks)))
+
+
+def test_expectations_that_are_not_finite_are_refused():
+    """E[exp(z^2)^2] is infinite from variance 1/4 on, and log(1 + exp(z)) overflows at 710."""
+    explosive = lg.activation(own.OWN["explosive"].fn)
+    assert kernel(explosive, np.full((1, 1), 0.3)).nngp[0, 0] == pytest.approx((1 - 4 * 0.09) ** -0.5, rel=1e-9)
+    with pytest.raises(InputError, match=r"not finite for variances from 0\.249 on"):
+        kernel(explosive, np.full((1, 1), 0.6))
+    with pytest.raises(InputError, match=r"not finite at \|z\| = 709\.8"):
+        kernel(lg.activation(own.OWN["rising"].fn), np.full((1, 1), 1e3))
+    with pytest.raises(InputError, match="varies too fast to be followed"):
+        kernel(lg.activation(lambda z: jnp.sin(20 * z)), np.full((1, 1), 1e6))
+
+
+@pytest.mark.parametrize(
+    ("fn", "got"),
+    [
+        (lambda z: z * jnp.log(jnp.abs(z)), "returns nan at z = 0"),
+        (lambda z: jnp.log(jnp.abs(z)), "returns -inf at z = 0"),
+        (lambda z: 1 / z, "returns inf at z = 0"),
+        (lambda z: jnp.abs(z) ** 0.75, "slope nan at z = 0|slope inf at z = 0"),
+    ],
+)
+@pytest.mark.parametrize("kinks", [(), (0.0,)])
+def test_what_is_not_finite_at_zero_is_refused(fn, got, kinks):
+    with pytest.raises(InputError, match=got):
+        lg.activation(fn, kinks=kinks)
+
+
+def test_the_truth_again():
+    """By more nodes, and a closed form: E[clip(z, -1, 1)^2]."""
+    X, frozen = panels.points(), np.load(own.FROZEN)
+    for name, i, j in (("far", 3, 9), ("clipped", 2, 3), ("root", 2, 10)):
+        again = own.kernels(own.OWN[name], panels.exact(X[i, 0], X[i, 1 + j]), 16)
+        np.testing.assert_allclose(frozen[name][i, j], again, rtol=0, atol=1e-9 * np.abs(again).max())
+    q = panels.exact(X[2, 0], X[2, 1])[0]
+    want = q * erf((2 * q) ** -0.5) - (2 * q / np.pi) ** 0.5 * np.exp(-0.5 / q) + erfc((2 * q) ** -0.5)
+    assert frozen["clipped"][2, 0, 0, 0, 1] == pytest.approx(want, rel=1e-10)
