@@ -8,15 +8,15 @@ from typing import Any
 import jax
 
 from largen import door, exits
-from largen.agreement.kernels import check_kernels
+from largen.agreement.kernels import check_kernels, labels
 from largen.agreement.records import Check
 from largen.agreement.setting import Setting
 from largen.agreement.signals import check_signal
 from largen.agreement.tensors import check_tensors
 from largen.agreement.training import check_training
 from largen.agreement.widths import widened
-from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Node, Serial, network
+from largen.architecture.spatial import outputs_of
 from largen.errors import InputError, shown
 from largen.parametrizations.rates import resolve
 
@@ -52,10 +52,12 @@ def check(
 
     | `what` | looked at | controls |
     |---|---|---|
-    | "training" | kernels of every layer and NTK at initialisation; mean and covariance of trained outputs | C_W + 10 %; rates; Bayes |
-    | "kernels" | kernels of every layer and NTK of untrained networks | C_W + 10 %; rates |
+    | "training" | kernels and NTK at initialisation; mean and covariance of trained outputs | C_W + 10 %; rates; Bayes |
+    | "kernels" | kernels and NTK of untrained networks | C_W + 10 %; rates |
     | "signal" | `lg.signal`: K, c, chi_par, chi_perp and gradient of every level | C_W + 10 %; chi; of c, the next level |
     | "tensors" | `lg.corrections`, the `tensors` named | C_W + 10 %; rates |
+
+    The kernels are those of every layer of a plain chain, and of the outputs of other networks: residual, normalised, convolutional ones.
 
     Controls are wrong theories on the same data: C_W larger in every layer, lambda_b and lambda_W swapped, the Bayesian posterior in place
     of training, chi_par and chi_perp swapped (in the gradient too). Training is by full-batch descent on (X, y), held against theory at the
@@ -86,9 +88,8 @@ def check(
     Parameters
     ----------
     net : architecture
-        Whose theory is asked: of "training" and "kernels" a plain chain, of "tensors" also one of residual blocks, of "signal" any with a
-        signal.
-    X : array (n, features)
+        Whose theory is asked: of "training" and "kernels" any with a kernel, of "tensors" a chain, of "signal" any with a signal.
+    X : array (n, features), or of images (n, height, width, channels)
         Points.
     y : array (n,) or (n, o), optional
         Targets, needed for "training" only.
@@ -109,7 +110,7 @@ def check(
         Of "training": eta x steps, for the loss (1/2) sum over samples and outputs. None: when theory's mean has 5 % of its loss left, at
         most 400 steps; infinity on at most 16 train points. Theory is evaluated for the same steps (how="descent"), so that nothing is left
         to discretisation.
-    X_test : array (m, features), optional
+    X_test : array (m, ...), optional
         Of "training": where trained outputs are compared; None holds the last quarter of X out (of fewer than four points: compares on X
         itself).
     tensors : iterable of str, optional
@@ -155,11 +156,13 @@ def check(
     whole = network(net)
     told = theory if callable(theory) and not isinstance(theory, Node) else None
     asked = whole if theory is None or told is not None else network(theory, "theory")
-    if what in ("training", "kernels"):
-        plain(whole, "lg.check")
-        if told is not None or plain(asked, "lg.check")[-1].width != chain(whole)[-1].width or len(chain(asked)) != len(chain(whole)):
+    pictures = what in ("training", "kernels")
+    x, real = door.host((door.inputs if pictures else door.points)(X), "X"), widened(whole, widths)
+    if pictures:
+        wanted = outputs_of(whole, x.shape[1:], "X")
+        same = told is None and labels(asked) == labels(whole) and outputs_of(asked, x.shape[1:], "X") == wanted
+        if not same:
             raise InputError("theory", shown(theory), "a network of the same depth and outputs as `net`")
-    x, real = door.host(door.points(X), "X"), widened(whole, widths)
     need = "a whole number >= 20, or one per width"
     given = NETWORKS[what] if networks is None else networks
     each = isinstance(given, (list, tuple)) or getattr(given, "ndim", 0)

@@ -21,12 +21,12 @@ from largen.agreement.batches import batches
 from largen.agreement.claims import KINKED, SMOOTH, Series, claim
 from largen.agreement.contrasts import Contrast, contrast
 from largen.agreement.controls import BAYES, EXCHANGED, HEAVIER, exchanged, heavier
-from largen.agreement.kernels import Key, Look, contrasts, look, series
+from largen.agreement.kernels import Key, Look, contrasts, labels, look, series
 from largen.agreement.setting import Setting
 from largen.agreement.widths import require_room
-from largen.architecture.chain import chain
 from largen.architecture.mapping import with_outputs
 from largen.architecture.nodes import Serial
+from largen.architecture.spatial import outputs_of
 from largen.errors import InputError, SingularKernelError
 from largen.networks.ensemble import each
 from largen.networks.training import train
@@ -34,6 +34,7 @@ from largen.prediction import flow
 from largen.prediction.predict import predict
 from largen.prediction.record import Prediction
 from largen.prediction.spectrum import Factorization
+from largen.theory.given import activations
 from largen.theory.kernels import kernel
 
 INITIAL = 32  # networks looked at untrained, for each one trained: they cost almost nothing
@@ -64,7 +65,7 @@ class Question:
 def check_training(s: Setting, y: Any, time: Any, X_test: Any) -> dict[str, Any]:
     """Kernels of untrained networks, mean and covariance of trained ones, at the same finite time."""
     q, time = question(s.net, s.asked, s.X, y, X_test, s.rates), a_time(time, s.X, X_test)
-    require_room(s.real.values(), q.X.shape[1:], INITIAL * sum(s.networks), 8.0 * (len(chain(s.net)) + 2))
+    require_room(s.real.values(), q.X.shape[1:], INITIAL * sum(s.networks), 8.0 * (len(labels(s.net)) + 2))
     runs = [(net, jax.random.split(key), many) for net, key, many in zip(s.real.values(), s.keys, s.networks, strict=True)]
     q = plan(q, max(largest_eigenvalue(net, keys[1], q, many) for net, keys, many in runs), time)
     by, response = forecast(q)
@@ -72,7 +73,7 @@ def check_training(s: Setting, y: Any, time: Any, X_test: Any) -> dict[str, Any]
     for n, run in zip(s.real, runs, strict=True):
         found.append(everything(*run, q, by, response))
         s.tell(n)
-    bent = any(layer.activation is not None and layer.activation.kinks for layer in chain(s.net))
+    bent = any(phi.kinks for phi in activations(s.net))
     powers = {name: KINKED if bent and name in (MEAN, COVARIANCE) else SMOOTH for name in by}
     claims = tuple(claim("training", *name, s.widths, [at[name] for at in found], by[name], powers[name]) for name in by)
     trained = {"time": q.eta * q.steps, "eta": q.eta, "steps": q.steps, "points": len(q.X), "test": len(q.X_test)}
@@ -83,7 +84,7 @@ def question(net: Serial, asked: Serial, X: np.ndarray, y: Any, X_test: Any, rat
     """Checked data in float64, and the test points; without steps yet."""
     if y is None:
         raise InputError("y", "nothing", 'the targets of training, with what="training"', 'what="kernels" needs none.')
-    aims, out = door.host(door.targets(y, len(X)), "y"), chain(net)[-1].width
+    aims, out = door.host(door.targets(y, len(X)), "y"), outputs_of(net, X.shape[1:], "X")
     columns = aims[:, None] if aims.ndim == 1 else aims
     if columns.shape[1] != out:
         raise InputError("y", f"shape {aims.shape}", f"one column per output of the network ({out})")
@@ -91,7 +92,7 @@ def question(net: Serial, asked: Serial, X: np.ndarray, y: Any, X_test: Any, rat
         held = len(X) // 4
         X, points, columns = (X[:-held], X[-held:], columns[:-held]) if held else (X, X, columns)
     else:
-        points = door.host(door.points(X_test, "X_test", X.shape[1], "X"), "X_test")
+        points = door.host(door.inputs(X_test, "X_test", X.shape[1:], "X"), "X_test")
     return Question(asked, X, columns, points, rates)
 
 

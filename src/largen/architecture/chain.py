@@ -112,3 +112,12 @@ def plain(net: Any, theory: str) -> tuple[Layer, ...]:
         if isinstance(node, Sum):
             raise UnsupportedError(repr(node), path, theory, "it knows plain chains only, without residual blocks", ["Dense", "Act"])
     return layers
+
+
+def is_plain(net: Any) -> bool:
+    """Whether a network is a chain without residual blocks."""
+    try:
+        plain(net, NAME)
+    except UnsupportedError:
+        return False
+    return True
