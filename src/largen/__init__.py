@@ -26,25 +26,21 @@ if TYPE_CHECKING:
         Concat as Concat,
         Dropout as Dropout,
         Identity as Identity,
-        LayerNorm as LayerNorm,
         Product as Product,
         Repeat as Repeat,
-        RMSNorm as RMSNorm,
         Sum as Sum,
     )
     from largen.architecture.image_presets import cnn as cnn, myrtle as myrtle, resnet as resnet
     from largen.architecture.nodes import Act as Act, Dense as Dense, Serial as Serial
+    from largen.architecture.norms import LayerNorm as LayerNorm, RMSNorm as RMSNorm
+    from largen.architecture.pools import AvgPool as AvgPool, GlobalAvgPool as GlobalAvgPool, MaxPool as MaxPool, SumPool as SumPool
     from largen.architecture.presets import mlp as mlp, resnet_mlp as resnet_mlp, transformer as transformer, widen as widen
     from largen.architecture.spatial import (
         Aggregate as Aggregate,
-        AvgPool as AvgPool,
         Conv as Conv,
         ConvLocal as ConvLocal,
         ConvTranspose as ConvTranspose,
         Flatten as Flatten,
-        GlobalAvgPool as GlobalAvgPool,
-        MaxPool as MaxPool,
-        SumPool as SumPool,
     )
     from largen.architecture.text import dumps as dumps, loads as loads
     from largen.data import one_hot as one_hot, standardize as standardize

@@ -6,7 +6,7 @@ if TYPE_CHECKING:
     from largen.activations.critical import Critical as Critical
     from largen.activations.critical_points import CriticalPoint as CriticalPoint, Growth as Growth
     from largen.adapters.initialisation import Initialisation as Initialisation, InitialisedLayer as InitialisedLayer
-    from largen.agreement.claims import Claim as Claim
+    from largen.agreement.claim import Claim as Claim
     from largen.agreement.records import Check as Check, Entries as Entries
     from largen.networks.higher import SecondTangents as SecondTangents
     from largen.networks.metric import Metric as Metric

@@ -9,7 +9,8 @@ import pytest
 
 import largen as lg
 from largen.agreement import training
-from largen.agreement.claims import Claim, Series, claim, falls
+from largen.agreement.claim import Claim
+from largen.agreement.claims import Series, claim, falls
 from largen.agreement.contrasts import contrast
 from largen.agreement.kernels import look
 from largen.agreement.statistics import LEVEL, PRECISION, REJECT

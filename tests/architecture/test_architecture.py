@@ -2,6 +2,8 @@
 
 import json
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import jax
@@ -159,3 +161,23 @@ def test_text_never_imports_code():
     text = json.dumps({"format": "largen-network", "version": 1, "nodes": [{"node": "Act", "activation": "__import__('os')"}]})
     with pytest.raises(InputError, match="activation"):
         lg.loads(text)
+
+
+def test_a_new_process_reads_every_node() -> None:
+    """Nodes are known by name once their modules are imported, which nothing but reading a text has asked for."""
+    nets = [
+        lg.Dense(4) >> lg.LayerNorm() >> lg.RMSNorm() >> lg.Act("relu") >> lg.Dropout(0.5) >> lg.Dense(1),
+        lg.Conv(4, 3)
+        >> lg.AvgPool(2)
+        >> lg.SumPool(1)
+        >> lg.MaxPool(1)
+        >> lg.ConvLocal(4, 1)
+        >> lg.ConvTranspose(4, 1)
+        >> lg.GlobalAvgPool(),
+        lg.transformer(8, 1, heads=2) >> lg.Aggregate([[1.0]]) >> lg.Flatten() >> lg.Dense(1),
+        lg.Dense(4) >> lg.Concat(lg.Identity(), lg.Act("relu")) >> lg.Product(lg.Identity(), lg.Act("tanh")) >> lg.Dense(1),
+    ]
+    for net in nets:
+        code = f"import largen as lg; print(lg.loads({lg.dumps(net)!r}))"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+        assert done.stdout == f"{net!r}\n"

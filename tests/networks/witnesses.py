@@ -5,9 +5,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from largen.architecture.branches import LayerNorm, Sum
+from largen.architecture.branches import Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.norms import LayerNorm
 from largen.architecture.walk import Theory, walk
 from largen.networks.outputs import in_order, outputs
 from largen.networks.parameters import pair

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from largen.agreement import words
-from largen.agreement.claims import Claim, verdict_of
+from largen.agreement.claim import Claim
+from largen.agreement.claims import verdict_of
 from largen.display import Columns, Record, stacked
 
 BELOW = 0.05  # entries of less than this share of the largest are judged absolutely

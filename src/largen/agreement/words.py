@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from largen.display import aligned
 
 if TYPE_CHECKING:
-    from largen.agreement.claims import Claim, Reading, Reason
+    from largen.agreement.claim import Claim, Reading, Reason
 
 FALLING = {
     "mean": "deviation",

@@ -7,7 +7,8 @@ from largen import door, memory
 from largen.activations.activation import activation as as_activation
 from largen.architecture.branches import Identity, Sum
 from largen.architecture.nodes import Act, Dense, Node, Serial
-from largen.architecture.spatial import AvgPool, Conv, Flatten, GlobalAvgPool
+from largen.architecture.pools import AvgPool, GlobalAvgPool
+from largen.architecture.spatial import Conv, Flatten
 from largen.errors import InputError, shown
 
 MYRTLE = {5: (2, 1, 1), 7: (2, 2, 2), 10: (3, 3, 3)}  # convolutions between the poolings

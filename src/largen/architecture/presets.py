@@ -8,10 +8,11 @@ from typing import Any
 from largen import door, memory
 from largen.activations.activation import activation as as_activation
 from largen.architecture.attention import Attention, PositionalEmbedding
-from largen.architecture.branches import Identity, LayerNorm, Repeat, Sum
+from largen.architecture.branches import Identity, Repeat, Sum
 from largen.architecture.mapping import map_affine
 from largen.architecture.nodes import Act, Dense, Node, Serial, network
-from largen.architecture.spatial import GlobalAvgPool
+from largen.architecture.norms import LayerNorm
+from largen.architecture.pools import GlobalAvgPool
 from largen.errors import InputError, shown
 from largen.types import is_traced
 

@@ -1,4 +1,4 @@
-"""Nodes that know positions: convolutions, pooling, flattening. Values are (n, *positions, channels): images are NHWC, and any number
+"""Nodes that know positions: convolutions, graphs, flattening. Values are (n, *positions, channels): images are NHWC, and any number
 of spatial axes will do."""
 
 import math
@@ -28,7 +28,7 @@ class Axis:
     spread: int = 1  # the inputs stand `spread` apart, zeros between them (transposed convolutions)
 
 
-def _sizes(value: Any, name: str) -> Any:
+def window_sizes(value: Any, name: str) -> Any:
     """An integer >= 1, or a tuple of them, one per spatial axis."""
     if isinstance(value, (tuple, list)):
         if not value:
@@ -118,7 +118,7 @@ class Convolution(Affine, Windowed):
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", door.count(self.channels, "channels"))
         for name in ("window", "strides", "dilation"):
-            object.__setattr__(self, name, _sizes(getattr(self, name), name))
+            object.__setattr__(self, name, window_sizes(getattr(self, name), name))
         door.choice(self.padding, "padding", PADDINGS)
         object.__setattr__(self, "C_W", variance(self.C_W, "C_W"))
         object.__setattr__(self, "C_b", variance(self.C_b, "C_b"))
@@ -231,90 +231,6 @@ class ConvTranspose(Convolution):
         return tuple(made)
 
 
-@dataclass(frozen=True, repr=False)
-class _Pool(Windowed):
-    window: Any
-    strides: Any = None
-    padding: str = "VALID"
-    mean: ClassVar[bool] = False
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "window", _sizes(self.window, "window"))
-        if self.strides is not None:
-            object.__setattr__(self, "strides", _sizes(self.strides, "strides"))
-        door.choice(self.padding, "padding", PADDINGS)
-
-    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
-        return (*(axis.size for axis in self.axes(space_of(before, self))), before[-1])
-
-    def keeps(self) -> bool:
-        return False
-
-
-@node
-class AvgPool(_Pool):
-    """The mean over a window of positions, channel by channel. Padding counts as zeros.
-
-    Parameters
-    ----------
-    window : int or tuple of int
-        Positions that are averaged, one number or one per spatial axis.
-    strides : int or tuple of int, optional
-        Steps of the window; default its size.
-    padding : str
-        "VALID", "SAME" or "CIRCULAR", as in `lg.Conv`.
-
-    Raises
-    ------
-    InputError
-        As `lg.Conv` does.
-
-    Examples
-    --------
-    >>> import largen as lg
-    >>> lg.AvgPool(2).shape((32, 32, 3))
-    (16, 16, 3)
-    """
-
-    mean: ClassVar[bool] = True
-
-
-@node
-class SumPool(_Pool):
-    """The sum over a window of positions, channel by channel.
-
-    Parameters
-    ----------
-    window, strides, padding
-        As of `lg.AvgPool`, whose errors it raises.
-
-    Examples
-    --------
-    >>> import largen as lg
-    >>> lg.SumPool((2, 1)).shape((4, 4, 3))
-    (2, 4, 3)
-    """
-
-
-@node
-class MaxPool(_Pool):
-    """The maximum over a window of positions, channel by channel. Padding counts as -infinity.
-
-    Real networks only: a maximum of correlated units has no closed form at infinite width.
-
-    Parameters
-    ----------
-    window, strides, padding
-        As of `lg.AvgPool`, whose errors it raises.
-
-    Examples
-    --------
-    >>> import largen as lg
-    >>> lg.MaxPool(2).shape((32, 32, 3))
-    (16, 16, 3)
-    """
-
-
 @node
 class Aggregate(Node):
     """Values summed over a graph, z_s = sum_t A_st x_t, the same matrix for all points and channels.
@@ -353,30 +269,6 @@ class Aggregate(Node):
             need = f"({len(self.adjacency[0])} nodes, channels) for each point, by the columns of the adjacency matrix"
             raise InputError("X", f"inputs of shape {before} for lg.Aggregate", need)
         return (len(self.adjacency), before[1])
-
-    def keeps(self) -> bool:
-        return False
-
-
-@node
-class GlobalAvgPool(Node):
-    """The mean over all positions, channel by channel.
-
-    Raises
-    ------
-    InputError
-        Given inputs, if they have no positions.
-
-    Examples
-    --------
-    >>> import largen as lg
-    >>> lg.GlobalAvgPool().shape((32, 32, 3))
-    (3,)
-    """
-
-    def shape(self, before: tuple[int, ...]) -> tuple[int, ...]:
-        space_of(before, self)
-        return before[-1:]
 
     def keeps(self) -> bool:
         return False

@@ -9,6 +9,7 @@ from jax.core import Tracer
 
 from largen import door
 from largen.activations.activation import FAMILIES, Activation
+from largen.architecture import attention, norms, pools  # noqa: F401  (a node is known by its name once its module is there)
 from largen.architecture.branches import DEEPEST, Branching, Sum
 from largen.architecture.nodes import NODES, Node, Serial, network
 from largen.errors import InputError, shown

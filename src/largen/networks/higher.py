@@ -18,7 +18,7 @@ from largen.architecture.arrays import size
 from largen.architecture.attention import Attention
 from largen.architecture.nodes import Act, Serial, network
 from largen.architecture.paths import everything
-from largen.architecture.spatial import MaxPool
+from largen.architecture.pools import MaxPool
 from largen.display import Record
 from largen.errors import UnsupportedError
 from largen.networks import room

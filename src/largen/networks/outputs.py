@@ -10,23 +10,13 @@ import numpy as np
 
 from largen import door
 from largen.architecture.attention import MECHANISMS, Attention, PositionalEmbedding
-from largen.architecture.branches import Concat, Dropout, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.branches import Concat, Dropout, Product, Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
+from largen.architecture.norms import LayerNorm, RMSNorm
 from largen.architecture.paths import everything
-from largen.architecture.spatial import (
-    Aggregate,
-    AvgPool,
-    Axis,
-    Conv,
-    ConvLocal,
-    Convolution,
-    ConvTranspose,
-    Flatten,
-    GlobalAvgPool,
-    MaxPool,
-    SumPool,
-)
+from largen.architecture.pools import AvgPool, GlobalAvgPool, MaxPool, SumPool
+from largen.architecture.spatial import Aggregate, Axis, Conv, ConvLocal, Convolution, ConvTranspose, Flatten
 from largen.architecture.walk import Theory, walk
 from largen.networks import room
 from largen.networks.work import Work, measured

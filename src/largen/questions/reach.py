@@ -12,9 +12,10 @@ import numpy as np
 
 from largen.activations.activation import Activation
 from largen.activations.critical import Critical, critical
-from largen.architecture.branches import LayerNorm, Sum
+from largen.architecture.branches import Sum
 from largen.architecture.chain import chain
 from largen.architecture.nodes import network
+from largen.architecture.norms import LayerNorm
 from largen.architecture.paths import everything
 from largen.errors import InputError
 from largen.questions.criticality import is_critical

@@ -6,7 +6,7 @@ import numpy as np
 
 from largen import door
 from largen.activations.critical import Critical
-from largen.agreement.claims import Claim
+from largen.agreement.claim import Claim
 from largen.agreement.records import Check
 from largen.errors import InputError
 from largen.prediction.record import Prediction

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from largen.agreement.claims import Claim
+from largen.agreement.claim import Claim
 from largen.agreement.study.finite import Finite
 from largen.agreement.study.records import Control, Curves, Errors, Modes, Signals, Tangent
 from largen.questions.reach import Reach

@@ -6,7 +6,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from largen.agreement.claims import Claim
+from largen.agreement.claim import Claim
 from largen.prediction.record import Prediction
 from largen.report.figures import THEORY, WIDTHS, style
 from largen.theory.kernels import Kernel

@@ -5,7 +5,7 @@ from html import escape
 import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
-from largen.agreement.claims import Claim
+from largen.agreement.claim import Claim
 from largen.report import figures, words
 from largen.report.captions import captions
 from largen.report.schema import Report

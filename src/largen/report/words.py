@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from largen.agreement.claims import Claim
+from largen.agreement.claim import Claim
 from largen.agreement.statistics import LEVEL
 from largen.agreement.study import Study
 from largen.agreement.study.finite import POINTS, TRAIN, Finite

@@ -29,19 +29,11 @@ import jax.numpy as jnp
 
 from largen.activations.dual import dual
 from largen.architecture.attention import Attention, PositionalEmbedding
-from largen.architecture.branches import Concat, Dropout, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.branches import Concat, Dropout, Product, Sum
 from largen.architecture.nodes import Act, Dense
-from largen.architecture.spatial import (
-    Aggregate,
-    AvgPool,
-    Conv,
-    ConvLocal,
-    ConvTranspose,
-    Flatten,
-    GlobalAvgPool,
-    MaxPool,
-    SumPool,
-)
+from largen.architecture.norms import LayerNorm, RMSNorm
+from largen.architecture.pools import AvgPool, GlobalAvgPool, MaxPool, SumPool
+from largen.architecture.spatial import Aggregate, Conv, ConvLocal, ConvTranspose, Flatten
 from largen.architecture.walk import Theory
 from largen.gaussian import pair as pairs
 from largen.theory import positions

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from largen.agreement.claims import Claim, Rule, Series, claim
+from largen.agreement.claim import Claim
+from largen.agreement.claims import Rule, Series, claim
 from largen.agreement.contrasts import number
 from largen.agreement.statistics import LEVEL
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from largen.agreement.claims import Claim
+from largen.agreement.claim import Claim
 from largen.agreement.study.compared import compare
 from largen.agreement.study.measured import key
 from largen.agreement.study.plan import Plan

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from largen.agreement.claims import Claim
+from largen.agreement.claim import Claim
 
 Numbers = tuple[float, ...]
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from largen.activations.activation import Activation
 from largen.architecture.nodes import Act, Dense, Serial
-from largen.architecture.spatial import AvgPool, Axis, Conv, Flatten, GlobalAvgPool, SumPool, Windowed
+from largen.architecture.pools import AvgPool, GlobalAvgPool, SumPool
+from largen.architecture.spatial import Axis, Conv, Flatten, Windowed
 
 Offsets = tuple[tuple[int, ...], ...]  # along each axis
 End = Literal["patch", "pool", "flat", "mean"]

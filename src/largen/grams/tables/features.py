@@ -14,8 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.architecture.branches import Concat, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.branches import Concat, Product, Sum
 from largen.architecture.nodes import Act, Dense, Serial
+from largen.architecture.norms import LayerNorm, RMSNorm
 from largen.architecture.walk import Theory, walk
 from largen.gaussian import hermite
 from largen.running.jitted import jitted

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from largen.activations.closed import Homogeneous
-from largen.architecture.branches import Concat, LayerNorm, Product, RMSNorm, Sum
+from largen.architecture.branches import Concat, Product, Sum
 from largen.architecture.nodes import Act, Dense, Serial
+from largen.architecture.norms import LayerNorm, RMSNorm
 from largen.architecture.walk import Theory, walk
 
 RATES = (0, 1)  # places of the bias rate and the weight rate in the rates of an affine layer

@@ -15,9 +15,10 @@ import numpy as np
 from largen import door, exits
 from largen.activations.assumed import as_assumed, assuming
 from largen.activations.dual import moment
-from largen.architecture.branches import LayerNorm, Sum
+from largen.architecture.branches import Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial
+from largen.architecture.norms import LayerNorm
 from largen.architecture.walk import Theory, like, marks, walk
 from largen.border import bordered
 from largen.display import Record
