@@ -93,8 +93,7 @@ def rates_of_994(networks: int = 2000, widths: tuple[int, ...] = (8, 16, 32, 64)
         "networks, printed λ_W = λ/(L n)": (book[0], book[1]),
         "(9.44)": (law, None),
     }
-    said = f"(9.44) says {law[0]:.4g}; networks of width {widths[-1]} at the right rates {ours[0, -1]:.4g} ± {ours[1, -1]:.2g}, "
-    said += f"at the printed ones {book[0, -1]:.4g} ± {book[1, -1]:.2g}"
+    widest = float(ours[0, -1]), float(ours[1, -1]), float(law[-1]), float(book[0, -1])
     worst = float(z[1].min()), float(z[0].max())
     return Erratum(
         "eq-9-94",
@@ -106,7 +105,7 @@ def rates_of_994(networks: int = 2000, widths: tuple[int, ...] = (8, 16, 32, 64)
         "standard errors",
         worst[0] > 6 > 4 > worst[1],
         "x",
-        said,
+        widest,
     )
 
 
@@ -341,6 +340,6 @@ def count_of_eps25() -> Erratum:
         "different numbers in V of networks": (counted, 0 * counted),
     }
     off = [float(abs(law[-1] / counted[-1] - 1)) for law in (printed, right)]
-    said = f"{counted[-1]:.0f} numbers for 8 inputs, printed {printed[-1]:.0f}"
+    last = float(counted[-1]), 0.0, float(right[-1]), float(printed[-1])
     axes = ("inputs N", "different entries")
-    return Erratum("eq-eps-25", "PDLT (ε.25)", axes, inputs, curves, *off, "relative, 8 inputs", off[0] > 0.5 and off[1] == 0, "xy", said)
+    return Erratum("eq-eps-25", "PDLT (ε.25)", axes, inputs, curves, *off, "relative, 8 inputs", off[0] > 0.5 and off[1] == 0, "xy", last)
