@@ -64,6 +64,8 @@ def read(name: str, folder: Path = FOLDER) -> Entry | None:
     if not path.exists():
         return None
     known = json.loads(path.read_text("utf-8"))
+    for values in known["claims"].values():
+        values |= {shape: tuple(values[shape]) for shape in ("widths", "networks")}
     return Entry(**{**known, "claims": {claim: Claim(**values) for claim, values in known["claims"].items()}})
 
 

@@ -30,13 +30,12 @@ def erratum(script: ModuleType, study: Callable[[], Any]) -> Claims:
     networks = many(next((asked[name] for name in ("networks", "trained", "draws") if name in asked), []))
     widths = many(asked.get("widths", asked.get("n", script.WIDTHS if len(networks) > 1 else [])))
     found = study()
-    errors = found.unit == "standard errors"
     value, error, right, _ = found.measured or (found.right, 0.0, "", None)
     claim = Claim(
         theory=right if isinstance(right, str) else float(right),
         measured=float(value),
         error=float(error) or None,
-        z=float(found.right) if errors else None,
+        z=float(found.right) if found.measured else None,
         controls={"as printed": float(found.printed)},
         unit=found.unit,
         widths=widths,

@@ -40,7 +40,7 @@ def row(study: Study, name: str, entry: Entry | None, now: str) -> str:
     """One claim."""
     sentence = f"[{study.claims[name]}]({study.page})" if study.page else study.claims[name]
     if entry is None:
-        due = f"not measured yet; {', '.join(f'needs {need}' for need in study.needs) or 'no data needed'}"
+        due = ", ".join(["not measured yet", *(f"needs {need}" for need in study.needs)])
         return "| " + " | ".join([sentence, *[""] * 5, study.seeds, f"about {60 * study.minutes:.0f}" if study.minutes else "", due]) + " |"
     claim = entry.claims[name]
     said = f"{now}, {'holds' if claim.holds else '**fails**'}"

@@ -87,7 +87,7 @@ ERRATA = (
         "eq-10-80", "errata_finite.uniform_rates", "1080-1081-robustness-with-uniform-rates",
         "PDLT (10.80), (10.81): ddΘ₂ at uniform rates has a second source, as large as the first.",
         "questions/test_generalization.py::test_uniform_rates_lose_robustness_faster_than_printed",
-        "one per depth and width, from 0",
+        "10 k + i for the k-th depth and i-th width",
     ),
     erratum(
         "eq-10-113", "errata_finite.between_two_points", "10113-10117-between-two-points",
@@ -128,7 +128,7 @@ ERRATA = (
     erratum(
         "appendix-A", "errata_finite.information_in_depth", "appendix-a-what-grows-with-depth",
         "PDLT appendix A: the mutual information of two neurons grows with depth past r*.",
-        "questions/test_information.py::test_information_is_monotone_in_depth", "0",
+        "questions/test_information.py::test_information_is_monotone_in_depth", "0; exact law: one per depth, from 0",
     ),
     erratum(
         "eq-eps-25", "errata_finite.count_of_eps25", "eps25-how-many-numbers",

@@ -91,9 +91,9 @@ def _d4(s: np.ndarray, d1: np.ndarray) -> np.ndarray:
     return d1 * (16 * s * d1 - 8 * s**3)
 
 
-def footnote_24(draws: int = 100_000) -> Erratum:
+def footnote_24(draws: int = 100_000, widths: tuple[int, ...] = (25, 50, 100, 200)) -> Erratum:
     """Chapter 5, footnote 24: K{1} = 0 for scale-invariant activations, which holds on the diagonal only. ReLU, two inputs, layer 5."""
-    K, widths = np.array([[1.0, 0.4], [0.4, 0.8]]), (25, 50, 100, 200)
+    K = np.array([[1.0, 0.4], [0.4, 0.8]])
     X = np.linalg.cholesky(K * 2 / 2)  # C_W x.x'/n_0 = K with C_W = 2, n_0 = 2
     nets = [lg.mlp(widths=[n] * 4, out=1, activation="relu", C_W=2.0) for n in widths]
     theory = lg.corrections(nets[0], X)
@@ -149,10 +149,10 @@ def footnotes_20_21() -> Erratum:
     )
 
 
-def residual_vertex(draws: int = 40_000) -> Erratum:
+def residual_vertex(draws: int = 40_000, widths: tuple[int, ...] = (64, 128, 256, 512)) -> Erratum:
     """(B.24)-(B.29), (B.36): fluctuations of residual networks without the three-point cumulant M. ReLU, 6 levels, critical, read out
     linearly. Simulated exactly in law: given z, a layer is gamma z plus a Gaussian of variance C_W mean(relu(z)^2)."""
-    skips, shown, widths = np.linspace(0.0, 0.95, 20), (0.25, 0.5, 0.8), (64, 128, 256, 512)
+    skips, shown = np.linspace(0.0, 0.95, 20), (0.25, 0.5, 0.8)
     x, levels, noise = np.ones((1, 4)), 6, np.random.default_rng(0)
 
     def net(skip: float) -> Any:
@@ -194,9 +194,9 @@ def residual_vertex(draws: int = 40_000) -> Erratum:
     return Erratum("eq-B-29", "PDLT (B.24)-(B.29)", axes, skips, curves, *worst, "standard errors", holds, measured=most)
 
 
-def gradient_norm(networks: int = 3000) -> Erratum:
+def gradient_norm(networks: int = 3000, n: int = 16) -> Erratum:
     """The article: the factor of the gradient norm at finite width and depth, missing in the text. ReLU, critical, width 16, 4 inputs."""
-    depths, n, x = np.array([2, 4, 8, 16, 32]), 16, np.ones((1, 4))
+    depths, x = np.array([2, 4, 8, 16, 32]), np.ones((1, 4))
     rows = []
     for i, hidden in enumerate(depths):
         net = lg.mlp(widths=[n] * int(hidden), out=1, activation="relu", C="critical")

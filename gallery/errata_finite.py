@@ -53,10 +53,10 @@ def noise_of_labels(networks: int = 30_000, widths: tuple[int, ...] = (8, 16, 32
     )
 
 
-def corner_of_646(networks: int = 4000) -> Erratum:
+def corner_of_646(networks: int = 4000, n: int = 32) -> Erratum:
     """(6.46): the entry (-, -) of a kernel in the basis of gammas, printed K0 + K1 + K2. Variance of outputs at x_-, which one hidden
     layer of any width has exactly."""
-    net, lengths, plus = lg.mlp(widths=[32], out=1, activation="tanh", C_W=1.5, C_b=0.1), np.linspace(0.2, 1.8, 9), TWO[0]
+    net, lengths, plus = lg.mlp(widths=[n], out=1, activation="tanh", C_W=1.5, C_b=0.1), np.linspace(0.2, 1.8, 9), TWO[0]
     X = np.concatenate([plus[None], lengths[:, None] * TWO[1]])
     metric = lg.each(lg.measure.tensors, net, drawn(net, 0, 3, networks), X.astype(np.float32), tensors=("K",), chunk=CHUNK).K
     found = mean_and_error(np.asarray(metric, float))
@@ -65,7 +65,7 @@ def corner_of_646(networks: int = 4000) -> Erratum:
     right, printed = (K0 - K1 + K2)[1:], (K0 + K1 + K2)[1:]
     value, error = (np.diag(f)[1:] for f in found)
     curves = {
-        "networks of width 32": (value, error),
+        f"networks of width {n}": (value, error),
         "printed, K0 + K1 + K2": (printed, None),
         "K0 - K1 + K2": (right, None),
     }

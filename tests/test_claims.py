@@ -28,14 +28,12 @@ ENTRY = Entry(claims={"eq-5-38": CLAIM}, seconds=3.2, versions=versions(), finge
 def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert read("eq-5-38", tmp_path) is None
     write("eq-5-38", ENTRY, tmp_path)
-    known = read("eq-5-38", tmp_path)
-    assert known is not None and {**vars(known), "claims": None} == {**vars(ENTRY), "claims": None}
-    assert known.claims["eq-5-38"].controls == CLAIM.controls and [*known.claims["eq-5-38"].widths] == [8, 16]
+    assert read("eq-5-38", tmp_path) == ENTRY
     assert [path.name for path in tmp_path.iterdir()] == ["eq-5-38.json"]
     unknown = replace(CLAIM, measured=float("nan"))
     with pytest.raises(ValueError):
         write("eq-5-38", replace(ENTRY, claims={"eq-5-38": unknown}), tmp_path)
-    assert read("eq-5-38", tmp_path) == known
+    assert read("eq-5-38", tmp_path) == ENTRY
 
 
 def test_every_file_of_the_ledger_is_of_a_study_and_has_its_claims() -> None:
