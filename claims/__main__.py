@@ -15,20 +15,13 @@ import jax
 
 from claims.ledger import FOLDER, Claim, Entry, read, state, versions, write
 from claims.measured import claims
-from claims.sources import ROOT, fingerprint
+from claims.sources import SCRIPTS, fingerprint
 from claims.studies import STUDIES, Study
-
-GALLERY = ROOT / "gallery"
-
-
-def of(study: Study) -> str:
-    """The fingerprint of what a study depends on."""
-    return fingerprint(GALLERY / f"{study.script}.py")
 
 
 def run(study: Study, folder: Path = FOLDER) -> dict[str, Claim]:
     """Measure a study and write its file."""
-    began, now = time.perf_counter(), of(study)
+    began, now = time.perf_counter(), fingerprint(SCRIPTS / f"{study.script}.py")
     found = claims(importlib.import_module(study.script), study.call)
     if {*found} != {*study.claims}:
         raise ValueError(f"{study.name} measured {sorted(found)}; studies.py says {sorted(study.claims)}.")
@@ -49,11 +42,11 @@ def main() -> int:
     arguments = parser.parse_args()
     if unknown := {*arguments.names} - {*STUDIES}:
         parser.error(f"no study is called {', '.join(sorted(unknown))}; there are {', '.join(STUDIES)}")
-    sys.path.insert(0, str(GALLERY))
+    sys.path.insert(0, str(SCRIPTS))
     todo, good = [], True
     for name, study in STUDIES.items():
         entry = read(name, arguments.folder)
-        now = state(entry, lambda study=study: of(study))
+        now = state(entry, fingerprint(SCRIPTS / f"{study.script}.py"))
         took = f"{entry.seconds:.0f} s" if entry else f"about {study.minutes} min" if study.minutes else ""
         chosen = name in arguments.names if arguments.names else now != "fresh" and not out_of_reach(study)
         needs = f"needs {', '.join(study.needs)}" if study.needs else ""

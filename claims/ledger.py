@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -69,6 +68,6 @@ def read(name: str, folder: Path = FOLDER) -> Entry | None:
     return Entry(**{**known, "claims": {claim: Claim(**values) for claim, values in known["claims"].items()}})
 
 
-def state(entry: Entry | None, fingerprint: Callable[[], str]) -> str:
-    """Whether a study has to be run: "missing", "stale" (its sources have changed since), or "fresh"."""
-    return "missing" if entry is None else "fresh" if entry.fingerprint == fingerprint() else "stale"
+def state(entry: Entry | None, fingerprint: str) -> str:
+    """Whether a study has to be run, given the fingerprint of its sources: "missing", "stale" (they have changed since), or "fresh"."""
+    return "missing" if entry is None else "fresh" if entry.fingerprint == fingerprint else "stale"

@@ -3,20 +3,20 @@
 from pathlib import Path
 
 from claims.ledger import FOLDER, Claim, Entry, read, state
-from claims.sources import ROOT, fingerprint
+from claims.sources import SCRIPTS, fingerprint
 from claims.studies import ERRATA, GALLERY, KEPT, Study
 
 HEADS = ("claim", "theory", "measured", "off by", "refused at", "widths; networks", "seeds", "seconds", "state")
 
 
-def page(folder: Path = FOLDER, gallery: Path = ROOT / "gallery") -> str:
+def page(folder: Path = FOLDER) -> str:
     """All studies, claim by claim, and what the tests measure."""
     parts = []
     for title, studies in (("Errata of the sources", ERRATA), ("Studies of the gallery", GALLERY)):
         parts += [f"## {title}", "", "| " + " | ".join(HEADS) + " |", "|---" * len(HEADS) + "|"]
         for study in studies:
             entry = read(study.name, folder)
-            now = state(entry, lambda study=study: fingerprint(gallery / f"{study.script}.py"))
+            now = state(entry, fingerprint(SCRIPTS / f"{study.script}.py"))
             parts += [row(study, name, entry, now) for name in study.claims]
         parts.append("")
     parts += ["## Measured by the tests, at every run", "", "| claim | test |", "|---|---|"]

@@ -17,7 +17,7 @@ from markdown.extensions.toc import slugify
 from claims import __main__ as command, page
 from claims.ledger import FOLDER, Claim, Entry, read, state, versions, write
 from claims.measured import TOLD
-from claims.sources import ROOT, closure, fingerprint
+from claims.sources import ROOT, SCRIPTS, closure, fingerprint
 from claims.studies import ERRATA, GALLERY, KEPT, STUDIES
 
 PACKAGE = ROOT / "src" / "largen"
@@ -102,18 +102,18 @@ def test_a_script_needs_what_it_names_and_what_that_imports(house: Any) -> None:
 def test_a_changed_source_is_stale_and_changed_prose_is_not(house: Any, name: str, old: str, new: str, changes: bool) -> None:
     before, after = fingerprint(*house()), fingerprint(*house(name, old, new))
     entry = replace(ENTRY, fingerprint=before)
-    assert state(entry, lambda: after) == ("stale" if changes else "fresh") and state(None, lambda: after) == "missing"
+    assert state(entry, after) == ("stale" if changes else "fresh") and state(None, after) == "missing"
 
 
 def test_a_change_in_a_theory_reaches_the_scripts_that_ask_it(tmp_path: Path) -> None:
     """The real package, changed in a copy: what the signal script asks for, and what it does not."""
     shutil.copytree(PACKAGE, tmp_path / "largen", ignore=shutil.ignore_patterns("__pycache__"))
-    needs = {*closure(ROOT / "gallery" / "unit_variance.py", PACKAGE)}
+    needs = {*closure(SCRIPTS / "unit_variance.py", PACKAGE)}
     assert {"largen.theory.kernels", "largen.networks.outputs", "common"} <= needs and "largen.prediction.predict" not in needs
-    assert "largen.prediction.predict" in closure(ROOT / "gallery" / "trained_at_finite_width.py", PACKAGE)
+    assert "largen.prediction.predict" in closure(SCRIPTS / "trained_at_finite_width.py", PACKAGE)
     with (tmp_path / "largen" / "theory" / "kernels.py").open("a") as file:
         file.write("\nCHANGED = True\n")
-    scripts = [ROOT / "gallery" / f"{name}.py" for name in ("unit_variance", "erratum")]
+    scripts = [SCRIPTS / f"{name}.py" for name in ("unit_variance", "erratum")]
     assert [fingerprint(script) != fingerprint(script, tmp_path / "largen") for script in scripts] == [True, False]
 
 
@@ -139,8 +139,8 @@ def test_every_claim_has_a_test_of_the_gate(named: str) -> None:
 
 
 def test_every_script_of_the_gallery_and_every_erratum_is_a_study(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(ROOT / "gallery"))
-    scripts = {path.stem for path in (ROOT / "gallery").glob("*.py") if '__name__ == "__main__"' in path.read_text("utf-8")}
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    scripts = {path.stem for path in SCRIPTS.glob("*.py") if '__name__ == "__main__"' in path.read_text("utf-8")}
     assert scripts == {study.script for study in GALLERY} | {"errata"}
     made = [f"{one.__module__}.{one.__name__}" for one in importlib.import_module("errata").ERRATA]
     assert made == [f"{study.script}.{study.call}" for study in ERRATA]
@@ -204,7 +204,7 @@ def test_a_run_measures_what_is_missing_and_no_more(
 
 def test_what_outcomes_say_of_claims(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every study of the gallery names its claims as studies.py does: outcomes of the right form, with numbers of no meaning."""
-    monkeypatch.syspath_prepend(str(ROOT / "gallery"))
+    monkeypatch.syspath_prepend(str(SCRIPTS))
     assert {*TOLD} == {study.name for study in GALLERY}
     script = importlib.import_module("poole_correlations")
     row = script.Row(1.3, 1.0, 1.0, np.zeros((2, 1)), np.array([[0.01], [-0.03]]), np.full((2, 1), 0.01), 3.0, 9.0)
