@@ -2,11 +2,12 @@
 # make test   set up, then everything: lint, docs, tests with their documentation examples   (TORCH=0: without PyTorch)
 # make quick  set up, then the tests that take seconds
 # make lint, make docs, make clean
+# make claims NAME=eq-5-38   measure the claims of the pages again: those named, or all that went stale   (ARGS=--list: say what is stale)
 # PYTHON=python3.12 picks the interpreter, VENV=folder another environment, WORKERS=1 the number of test processes.
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: demo test quick lint docs tests clean
+.PHONY: demo test quick lint docs tests claims clean
 
 VENV ?= .venv
 TORCH ?= 1
@@ -37,6 +38,9 @@ lint: $(VENV)/.test
 
 docs: $(VENV)/.test
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+claims: $(VENV)/.test
+	$(BIN)/python -m claims $(NAME) $(ARGS)
 
 clean:
 	rm -rf $(VENV) site largen-report .pytest_cache .ruff_cache .hypothesis

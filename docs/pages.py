@@ -1,8 +1,8 @@
 """What the pages show of the code: docstrings, and which theory supports which node.
 
 A line `::: largen.kernel` becomes a heading, the signature and the docstring, its sections as tables; `<!-- coverage -->` becomes the table
-of nodes. All of it is plain Markdown, for any generator of sites: `python docs/pages.py FOLDER` writes the pages there; MkDocs calls
-`on_page_markdown`.
+of nodes, `<!-- claims -->` the ledger of claims. All of it is plain Markdown, for any generator of sites: `python docs/pages.py FOLDER`
+writes the pages there; MkDocs calls `on_page_markdown`.
 """
 
 import inspect
@@ -23,7 +23,8 @@ from largen.networks.outputs import FORWARD
 from largen.theory.rules import KERNELS
 from largen.theory.signal.signal import SIGNAL
 
-PLACE = "<!-- coverage -->"
+ROOT = Path(__file__).resolve().parents[1]
+PLACE, LEDGER = "<!-- coverage -->", "<!-- claims -->"
 THEORIES = {"apply": FORWARD, "empirical_ntk": EMPIRICAL, "kernel": KERNELS, "signal": SIGNAL}
 BEFORE = {(GAUSSIAN,): "Gaussian preactivations", (GAUSSIAN, MOMENTS): "an affine layer, anywhere before"}
 LINE = 100  # characters of a line of a signature
@@ -40,7 +41,16 @@ COLUMNS = {
 def written(page: str) -> str:
     """A page with what is made from the code in its place."""
     page = re.sub(r"^::: largen\.([\w.]+)$", lambda found: described(found[1]), page, flags=re.M)
-    return page.replace(PLACE, table()) if PLACE in page else page
+    page = page.replace(PLACE, table()) if PLACE in page else page
+    return page.replace(LEDGER, ledger()) if LEDGER in page else page
+
+
+def ledger() -> str:
+    """The ledger of claims, which lies beside this folder."""
+    sys.path.append(str(ROOT))
+    from claims.page import page
+
+    return page()
 
 
 def write(folder: Path) -> None:

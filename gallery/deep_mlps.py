@@ -236,6 +236,12 @@ def half(phi: lg.Activation, net: lg.Serial, init: str, size: Size, data: Data) 
     return Half(theory, tuple(gradients), losses, rate, tuple(runs))
 
 
+def study(size: Size = FULL) -> list[Case]:
+    """All activations of a size."""
+    data = mnist(size.images)
+    return [case(activation, size, data) for activation in size.depths]
+
+
 def figure(cases: list[Case]) -> go.Figure:
     """Test accuracy against steps, both initialisations, every seed."""
     fig = make_subplots(1, len(cases), subplot_titles=[f"{c.activation}, {c.layers} layers" for c in cases], shared_yaxes=True)
@@ -257,11 +263,10 @@ def main() -> int:
     arguments = parser.parse_args()
     began, size = time.perf_counter(), QUICK if arguments.quick else FULL
     try:
-        data = mnist(size.images)
+        cases = study(size)
     except FileNotFoundError as missing:
         print(f"No data: {missing.filename} is not there. Set LARGEN_DATA to the folder that holds mnist/mnist.npz.", file=sys.stderr)
         return 2
-    cases = [case(activation, size, data) for activation in size.depths]
     arguments.out.mkdir(parents=True, exist_ok=True)
     figure(cases).write_html(arguments.out / "deep_mlps.html", include_plotlyjs=True)
     for c in cases:

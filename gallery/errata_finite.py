@@ -53,10 +53,10 @@ def noise_of_labels(networks: int = 30_000, widths: tuple[int, ...] = (8, 16, 32
     )
 
 
-def corner_of_646(networks: int = 4000) -> Erratum:
+def corner_of_646(networks: int = 4000, n: int = 32) -> Erratum:
     """(6.46): the entry (-, -) of a kernel in the basis of gammas, printed K0 + K1 + K2. Variance of outputs at x_-, which one hidden
     layer of any width has exactly."""
-    net, lengths, plus = lg.mlp(widths=[32], out=1, activation="tanh", C_W=1.5, C_b=0.1), np.linspace(0.2, 1.8, 9), TWO[0]
+    net, lengths, plus = lg.mlp(widths=[n], out=1, activation="tanh", C_W=1.5, C_b=0.1), np.linspace(0.2, 1.8, 9), TWO[0]
     X = np.concatenate([plus[None], lengths[:, None] * TWO[1]])
     metric = lg.each(lg.measure.tensors, net, drawn(net, 0, 3, networks), X.astype(np.float32), tensors=("K",), chunk=CHUNK).K
     found = mean_and_error(np.asarray(metric, float))
@@ -65,7 +65,7 @@ def corner_of_646(networks: int = 4000) -> Erratum:
     right, printed = (K0 - K1 + K2)[1:], (K0 + K1 + K2)[1:]
     value, error = (np.diag(f)[1:] for f in found)
     curves = {
-        "networks of width 32": (value, error),
+        f"networks of width {n}": (value, error),
         "printed, K0 + K1 + K2": (printed, None),
         "K0 - K1 + K2": (right, None),
     }
@@ -93,8 +93,7 @@ def rates_of_994(networks: int = 2000, widths: tuple[int, ...] = (8, 16, 32, 64)
         "networks, printed λ_W = λ/(L n)": (book[0], book[1]),
         "(9.44)": (law, None),
     }
-    said = f"(9.44) says {law[0]:.4g}; networks of width {widths[-1]} at the right rates {ours[0, -1]:.4g} ± {ours[1, -1]:.2g}, "
-    said += f"at the printed ones {book[0, -1]:.4g} ± {book[1, -1]:.2g}"
+    widest = float(ours[0, -1]), float(ours[1, -1]), float(law[-1]), float(book[0, -1])
     worst = float(z[1].min()), float(z[0].max())
     return Erratum(
         "eq-9-94",
@@ -106,7 +105,7 @@ def rates_of_994(networks: int = 2000, widths: tuple[int, ...] = (8, 16, 32, 64)
         "standard errors",
         worst[0] > 6 > 4 > worst[1],
         "x",
-        said,
+        widest,
     )
 
 
@@ -341,6 +340,6 @@ def count_of_eps25() -> Erratum:
         "different numbers in V of networks": (counted, 0 * counted),
     }
     off = [float(abs(law[-1] / counted[-1] - 1)) for law in (printed, right)]
-    said = f"{counted[-1]:.0f} numbers for 8 inputs, printed {printed[-1]:.0f}"
+    last = float(counted[-1]), 0.0, float(right[-1]), float(printed[-1])
     axes = ("inputs N", "different entries")
-    return Erratum("eq-eps-25", "PDLT (ε.25)", axes, inputs, curves, *off, "relative, 8 inputs", off[0] > 0.5 and off[1] == 0, "xy", said)
+    return Erratum("eq-eps-25", "PDLT (ε.25)", axes, inputs, curves, *off, "relative, 8 inputs", off[0] > 0.5 and off[1] == 0, "xy", last)

@@ -1,7 +1,5 @@
 """Formulas of PDLT, chapter infinity, on training at finite width that are wrong: evidence that `errata.py` runs beside the rest."""
 
-from functools import cache
-
 import numpy as np
 from common import at_infinity
 from erratum import Erratum, mean_and_error, weighed
@@ -29,8 +27,7 @@ def sign_of_inf157(trained: int = 4000, untrained: int = 20_000, widths: tuple[i
     return weighed("eq-inf-157", "PDLT (∞.157)", axes, [1, 2, 3], curves, found, right[0], printed)
 
 
-@cache
-def projectors_of_training(draws: int = 100_000) -> tuple[Erratum, Erratum]:
+def projectors_of_training(draws: int) -> tuple[Erratum, Erratum]:
     """(inf.158) with Z_B as printed, and (inf.160) with T and U exchanged: both averages of (inf.154) over Gaussian outputs z by Monte
     Carlo, every output index written out. Two train points and a test point, two outputs; the tensors are those of tanh networks."""
     X, y = np.array([[1.5, 0.5], [0.2, 1.5], [1.2, -0.9]]), np.array([[1.0, 0.4], [-1.2, 0.7]])
@@ -88,11 +85,11 @@ def projectors(h: np.ndarray, eta: float) -> tuple[np.ndarray, np.ndarray]:
     return ((1 - eta * a / 2) / a * two)[:, :, 0], Z_IIB
 
 
-def symmetrised_of_inf158() -> Erratum:
+def symmetrised_of_inf158(draws: int = 100_000) -> Erratum:
     """(inf.158): the factor 2 of Z_B, which holds once Z_B is symmetrised."""
-    return projectors_of_training()[0]
+    return projectors_of_training(draws)[0]
 
 
-def exchanged_of_inf160() -> Erratum:
+def exchanged_of_inf160(draws: int = 100_000) -> Erratum:
     """(inf.160): T and U with each other's projector."""
-    return projectors_of_training()[1]
+    return projectors_of_training(draws)[1]

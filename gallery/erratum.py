@@ -12,7 +12,8 @@ Curves = dict[str, tuple[np.ndarray, np.ndarray | None]]
 @dataclass(frozen=True)
 class Erratum:
     """One formula: `x` and the `curves` of the figure ((y, error or None) by label); how far the `printed` and the `right` one are from
-    the truth, in the unit said, and whether that refuses the one and accepts the other; `measured`, that truth in words."""
+    the truth, in the unit said, and whether that refuses the one and accepts the other; `measured`, where the printed one is furthest
+    off: that truth, its standard error (0: exact), the right and the printed value."""
 
     name: str
     title: str
@@ -24,7 +25,7 @@ class Erratum:
     unit: str
     holds: bool
     log: str = ""
-    measured: str = ""
+    measured: tuple[float, float, float, float] | None = None
 
 
 def mean_and_error(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -40,8 +41,8 @@ def weighed(
     value, error, good, bad = np.broadcast_arrays(*found, right, printed)
     agree, refuse = (float(np.max(np.abs(value - theory) / error)) for theory in (good, bad))
     most = np.unravel_index(np.argmax(np.abs(value - bad) / error), value.shape)
-    said = f"{value[most]:.4g} ± {error[most]:.2g}, right {good[most]:.4g}, printed {bad[most]:.4g}"
-    return Erratum(name, title, axes, np.asarray(x), curves, refuse, agree, "standard errors", refuse > 6 > 4 > agree, log, said)
+    seen = float(value[most]), float(error[most]), float(good[most]), float(bad[most])
+    return Erratum(name, title, axes, np.asarray(x), curves, refuse, agree, "standard errors", refuse > 6 > 4 > agree, log, seen)
 
 
 def draw(found: Erratum, path: Path) -> None:

@@ -199,8 +199,8 @@ def test_a_planted_circle_is_found(tmp_path: Path) -> None:
 
 
 def python_outside() -> Iterator[tuple[str, str]]:
-    """(place, code) of everything that users may copy: gallery, benchmarks, pages, README."""
-    for folder in ("gallery", "benchmarks"):
+    """(place, code) of everything that users may copy: gallery, benchmarks, claims, pages, README."""
+    for folder in ("gallery", "benchmarks", "claims"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             yield str(path.relative_to(ROOT)), path.read_text("utf-8")
     for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:

@@ -27,7 +27,7 @@ def test_a_run(script: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, cap
     monkeypatch.setattr("sys.argv", ["errata.py", "--out", str(tmp_path)])
     assert script.main() == 0
     assert {path.name for path in tmp_path.iterdir()} == {"eq-11-132.svg", "eq-eps-25.svg"}
-    assert "measured 666 numbers for 8 inputs" in capsys.readouterr().out
+    assert "measured 666 ± 0, right 666, printed 64" in capsys.readouterr().out
     monkeypatch.setattr(script, "ERRATA", (lambda: replace(script.finite.optima_of_chapter_11(), holds=False),))
     assert script.main() == 1
 
@@ -54,8 +54,14 @@ def test_the_verdict(script: Any) -> None:
         return script.finite.weighed("", "", ("", ""), [0, 1], {}, found, right, printed)
 
     good = verdict([1.1, 1.9], [1.0, 2.7])
-    assert good.holds and good.right == pytest.approx(1) and good.printed == pytest.approx(7) and good.measured.startswith("2 ± 0.1")
+    assert good.holds and good.right == pytest.approx(1) and good.printed == pytest.approx(7) and good.measured == (2.0, 0.1, 1.9, 2.7)
     assert not verdict([1.1, 1.5], [1.0, 2.7]).holds and not verdict([1.1, 1.9], [1.0, 2.5]).holds
+
+
+def test_small_versions(script: Any) -> None:
+    judged(script.sign_of_538())
+    judged(script.finite.corner_of_646(networks=500))
+    judged(script.finite.rates_of_994(networks=300, widths=(8, 16)))
 
 
 @pytest.mark.slow
