@@ -109,9 +109,9 @@ def test_a_change_in_a_theory_reaches_the_scripts_that_ask_it(tmp_path: Path) ->
     """The real package, changed in a copy: what the signal script asks for, and what it does not."""
     shutil.copytree(PACKAGE, tmp_path / "largen", ignore=shutil.ignore_patterns("__pycache__"))
     needs = {*closure(SCRIPTS / "unit_variance.py", PACKAGE)}
-    assert {"largen.theory.kernels", "largen.networks.outputs", "common"} <= needs and "largen.prediction.predict" not in needs
+    assert {"largen.theory.rules", "largen.networks.outputs", "common"} <= needs and "largen.prediction.predict" not in needs
     assert "largen.prediction.predict" in closure(SCRIPTS / "trained_at_finite_width.py", PACKAGE)
-    with (tmp_path / "largen" / "theory" / "kernels.py").open("a") as file:
+    with (tmp_path / "largen" / "theory" / "rules.py").open("a") as file:
         file.write("\nCHANGED = True\n")
     scripts = [SCRIPTS / f"{name}.py" for name in ("unit_variance", "erratum")]
     assert [fingerprint(script) != fingerprint(script, tmp_path / "largen") for script in scripts] == [True, False]
