@@ -4,7 +4,7 @@ mpmath with 120 digits, the others by an independent rule in NumPy (`panels.py`)
 
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -226,48 +226,53 @@ def fits(values: np.ndarray, dtype: str) -> np.ndarray:
     return np.asarray(np.isfinite(values).all(-1) & (sizes < info.max / 4).all(-1) & (sizes > info.tiny).all(-1))
 
 
+def asked(name: str, row: np.ndarray, good: np.ndarray) -> tuple[tuple[int, ...], Any] | None:
+    """Kernels of the first point of a row with the others, and the depths at which they were asked for: where three layers leave the floats
+    one may not. None where neither fits, of which `good` (pairs, hidden) has to know."""
+    for depths in (HIDDEN, HIDDEN[:1]):
+        try:
+            with warnings.catch_warnings():
+                warnings.filterwarnings("ignore", message=r"\|x\|")
+                net = lg.mlp(widths=[1] * max(depths), out=1, activation=name, C_W=1.0)
+                return depths, lg.kernel(net, row[:1], row[1:], layer="all")
+        except InputError:
+            assert not good[:, : len(depths)].all()
+    return None
+
+
+def rows_of(name: str, row: np.ndarray, good: np.ndarray) -> Iterator[tuple[slice, tuple[int, ...], Any]]:
+    """All pairs of a row at once, where all fit; else one ratio of sizes after the other."""
+    whole = asked(name, row, good)
+    if whole is not None and whole[0] == HIDDEN:
+        yield slice(None), *whole
+        return
+    count = len(panels.VERSINES)
+    for at in (slice(k * count, (k + 1) * count) for k in range(len(panels.RATIOS))):
+        part = asked(name, np.concatenate([row[:1], row[1:][at]]), good[at]) if good[at].any() else None
+        if part is not None:
+            yield at, *part
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*CLOSED, *panels.FUNCTIONS])
 def test_named_activations_at_every_size(name):
-    X, right = panels.points(), truth(name)
-    count, checked = len(panels.VERSINES), 0
+    X, right, checked = panels.points(), truth(name), 0
     for dtype, allowed in ALLOWED.items():
-        for i, row in enumerate(X.astype(dtype)):
-            if dtype == "float32" and panels.SIZES[i] not in SINGLE:
+        for K, row, want in zip(panels.SIZES, X.astype(dtype), right, strict=True):
+            good = fits(want, dtype)
+            if not good.any() or (dtype == "float32" and K not in SINGLE):
                 continue
-            for start in range(0, row.shape[0] - 1, count):
-                want = right[i, start : start + count]
-                good = fits(want, dtype)
-                if not good.any():
-                    continue
-                for depths in (HIDDEN, HIDDEN[:1]):  # where three layers leave the floats one may not
-                    net = lg.mlp(widths=[1] * max(depths), out=1, activation=name, C_W=1.0)
-                    try:
-                        with warnings.catch_warnings():
-                            warnings.filterwarnings("ignore", message=r"\|x\|")
-                            out = lg.kernel(net, row[:1], row[1 + start : 1 + start + count], layer="all")
-                    except InputError:
-                        assert not good[:, : len(depths)].all()
-                        continue
-                    for h, depth in enumerate(depths):
-                        for part, found in enumerate((out.nngp, out.ntk)):
-                            fit = good[:, h]
-                            truths, got = want[fit, h, 3 * part : 3 * part + 3], found[depth, 0][fit].astype(float)
-                            scale = np.sqrt(np.abs(truths[:, 1])) * np.sqrt(np.abs(truths[:, 2]))
-                            off = np.abs(got - truths[:, 0])
-                            bad = ~(off <= allowed * scale)
-                            assert not bad.any(), (
-                                dtype,
-                                panels.SIZES[i],
-                                start,
-                                depth,
-                                part,
-                                off[bad] / scale[bad],
-                                np.flatnonzero(fit)[bad],
-                            )
-                            checked += good[:, h].sum()
-                    break
-    assert checked > 50
+            for at, depths, out in rows_of(name, row, good):
+                for h, depth in enumerate(depths):
+                    for part, found in enumerate((out.nngp, out.ntk)):
+                        fit = good[at, h]
+                        truths, got = want[at][fit, h, 3 * part : 3 * part + 3], found[depth, 0][fit].astype(float)
+                        scale = np.sqrt(np.abs(truths[:, 1])) * np.sqrt(np.abs(truths[:, 2]))
+                        off = np.abs(got - truths[:, 0])
+                        bad = ~(off <= allowed * scale)
+                        assert not bad.any(), (dtype, K, at, depth, part, off[bad] / scale[bad], np.flatnonzero(fit)[bad])
+                        checked += fit.sum()
+    assert checked > 100  # both kernels
 
 
 def one_layer(activation: Any, X: np.ndarray, C_W: float = 1.0) -> Any:
