@@ -79,7 +79,7 @@ def check(
     data: Annotated[str | None, typer.Option(help='"digits", or an .npz or .csv file.  [digits]')] = None,
     target: Annotated[str | None, typer.Option(help="Target column of a CSV file.  [the last]")] = None,
     points: Annotated[int, typer.Option(help="Train points looked at.", min=1)] = 8,
-    widths: Annotated[str, typer.Option(help="Four or more widths of the first hidden layer, over a factor of 8.")] = "8,16,32,64",
+    widths: Annotated[str | None, typer.Option(help="Four or more widths of the first hidden layer.  [8,16,32,64]")] = None,
     networks: Annotated[int | None, typer.Option(help="Networks of each width.  [1000 trained, or 10000]")] = None,
 ) -> None:
     """Theory held against real networks of several widths on your data: claims, controls, verdicts."""
@@ -91,7 +91,7 @@ def check(
     asked = settings(config, data=data, target=target)
     task = make(load(asked.data, asked.target), asked.train, asked.test, asked.seed)
     net, X, y = asked.network(task.y.shape[1]), task.X[:points], task.y[:points]
-    print(hold(net, X, y, what=what, widths=_widths(widths) or (), networks=networks, progress=sys.stderr.isatty()))
+    print(hold(net, X, y, what=what, widths=_widths(widths), networks=networks, progress=sys.stderr.isatty()))
 
 
 @app.command()

@@ -43,7 +43,7 @@ class Record:
         try:
             import pandas
         except ImportError:
-            return {name: np.asarray(column) for name, column in columns.items()}
+            return {name: _entries(column) for name, column in columns.items()}
         return pandas.DataFrame(columns)
 
     def _columns(self) -> Columns:
@@ -81,6 +81,16 @@ def grid(axes: Sequence[str], /, **columns: Any) -> Columns:
     places = zip(names, np.indices(shape), strict=True) if axes else ()
     out: Columns = {name: place.ravel() + (name in FROM_ONE) for name, place in places}
     return out | {name: _filled(array, shape).ravel() for name, array in arrays.items()}
+
+
+def _entries(column: Any) -> np.ndarray:
+    """A column as an array with an entry a row, also where entries are tuples."""
+    if isinstance(column, np.ndarray) or not any(isinstance(entry, (tuple, list)) for entry in column):
+        return np.asarray(column)
+    out = np.empty(len(column), object)
+    for place, entry in enumerate(column):
+        out[place] = entry
+    return out
 
 
 def _filled(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 import largen as lg
 from largen.agreement.statistics import REJECT
 from largen.architecture.mapping import heavier
-from largen.errors import InputError
+from largen.errors import InputError, UnsupportedError
 
 RNG = np.random.RandomState(0)
 C: dict[str, Any] = {"C_W": 1.3, "C_b": 0.1}
@@ -52,3 +52,26 @@ def test_networks_without_a_readout_and_with_more_outputs() -> None:
         lg.check(RESIDUAL, X, what="kernels", networks=20, theory=lg.mlp(widths=[8], out=1, **C))
     with pytest.raises(InputError, match="X"):
         lg.check(RESIDUAL, np.ones((2, 5, 5, 1)), what="kernels", networks=20)
+
+
+def test_widths_that_nobody_asked_for_fit_the_network() -> None:
+    tapered = lg.mlp(widths=[100, 80, 60], out=1, **C)
+    assert lg.check(tapered, X, what="kernels", networks=20).widths == (10, 20, 40, 80)
+    with pytest.raises(InputError, match=r"multiples of 5, such as \(10, 20, 40, 80\)"):
+        lg.check(tapered, X, what="kernels", networks=20, widths=(8, 16, 32, 64))
+
+
+def test_what_cannot_be_held_against_networks_is_refused() -> None:
+    dropped = lg.Dense(8, **C) >> lg.Act("relu") >> lg.Dropout(0.5) >> lg.Dense(1)
+    with pytest.raises(UnsupportedError, match="without masks"):
+        lg.check(dropped, X, what="kernels", networks=20)
+    with pytest.raises(InputError, match="C_W"):
+        lg.check(lg.mlp(widths=[8], out=1, activation="erf", C_W=0.0), X, y, networks=20)
+
+
+def test_signals_of_images_are_refused_for_the_network_whatever_the_points() -> None:
+    images = np.ones((2, 3, 3, 2))
+    for points in (images, images.reshape(2, -1)):
+        for call in (lambda X: lg.signal(IMAGES, X), lambda X: lg.check(IMAGES, X, what="signal", networks=20)):
+            with pytest.raises(UnsupportedError, match="Conv"):
+                call(points)

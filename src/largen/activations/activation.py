@@ -236,7 +236,7 @@ def _by_name(text: str) -> Activation:
     head, bracket, tail = text.strip().partition("(")
     head = ALIASES.get(head.strip(), head.strip())
     if head not in FAMILIES:
-        near = difflib.get_close_matches(head, [*FAMILIES, *ALIASES], n=3, cutoff=0.5)
+        near = difflib.get_close_matches(head.lower(), [*FAMILIES, *ALIASES], n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
         raise InputError("activation", shown(text), f"one of {', '.join(sorted(FAMILIES))}", hint)
     try:

@@ -14,12 +14,16 @@ from largen.agreement.setting import Setting
 from largen.agreement.signals import check_signal
 from largen.agreement.tensors import check_tensors
 from largen.agreement.training import check_training
-from largen.agreement.widths import widened
+from largen.agreement.widths import nearest, widened
+from largen.architecture.branches import Dropout
 from largen.architecture.nodes import Node, Serial, network
+from largen.architecture.paths import everything
 from largen.architecture.spatial import outputs_of
-from largen.errors import InputError, shown
+from largen.errors import InputError, UnsupportedError, shown
 from largen.parametrizations.rates import resolve
+from largen.theory.signal.signal import require_rules
 
+WIDTHS = (8, 16, 32, 64)
 NETWORKS = {"training": 1000, "kernels": 10_000, "signal": 10_000, "tensors": 10_000}  # per width
 ONLY = {"time": ("training",), "X_test": ("training",), "tensors": ("tensors",), "rates": ("training", "kernels", "tensors")}
 UNTRAINED = dict.fromkeys(("time", "eta", "steps", "test"), 'only networks of what="training" are trained')
@@ -38,7 +42,7 @@ def check(
     y: Any = None,
     *,
     what: str = "training",
-    widths: Sequence[int] = (8, 16, 32, 64),
+    widths: Sequence[int] | None = None,
     networks: int | Sequence[int] | None = None,
     key: Any = None,
     rates: Any = "ntk",
@@ -95,8 +99,9 @@ def check(
         Targets, needed for "training" only.
     what : str
         "training", "kernels", "signal" or "tensors".
-    widths : sequence of int
-        Four or more over a factor of 8 or more, of the first hidden layer; the others in proportion.
+    widths : sequence of int, optional
+        Four or more over a factor of 8 or more, of the first hidden layer; the others in proportion. None for 8, 16, 32, 64, or the nearest
+        to them at which all hidden widths are whole.
     networks : int or sequence of int, optional
         How many, a number or one per width; None for 10,000, of "training" 1,000 and 32 times as many that are looked at untrained.
     key : JAX random key, optional
@@ -156,8 +161,14 @@ def check(
     whole = network(net)
     told = theory if callable(theory) and not isinstance(theory, Node) else None
     asked = whole if theory is None or told is not None else network(theory, "theory")
+    if what == "signal":
+        require_rules(whole)
     pictures = what in ("training", "kernels")
-    x, real = door.host((door.inputs if pictures else door.points)(X), "X"), widened(whole, widths)
+    for path, part in everything(whole) if pictures else ():
+        if isinstance(part, Dropout):
+            raise UnsupportedError(repr(part), path, "lg.check", "real networks are measured without masks")
+    x = door.host((door.inputs if pictures else door.points)(X), "X")
+    real = widened(whole, nearest(whole, WIDTHS) if widths is None else widths)
     if pictures:
         wanted = outputs_of(whole, x.shape[1:], "X")
         same = told is None and labels(asked) == labels(whole) and outputs_of(asked, x.shape[1:], "X") == wanted

@@ -108,6 +108,8 @@ def a_time(time: Any, X: np.ndarray, X_test: Any) -> float | None:
 
 def plan(q: Question, largest: float, time: float | None) -> Question:
     """The step size and number of steps: eta is a quarter of the stable limit 2/largest of the real networks."""
+    if not largest > 0:
+        raise InputError("C_W", "a network whose NTK is 0 on the train points", "one that can learn: C_W above 0 in every layer")
     eta = 0.5 / largest
     values, vectors = np.linalg.eigh(np.asarray(kernel(q.net, q.X, rates=q.rates).ntk))
     if time is None:

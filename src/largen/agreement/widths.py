@@ -1,5 +1,6 @@
 """The widths at which real networks are measured."""
 
+import math
 from collections.abc import Iterable
 from fractions import Fraction
 from typing import Any
@@ -34,8 +35,25 @@ def at_width(net: Serial, n: int) -> Serial:
     try:
         return widen(net, Fraction(n, _first(net)))
     except InputError as error:
-        hidden = [layer.fan_out for _, layer, _ in affine(net) if isinstance(layer, Affine)][:-1]
-        raise InputError("widths", f"{n}", f"whole numbers for all hidden widths, which are as {hidden}") from error
+        one = _unit(net)
+        fix = f"Take multiples of {one}, such as {nearest(net, (8, 16, 32, 64))}."
+        raise InputError("widths", f"{n}", f"whole numbers for all hidden widths, which are as {_hidden(net)}", fix) from error
+
+
+def nearest(net: Serial, widths: Iterable[int]) -> tuple[int, ...]:
+    """The widths of the first layer nearest to these at which all hidden widths are whole; in proportion as they are, as far as can be."""
+    wanted, one = tuple(widths), _unit(net)
+    least = max(1, round(wanted[0] / one))
+    return tuple(dict.fromkeys(one * max(1, round(least * width / wanted[0])) for width in wanted))
+
+
+def _unit(net: Serial) -> int:
+    """The least width of the first layer at which all hidden widths are whole."""
+    return _first(net) // math.gcd(*_hidden(net))
+
+
+def _hidden(net: Serial) -> list[int]:
+    return [layer.fan_out for _, layer, _ in affine(net) if isinstance(layer, Affine)][:-1] or [_first(net)]
 
 
 def require_room(nets: Iterable[Serial], shape: tuple[int, ...], networks: int, kept: float) -> None:

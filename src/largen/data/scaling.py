@@ -51,12 +51,12 @@ def standardize(X: Any) -> Array:
 
     Parameters
     ----------
-    X : array (n, features)
-        Inputs.
+    X : array (n, features), or of images (n, height, width, channels)
+        Inputs; every entry of an image is a feature.
 
     Returns
     -------
-    array (n, features)
+    array like `X`
         In the dtype of X.
 
     Raises
@@ -71,7 +71,7 @@ def standardize(X: Any) -> Array:
     >>> float((X**2).mean().round(12))
     1.0
     """
-    X = door.points(X)
+    X = door.inputs(X)
     if is_traced(X):
         return Scale.of(X)(X)
     values = np.asarray(X).astype(np.float64)

@@ -58,7 +58,7 @@ def row(c: Claim) -> tuple[str, str, str, str]:
     power = (
         "not determined"
         if c.exponent is None or c.interval is None
-        else f"n^-{c.exponent:.2f} ({c.interval[0]:.2f} to {c.interval[1]:.2f})"
+        else f"n^{-c.exponent:.2f} ({c.interval[0]:.2f} to {c.interval[1]:.2f})"
     )
     return f"n^-{c.predicted[0]:g} to n^-{c.predicted[1]:g}", power, f"{c.z:+.1f}", ""
 
@@ -156,7 +156,7 @@ def _power(c: Claim) -> str:
     if c.exponent is None or c.interval is None:
         return "is too irregular over these widths to fit a power of n"
     low, high = c.interval
-    return f"falls as n^-{c.exponent:.2f} (between n^-{low:.2f} and n^-{high:.2f} at 4 standard errors; theory: n^-1/2 to n^-1)"
+    return f"falls as n^{-c.exponent:.2f} (between n^{-low:.2f} and n^{-high:.2f} at 4 standard errors; theory: n^-1/2 to n^-1)"
 
 
 def signals(study: Study) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from largen import door, memory
-from largen.agreement.widths import at_width, require_room
+from largen.agreement.widths import at_width, nearest, require_room
 from largen.architecture.chain import chain, plain
 from largen.architecture.nodes import Serial
 from largen.data.task import Task
@@ -56,7 +56,11 @@ def plan(
     if dead is not None:
         raise InputError("C_W", f"0 in {dead.path}", "a number above 0 in every layer, or nothing reaches the outputs")
     own = layers[0].width
-    chosen = tuple(sorted({max(own // k, 1) for k in (8, 4, 2, 1)})) if widths is None else tuple(door.count(w, "widths") for w in widths)
+    chosen = (
+        nearest(net, (max(own // 8, 1), max(own // 4, 1), max(own // 2, 1), own))
+        if widths is None
+        else tuple(door.count(w, "widths") for w in widths)
+    )
     if len(chosen) < 4 or list(chosen) != sorted(set(chosen)):
         raise InputError("widths", str(list(chosen)), "four or more increasing widths, best over a factor of 8")
     many, looked = door.count(networks, "networks", low=2), door.count(draws, "draws", low=2)

@@ -17,8 +17,9 @@ from largen.activations.assumed import as_assumed, assuming
 from largen.activations.dual import moment
 from largen.architecture.branches import Sum
 from largen.architecture.levels import levels
-from largen.architecture.nodes import Act, Dense, Serial
+from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.norms import LayerNorm
+from largen.architecture.paths import everything
 from largen.architecture.walk import Theory, like, marks, walk
 from largen.border import bordered
 from largen.display import Record
@@ -102,9 +103,16 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
     >>> out.q[:, 0].round(4), out.chi_perp[:, 0], out.gradient[:, 0]
     (array([1.    , 0.7071, 0.5   , 0.3536]), array([0.5, 0.5, 0.5]), array([0.125, 0.25 , 0.5  , 1.   ]))
     """
+    require_rules(net)
     asked = given(net, X, rates=rates, points=door.points)
     asked.require(5 * len(asked.rates))
     return asked.answer(lambda whole, extras: _of_levels(whole, _found(whole, numbers(asked.X, asked.work), extras)))
+
+
+def require_rules(net: Any) -> None:
+    """Refuse networks of which signals are not known, whatever the points."""
+    for path, part in everything(network(net)):
+        SIGNAL.of(part, path)
 
 
 def _of_levels(net: Serial, found: Carrier) -> Signal:
