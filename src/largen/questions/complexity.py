@@ -132,6 +132,7 @@ def complexity(net: Any, n_train: int, n_test: int = 0, rates: Any = "ntk", n_in
     ('FBPQRSTU', 6225)
     """
     whole = network(net)
+    door.concrete((whole, rates), "net, rates")
     train, test = door.count(n_train, "n_train"), door.count(n_test, "n_test", 0)
     data, extras = train + test, resolve(whole, rates)
     outputs = whole.units(None)
