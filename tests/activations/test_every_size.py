@@ -272,7 +272,7 @@ def test_named_activations_at_every_size(name):
                         bad = ~(off <= allowed * scale)
                         assert not bad.any(), (dtype, K, at, depth, part, off[bad] / scale[bad], np.flatnonzero(fit)[bad])
                         checked += fit.sum()
-    assert checked > 100  # both kernels
+    assert checked > 50
 
 
 def one_layer(activation: Any, X: np.ndarray, C_W: float = 1.0) -> Any:

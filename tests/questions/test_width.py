@@ -12,6 +12,7 @@ from largen.agreement.study.finite import finite, trained
 from largen.cli import main
 from largen.data.task import Task
 from largen.errors import InputError, UnsupportedError
+from largen.report.words import far
 
 X = np.array([[1.0, -0.5, 0.8], [0.3, 0.9, -0.7]])
 
@@ -85,9 +86,9 @@ def test_what_a_report_says_of_width() -> None:
         for n, m, se in zip(one.widths, one.means, one.errors, strict=True):
             assert abs(m - one.theory) < 5 * se + abs(one.theory) * 8 / n
     assert found.bias is not None and found.variance is not None and not found.missing
-    assert found.variance[0] > 0 and found.bias[0] != found.bias[1] and "by bias" in found.sentences[-1]
+    assert found.variance[0] > 0 and found.bias[0] != found.bias[1] and "by bias" in far(found)[-1]
     kinked = finite(plan(lg.mlp(widths=[32], out=1, activation="elu")), task())
     assert kinked.width is not None and kinked.claims and kinked.variance is None
-    assert any("third derivative of elu" in sentence for sentence in kinked.sentences)
+    assert any("third derivative of elu" in sentence for sentence in far(kinked))
     few = Task("made up", "regression", task().X[:3], task().y[:3], task().X_test, task().y_test, (), (1.0,), ())
     assert "only 3 points" in trained(plan(net), few, few.X)[2]

@@ -163,11 +163,19 @@ def activation(fn: str | Elementwise | Activation, name: str | None = None, kink
 @lru_cache(maxsize=256)
 def _check(fn: Elementwise, kinks: tuple[float, ...]) -> None:
     """Refuse what is not elementwise, not real, or has no finite NTK."""
-    _check_elementwise(fn)
+    zero = _check_elementwise(fn)
     _check_slope(fn, kinks)
+    if not np.isfinite(zero[1]) and 0.0 not in kinks:
+        raise _at_zero(f"a callable of slope {zero[1]:.3g} at z = 0")
 
 
-def _check_elementwise(fn: Elementwise) -> None:
+def _at_zero(got: str) -> InputError:
+    fix = "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z), or take 0 apart, by jnp.where(z == 0, 1, z) inside as well as outside."
+    return InputError("activation", got, "one that is finite with its slope at 0, where inputs may lie", fix)
+
+
+def _check_elementwise(fn: Elementwise) -> np.ndarray:
+    """Value and slope at 0."""
     need = "an elementwise JAX function (jax.numpy inside, output of the input's shape)"
     probe = np.array([[-1.7, -0.3, 0.2], [0.9, 1.1, 2.3]], dtype=np.float32)
     try:
@@ -188,14 +196,11 @@ def _check_elementwise(fn: Elementwise) -> None:
         raise InputError("activation", f"a callable that maps shape {probe.shape} to {out.shape}", need)
     if not np.isfinite(out).all():
         raise InputError("activation", "a callable that returns NaN or infinity between -2 and 2", need)
-    if not np.isfinite(zero).all():
-        got = f"a callable of slope {zero[1]:.3g} at z = 0" if np.isfinite(zero[0]) else f"a callable that returns {zero[0]:.3g} at z = 0"
-        fix = (
-            "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z), or take 0 apart, by jnp.where(z == 0, 1, z) inside as well as outside."
-        )
-        raise InputError("activation", got, "one that is finite with its slope at 0, where inputs may lie", fix)
     if not np.allclose(one[0, 0], out[0, 1], rtol=1e-4, atol=1e-6):
         raise InputError("activation", "a callable whose value at one entry depends on the others", need)
+    if not np.isfinite(zero[0]):
+        raise _at_zero(f"a callable that returns {zero[0]:.3g} at z = 0")
+    return zero
 
 
 def _check_slope(fn: Elementwise, kinks: tuple[float, ...]) -> None:

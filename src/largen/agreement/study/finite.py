@@ -20,7 +20,7 @@ from largen.questions.width import width
 from largen.theory.corrections.corrections import Corrections
 
 POINTS, TRAIN = 6, 4  # points looked at; of which trained on, the others being test points
-NARROWER = 4
+NARROWER, LEAST = 4, 8
 MANY, STAGE = 64, 7  # networks at the widest, as many times more as they are cheaper, up to 8 times; stage of the random keys
 TENSORS = ("V", "A", "B", "P", "Q")
 
@@ -70,8 +70,10 @@ def finite(plan: Plan, task: Task, tell: Callable[[float], None] = lambda share:
 
 
 def _narrow(plan: Plan) -> tuple[tuple[int, ...], tuple[Serial, ...]]:
-    """The study's widths divided by `NARROWER`, where they are whole: what is of order 1/n is large there, and networks are cheap."""
+    """The study's widths divided by `NARROWER`, if whole and not below `LEAST`: 1/n is large there, and networks are cheap."""
     widths = tuple(width // NARROWER for width in plan.widths)
+    if widths[0] < LEAST:
+        return plan.widths, plan.nets
     try:
         return widths, tuple(at_width(plan.net, width) for width in widths)
     except InputError:

@@ -19,7 +19,6 @@ from largen.architecture.branches import Sum
 from largen.architecture.levels import levels
 from largen.architecture.nodes import Act, Dense, Serial, network
 from largen.architecture.norms import LayerNorm
-from largen.architecture.paths import everything
 from largen.architecture.walk import Theory, like, marks, walk
 from largen.border import bordered
 from largen.display import Record
@@ -110,9 +109,10 @@ def signal(net: Any, X: Any, rates: Any = "ntk") -> Signal:
 
 
 def require_rules(net: Any) -> None:
-    """Refuse networks of which signals are not known, whatever the points."""
-    for path, part in everything(network(net)):
-        SIGNAL.of(part, path)
+    """Refuse networks of which signals are not known beyond their first level, whatever the points."""
+    for path, stage in levels(network(net))[1:]:
+        for part in stage:
+            SIGNAL.of(part, path)
 
 
 def _of_levels(net: Serial, found: Carrier) -> Signal:
