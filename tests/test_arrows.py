@@ -12,7 +12,7 @@ SOURCE = ROOT / "src" / "largen"
 
 # One line a floor, from the top. Rooms on one floor may see each other if they share a line in TOGETHER. Some are names still to come.
 FLOORS = [
-    ["errors", "types", "lazy"],
+    ["errors", "types", "references", "lazy"],
     ["display"],
     ["border", "memory", "running"],
     ["door", "exits"],
@@ -34,7 +34,7 @@ FLOORS = [
     ["__init__"],  # the public names; only the command line may use them
     ["cache", "cli", "__main__"],
 ]
-TOGETHER = [{"errors", "types"}, {"cli", "__main__"}]
+TOGETHER = [{"errors", "types", "references"}, {"cli", "__main__"}]
 # Sub-rooms that never see those of another line of their room; what is not named here all of them share.
 APART = {"theory": [{"rules", "given", "kernels", "operators", "signal", "corrections", "exact"}, {"limits"}]}
 FLOOR = {room: i for i, rooms in enumerate(FLOORS) for room in rooms}
