@@ -92,7 +92,7 @@ def check(
     Parameters
     ----------
     net : architecture
-        Whose theory is asked: of "training" and "kernels" any with a kernel, of "tensors" a chain, of "signal" any with a signal.
+        Whose theory is asked: of "training" and "kernels" any with a kernel and without dropout, of "tensors" a chain, of "signal" any with a signal.
     X : array (n, features), or of images (n, height, width, channels)
         Points.
     y : array (n,) or (n, o), optional
@@ -134,7 +134,7 @@ def check(
         For fewer than four widths or less than a factor of 8 between them, for widths that are not in proportion, for no hidden layer, for
         options of another `what`, and for what does not fit.
     UnsupportedError
-        As the theory that is asked.
+        As the theory that is asked; for dropout, whose masks are not drawn.
 
     References
     ----------
