@@ -14,7 +14,7 @@ from largen.agreement.setting import Setting
 from largen.agreement.signals import check_signal
 from largen.agreement.tensors import check_tensors
 from largen.agreement.training import check_training
-from largen.agreement.widths import nearest, widened
+from largen.agreement.widths import WIDTHS, nearest, widened
 from largen.architecture.branches import Dropout
 from largen.architecture.nodes import Node, Serial, network
 from largen.architecture.paths import everything
@@ -23,7 +23,6 @@ from largen.errors import InputError, UnsupportedError, shown
 from largen.parametrizations.rates import resolve
 from largen.theory.signal.signal import require_rules
 
-WIDTHS = (8, 16, 32, 64)
 NETWORKS = {"training": 1000, "kernels": 10_000, "signal": 10_000, "tensors": 10_000}  # per width
 ONLY = {"time": ("training",), "X_test": ("training",), "tensors": ("tensors",), "rates": ("training", "kernels", "tensors")}
 UNTRAINED = dict.fromkeys(("time", "eta", "steps", "test"), 'only networks of what="training" are trained')
@@ -92,7 +91,8 @@ def check(
     Parameters
     ----------
     net : architecture
-        Whose theory is asked: of "training" and "kernels" any with a kernel and without dropout, of "tensors" a chain, of "signal" any with a signal.
+        Whose theory is asked: of "training" and "kernels" any with a kernel and without dropout, of "tensors" a chain, of
+        "signal" any with a signal.
     X : array (n, features), or of images (n, height, width, channels)
         Points.
     y : array (n,) or (n, o), optional
@@ -171,8 +171,7 @@ def check(
     real = widened(whole, nearest(whole, WIDTHS) if widths is None else widths)
     if pictures:
         wanted = outputs_of(whole, x.shape[1:], "X")
-        same = told is None and labels(asked) == labels(whole) and outputs_of(asked, x.shape[1:], "X") == wanted
-        if not same:
+        if told is not None or labels(asked) != labels(whole) or outputs_of(asked, x.shape[1:], "X") != wanted:
             raise InputError("theory", shown(theory), "a network of the same depth and outputs as `net`")
     need = "a whole number >= 20, or one per width"
     given = NETWORKS[what] if networks is None else networks

@@ -14,6 +14,8 @@ from largen.architecture.presets import widen
 from largen.errors import InputError, shown
 from largen.networks import parameters
 
+WIDTHS = (8, 16, 32, 64)  # where nobody says others
+
 
 def widened(net: Serial, widths: Any) -> dict[int, Serial]:
     """{width of the first layer: the network at that width, the other hidden widths in proportion}, narrowest first.
@@ -36,7 +38,7 @@ def at_width(net: Serial, n: int) -> Serial:
         return widen(net, Fraction(n, _first(net)))
     except InputError as error:
         one = _unit(net)
-        fix = f"Take multiples of {one}, such as {nearest(net, (8, 16, 32, 64))}."
+        fix = f"Take multiples of {one}, such as {nearest(net, WIDTHS)}."
         raise InputError("widths", f"{n}", f"whole numbers for all hidden widths, which are as {_hidden(net)}", fix) from error
 
 
