@@ -15,6 +15,7 @@ if TYPE_CHECKING:
         flax as flax,
         measure as measure,
         records as records,
+        scaling as scaling,
         torch as torch,
     )
     from largen.activations.activation import Activation as Activation, activation as activation
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from largen.networks.outputs import apply as apply
     from largen.networks.parameters import init as init
     from largen.networks.training import train as train
+    from largen.parametrizations.parametrization import Parametrization as Parametrization
     from largen.parametrizations.rates import rates_of_sgd as rates_of_sgd
     from largen.prediction.predict import predict as predict
     from largen.prediction.sample import sample as sample

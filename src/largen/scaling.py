@@ -1,0 +1,12 @@
+"""Parametrizations at work: which follow from which demands."""
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from largen.parametrizations.derive import derive as derive
+
+    __all__: list[str]
+else:
+    from largen import lazy
+
+    __getattr__, __dir__, __all__ = lazy.names(__name__)
