@@ -1,8 +1,8 @@
 """What the pages show of the code: docstrings, and which theory supports which node.
 
 A line `::: largen.kernel` becomes a heading, the signature and the docstring, its sections as tables; `<!-- coverage -->` becomes the table
-of nodes, `<!-- claims -->` the ledger of claims. All of it is plain Markdown, for any generator of sites: `python docs/pages.py FOLDER`
-writes the pages there; MkDocs calls `on_page_markdown`.
+of nodes, `<!-- parametrizations -->` that of parametrizations, `<!-- claims -->` the ledger of claims. All of it is plain Markdown, for any
+generator of sites: `python docs/pages.py FOLDER` writes the pages there; MkDocs calls `on_page_markdown`.
 """
 
 import inspect
@@ -20,11 +20,25 @@ from largen.architecture.nodes import GAUSSIAN, MOMENTS, NODES, Node
 from largen.architecture.walk import Theory
 from largen.networks.empirical import EMPIRICAL
 from largen.networks.outputs import FORWARD
+from largen.parametrizations.exact import power
 from largen.theory.rules import KERNELS
 from largen.theory.signal.signal import SIGNAL
 
+CALLS = (
+    *("standard(3)", "standard(3, c=0)", 'standard(3, optimizer="adam")', 'standard(3, optimizer="adam", rates="per layer")'),
+    *("ntk(3)", 'ntk(3, optimizer="adam")', "mup(3)", 'mup(3, optimizer="adam")', 'mup(3, optimizer="muon")', "mean_field(1)"),
+    *(
+        'uniform(3, "1/4")',
+        'richness(3, "1/4")',
+        "output_multiplier(3, alpha=10.0)",
+        "last_layer(3)",
+        "u_mup(3)",
+        "spectral([512, 256, 256])",
+    ),
+    *("depth_mup(3)", "complete_p(3)", "glorot(3)", "deep_mean_field(3)"),
+)
 ROOT = Path(__file__).resolve().parents[1]
-PLACE, LEDGER = "<!-- coverage -->", "<!-- claims -->"
+PLACE, LEDGER, SCALES = "<!-- coverage -->", "<!-- claims -->", "<!-- parametrizations -->"
 THEORIES = {"apply": FORWARD, "empirical_ntk": EMPIRICAL, "kernel": KERNELS, "signal": SIGNAL}
 BEFORE = {(GAUSSIAN,): "Gaussian preactivations", (GAUSSIAN, MOMENTS): "an affine layer, anywhere before"}
 LINE = 100  # characters of a line of a signature
@@ -42,7 +56,21 @@ def written(page: str) -> str:
     """A page with what is made from the code in its place."""
     page = re.sub(r"^::: largen\.([\w.]+)$", lambda found: described(found[1]), page, flags=re.M)
     page = page.replace(PLACE, table()) if PLACE in page else page
+    page = page.replace(SCALES, scales()) if SCALES in page else page
     return page.replace(LEDGER, ledger()) if LEDGER in page else page
+
+
+def scales() -> str:
+    """The parametrizations of the literature with three hidden layers, by their effective exponents, and what they do."""
+    make = largen.Parametrization
+    rows = ["| call | start of first, hidden, readout | rate | r of hidden layers | regime |", "|---|---|---|---|---|"]
+    for call in CALLS:
+        p = eval(f"make.{call}", {"make": make})
+        e, found = p.effective(), p.classify()
+        ends = (0, 1, -1)
+        sizes = (", ".join(str(power(exponents[l])) for l in ends) for exponents in (e.std, e.rate))
+        rows.append(f"| `.{call}` | {' | '.join(sizes)} | {', '.join(map(str, found.r_l))} | {found.regime} |")
+    return "\n".join(rows)
 
 
 def ledger() -> str:

@@ -30,7 +30,7 @@ FLOORS = [
     ["adapters"],
     ["experiments"],
     ["report"],
-    ["analysis", "bayes", "equinox", "exact", "flax", "measure", "records", "torch"],  # namespaces of the public names
+    ["analysis", "bayes", "equinox", "exact", "flax", "measure", "records", "scaling", "torch"],  # namespaces of the public names
     ["__init__"],  # the public names; only the command line may use them
     ["cache", "cli", "__main__"],
 ]

@@ -17,7 +17,17 @@ import largen as lg
 ROOT = Path(__file__).resolve().parents[1]
 
 
-SPACES = ("analysis", "bayes", "equinox", "exact", "flax", "measure", "records", "torch")  # namespaces whose names come from rooms
+SPACES = (
+    "analysis",
+    "bayes",
+    "equinox",
+    "exact",
+    "flax",
+    "measure",
+    "records",
+    "scaling",
+    "torch",
+)  # namespaces whose names come from rooms
 
 
 def public_names() -> list[str]:

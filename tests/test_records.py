@@ -19,6 +19,7 @@ from largen.display import LINES, WIDTH, Record, grid
 X, Y = np.array([[1.0, -0.5], [0.3, 0.9], [-0.7, 0.4]]), np.array([1.0, -1.0, 0.5])
 KEY = jax.random.key(0)
 RELU, TANH = (lg.mlp([8, 8], 2, name, C="critical") for name in ("relu", "tanh"))
+MUP = lg.Parametrization.mup(hidden=2)
 ONE = lg.mlp([4], 1, "tanh")
 LINEAR = lg.mlp([8, 8], 1, "linear")
 
@@ -61,6 +62,12 @@ EXAMPLES: dict[str, tuple[Callable[[], Any], str]] = {
     "Metric": (lambda: lg.measure.metric(ONE, params(ONE), X), "i j metric"),
     "Tensors": (lambda: lg.each(lg.measure.tensors, ONE, params(ONE, 3), X[:2]), "network i j K Theta V D F A B"),
     "Perturbations": (lambda: lg.measure.perturbations(ONE, params(ONE), X, KEY), "level point size parallel perpendicular"),
+    "Classification": (lambda: MUP.classify(), "regime r readout readout_starts_maximal first_unstable theorem"),
+    "Condition": (lambda: lg.Parametrization.glorot(2).classify().violated[0], "name found needed holds"),
+    "Demand": (lambda: MUP.desiderata()[0], "name sentence met"),
+    "Sizes": (lambda: MUP.exponents(1), "layer preactivation update move"),
+    "Effective": (lambda: MUP.effective(), "layer std rate"),
+    "Derivation": (lambda: lg.scaling.derive(1), "exponent least largest"),
     "History": (lambda: lg.train(ONE, params(ONE), X, Y, eta=0.1, steps=2)[1], "step loss time"),
     "NearlyKernel": (quadratic, "point mean linear"),
     "Evidence": (lambda: lg.bayes.evidence(ONE, X, Y, ridge=0.1), "log fit complexity constant finite_width order spread"),

@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from largen.networks.patterns import Tensors as Tensors
     from largen.networks.perturb import Perturbations as Perturbations
     from largen.networks.training import History as History
+    from largen.parametrizations.classify import Classification as Classification, Condition as Condition, Demand as Demand
+    from largen.parametrizations.derive import Derivation as Derivation
+    from largen.parametrizations.effective import Effective as Effective
+    from largen.parametrizations.growth import Sizes as Sizes
     from largen.prediction.nearly_kernel import NearlyKernel as NearlyKernel
     from largen.prediction.posterior.evidence import Evidence as Evidence
     from largen.prediction.posterior.fit import Fit as Fit

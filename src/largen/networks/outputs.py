@@ -19,7 +19,9 @@ from largen.architecture.pools import AvgPool, GlobalAvgPool, MaxPool, SumPool
 from largen.architecture.spatial import Aggregate, Axis, Conv, ConvLocal, Convolution, ConvTranspose, Flatten
 from largen.architecture.walk import Theory, walk
 from largen.networks import room
+from largen.networks.parameters import a_parametrization, multiplied
 from largen.networks.work import Work, measured
+from largen.parametrizations.parametrization import Parametrization
 from largen.types import Array, Params, hand_back
 
 # The carrier is the array (n, features) or (n, *positions, channels) after the node; the extra of a node is its parameters.
@@ -169,8 +171,9 @@ def _sum(node: Any, x: Any, through: Any, need: Any) -> Any:
     return sum(jnp.asarray(w, x.dtype) * send(x) for w, send in zip(node.weights, through, strict=True))
 
 
-def outputs(net: Serial, params: Params, X: Any, key: Any = None) -> jax.Array:
+def outputs(net: Serial, params: Params, X: Any, key: Any = None, by: Parametrization | None = None) -> jax.Array:
     """The pure core of `apply`: (n, features) to (n, out), for jit, grad and vmap."""
+    params = multiplied(net, params, X.shape[1:], by)
     masks: dict[str, Any] = {}
     if key is not None:
         dropped = [path for path, part in everything(net) if isinstance(part, Dropout)]
@@ -188,9 +191,9 @@ def carriers(net: Serial, params: Params, X: Any) -> tuple[jax.Array, dict[str, 
     return walk(net, FORWARD, X, params, observe=observe)[0], seen
 
 
-def layers(net: Serial, params: Params, X: Any) -> dict[str, jax.Array]:
+def layers(net: Serial, params: Params, X: Any, by: Parametrization | None = None) -> dict[str, jax.Array]:
     """The pure core of `preactivations`."""
-    seen = carriers(net, params, X)[1]
+    seen = carriers(net, multiplied(net, params, X.shape[1:], by), X)[1]
     return {path: seen[path][1] for path, _ in levels(net)}
 
 
@@ -200,7 +203,7 @@ def in_order(net: Serial, found: dict[str, Any]) -> dict[str, Any]:
 
 
 @measured
-def apply(net: Any, params: Params, X: Any, key: Any = None) -> Work[Array]:
+def apply(net: Any, params: Params, X: Any, key: Any = None, parametrization: Any = None) -> Work[Array]:
     """The outputs of a real network, z^(1) = b + x W, z^(l+1) = b + phi(z^(l)) W, no final activation.
 
     May be jitted, differentiated and vmapped in `params` and `X`; compiled once per architecture and shape.
@@ -215,6 +218,8 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Work[Array]:
         Points.
     key : JAX random key, optional
         For the masks of `lg.Dropout`; None for none.
+    parametrization : Parametrization, optional
+        That of `lg.init`, by which parameters become weights.
 
     Returns
     -------
@@ -239,18 +244,19 @@ def apply(net: Any, params: Params, X: Any, key: Any = None) -> Work[Array]:
     (5, 2)
     """
     whole, x = network(net), door.inputs(X)
-    return Work(outputs, whole, params, x, (x, None if key is None else door.key(key)), room.forward)
+    by = a_parametrization(parametrization, whole, x.shape[1:])
+    return Work(outputs, whole, params, x, (x, None if key is None else door.key(key)), room.forward, {"by": by})
 
 
 @measured
-def preactivations(net: Any, params: Params, X: Any) -> Work[dict[str, Array]]:
+def preactivations(net: Any, params: Params, X: Any, parametrization: Any = None) -> Work[dict[str, Array]]:
     """The preactivations z^(l) of every level; the last is the output.
 
     Levels are the affine layers of a plain network, and the sums of a residual one, as in `lg.kernel(layer="all")`.
 
     Parameters
     ----------
-    net, params, X
+    net, params, X, parametrization
         As of `lg.apply`.
 
     Returns
@@ -276,4 +282,5 @@ def preactivations(net: Any, params: Params, X: Any) -> Work[dict[str, Array]]:
     {'dense1': (5, 64), 'dense2': (5, 2)}
     """
     whole, x = network(net), door.inputs(X)
-    return Work(layers, whole, params, x, (x,), room.everything, finish=lambda z: in_order(whole, hand_back(z, x)))
+    static = {"by": a_parametrization(parametrization, whole, x.shape[1:])}
+    return Work(layers, whole, params, x, (x,), room.everything, static, finish=lambda z: in_order(whole, hand_back(z, x)))

@@ -11,28 +11,29 @@ from largen import door, exits, memory
 from largen.architecture.arrays import blanks, size
 from largen.architecture.levels import a_shape
 from largen.architecture.nodes import Serial, network
-from largen.errors import InputError
+from largen.errors import InputError, shown
+from largen.parametrizations.parametrization import Parametrization
 from largen.parametrizations.rates import resolve
-from largen.parametrizations.table import table
+from largen.parametrizations.table import scaled, table
 from largen.running.jitted import jitted
 from largen.types import Array, Params, island, leaves
 
 
-def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any) -> Params:
+def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any, by: Parametrization | None = None) -> Params:
     """The pure core of `init`: may be jitted and vmapped over keys.
 
     All layers are cut from one vector of standard normals whose length is a power of two: compiling a generator is what
     takes time in a first call, and networks of similar size then share one.
     """
     drawn = jax.random.normal(key, (1 << max(size(net, shape) - 1, 0).bit_length(),), dtype)
-    return jax.tree_util.tree_map(jnp.asarray, _cut(net, drawn, shape))
+    return jax.tree_util.tree_map(jnp.asarray, _cut(net, drawn, shape, by))
 
 
-@jitted(static=(2,))
-def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
+@jitted(static=(2, 3))
+def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...], by: Parametrization | None) -> Params:
     drawn: Params = {}
     exact = jax.tree_util.tree_map(lambda C: jnp.asarray(C, normals.dtype), net)
-    at, how = 0, table(exact, shape, resolve(exact))
+    at, how = 0, table(exact, shape, resolve(exact)) if by is None else scaled(exact, shape, by)
     for path, entry in blanks(net, shape)[1].items():
         drawn[path] = {}
         for name, blank in entry.items():
@@ -43,7 +44,9 @@ def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...]) -> Params:
 
 
 @exits.finite()
-def init(net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None = None, dtype: Any = None) -> Params:
+def init(
+    net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None = None, dtype: Any = None, parametrization: Any = None
+) -> Params:
     """Parameters of a network at initialisation, W ~ N(0, C_W/fan_in), b ~ N(0, C_b), the first layer too.
 
     The same key gives the same parameters. May be jitted and vmapped over `key`, and differentiated in C_W and C_b.
@@ -61,6 +64,9 @@ def init(net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None =
     dtype : dtype, optional
         float32 or float64 (default: JAX's default float). float64 is honoured with JAX's 64-bit flag off too; then use the result in
         largen's functions, since plain JAX arithmetic would fall back to float32.
+    parametrization : Parametrization, optional
+        Then what is drawn are the w^l ~ N(0, n^-2b_l), biases ~ N(0, 1), that `lg.apply` and `lg.train` take with the same one: W^l =
+        sqrt(C_W) n^-a_l w^l, in the first layer over sqrt(fan_in); n is a layer's fan-in, of the first layer its units.
 
     Returns
     -------
@@ -73,7 +79,7 @@ def init(net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None =
     ------
     InputError
         For anything but one JAX key (an integer seed too), n_in < 1, a dtype that is not a real float, networks < 1, and for more numbers
-        than fit into memory.
+        than fit into memory; for a parametrization of another number of layers.
 
     References
     ----------
@@ -90,11 +96,12 @@ def init(net: Any, n_in: int | tuple[int, ...], key: Any, networks: int | None =
     """
     whole, one, kind = network(net), door.key(key), a_dtype(dtype)
     shape, many = a_shape(n_in), None if networks is None else door.count(networks, "networks")
+    by = a_parametrization(parametrization, whole, shape)
     require_room(whole, shape, kind, many or 1)
     with island(np.empty(0, kind)):
         if many is None:
-            return draw_parameters(whole, one, shape, kind)
-        return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind))(jax.random.split(one, many))
+            return draw_parameters(whole, one, shape, kind, by)
+        return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind, by))(jax.random.split(one, many))
 
 
 def require_room(net: Serial, shape: tuple[int, ...], kind: Any, networks: int = 1) -> None:
@@ -103,6 +110,24 @@ def require_room(net: Serial, shape: tuple[int, ...], kind: Any, networks: int =
     needed = np.dtype(kind).itemsize * networks * (memory.NORMAL * (1 << max(many - 1, 0).bit_length()) + many)
     got = f"{f'{memory.many(networks)} networks' if networks > 1 else 'a network'} of {memory.many(many)} parameters"
     memory.require(needed, "networks" if networks > 1 else "net", got, "Take fewer networks, or narrower ones.")
+
+
+def a_parametrization(value: Any, net: Serial, shape: tuple[int, ...]) -> Parametrization | None:
+    """None or a parametrization of a network, checked to fit it."""
+    if value is None:
+        return None
+    if not isinstance(value, Parametrization):
+        raise InputError("parametrization", shown(value), "an lg.Parametrization, such as lg.Parametrization.mup(hidden=2)")
+    scaled(net, shape, value)
+    return value
+
+
+def multiplied(net: Serial, params: Params, shape: tuple[int, ...], by: Parametrization | None) -> Params:
+    """The weights and biases of the network, from its parameters under a parametrization: pure."""
+    if by is None:
+        return params
+    how = scaled(net, shape, by)
+    return {path: {name: how[path][name].multiplier * array for name, array in entry.items()} for path, entry in params.items()}
 
 
 def a_dtype(dtype: Any) -> Any:

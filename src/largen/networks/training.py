@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, partial
 from typing import Any
 
 import jax
@@ -15,10 +16,11 @@ from largen.display import Record
 from largen.errors import InputError, shown
 from largen.networks import room
 from largen.networks.outputs import outputs
-from largen.networks.parameters import dtype_of
+from largen.networks.parameters import a_parametrization, dtype_of
 from largen.networks.work import Work, measured
+from largen.parametrizations.parametrization import Parametrization
 from largen.parametrizations.rates import resolve
-from largen.parametrizations.table import rate_tensor
+from largen.parametrizations.table import rate_tensor, scaled
 from largen.types import Array, Params, hand_back, is_traced
 
 
@@ -70,28 +72,40 @@ LOSSES: dict[str, Callable[[Any, Any], Any]] = {"mse": mse, "cross_entropy": cro
 
 
 def descend(
-    net: Serial, params: Params, X: Any, y: Any, pace: Any, record: Any, *, steps: int, loss: str, optimizer: Any = None
+    net: Serial,
+    params: Params,
+    X: Any,
+    y: Any,
+    pace: Any,
+    shrink: Any,
+    record: Any,
+    *,
+    steps: int,
+    loss: str,
+    optimizer: Any = None,
+    by: Parametrization | None = None,
 ) -> tuple[Params, jax.Array, Any]:
     """The pure core of `train`: (params, losses (steps + 1,), recorded outputs or None). May be jitted and vmapped.
 
-    `pace` is the pytree of steps per parameter array, eta x learning-rate tensor, and None with an optimizer; `record` is
-    None or (X_record, at), `at` an increasing integer array. The loop runs from one recorded step to the next, so that
-    recording costs nothing in between and compile time does not grow with the number of records.
+    `pace` is the pytree of steps per parameter array, eta x learning-rate tensor, and None with an optimizer alone; `shrink` is what every
+    parameter loses of itself in a step; `record` is None or (X_record, at), `at` an increasing integer array. The loop runs from one
+    recorded step to the next, so that recording costs nothing in between and compile time does not grow with the number of records.
     """
 
     def step(s: Any, state: Any) -> Any:
         here, memory, losses = state
-        value, slope = jax.value_and_grad(lambda p: LOSSES[loss](outputs(net, p, X), y))(here)
-        if optimizer is None:
-            moves = jax.tree_util.tree_map(lambda rate, g: -rate * g, pace, slope)
-        else:
-            moves, memory = optimizer.update(slope, memory, here)
-        moved = jax.tree_util.tree_map(lambda p, move: (p + move).astype(p.dtype), here, moves)
+        value, slope = jax.value_and_grad(lambda p: LOSSES[loss](outputs(net, p, X, by=by), y))(here)
+        moves = slope if by is None else _faithful(net, X.shape[1:], by, slope)
+        if optimizer is not None:
+            moves, memory = optimizer.update(moves, memory, here)
+        if pace is not None:
+            moves = jax.tree_util.tree_map(lambda rate, g: -rate * g, pace, moves)
+        moved = jax.tree_util.tree_map(lambda p, move: (p - shrink * p + move).astype(p.dtype), here, moves)
         return moved, memory, losses.at[s].set(value)
 
     def until(state: Any, ends: Any) -> Any:
         state = jax.lax.fori_loop(ends[0], ends[1], step, state)
-        return state, outputs(net, state[0], record[0])
+        return state, outputs(net, state[0], record[0], by=by)
 
     memory = None if optimizer is None else optimizer.init(params)
     state = (params, memory, jnp.zeros(steps + 1, dtype_of(params)))
@@ -101,7 +115,44 @@ def descend(
         state, seen = jax.lax.scan(until, state, (jnp.concatenate([jnp.zeros_like(at[:1]), at[:-1]]), at))
         begin = at[-1]
     params, _, losses = jax.lax.fori_loop(begin, steps, step, state)
-    return params, losses.at[steps].set(LOSSES[loss](outputs(net, params, X), y)), seen
+    return params, losses.at[steps].set(LOSSES[loss](outputs(net, params, X, by=by), y)), seen
+
+
+def _faithful(net: Serial, shape: tuple[int, ...], by: Parametrization, slope: Params) -> Params:
+    """Gradients times n^d, as an optimiser is to see them."""
+    how = scaled(net, shape, by)
+    return {path: {name: how[path][name].gradient * g for name, g in entry.items()} for path, entry in slope.items()}
+
+
+@cache
+def by_name(name: str) -> Any:
+    """What an optimiser makes of gradients before the rate, as an optax transformation; None of plain descent. Muon's is for matrices,
+    biases move by Adam."""
+    import optax
+
+    adam = optax.scale_by_adam()
+    if name == "muon":
+        shapes = partial(jax.tree_util.tree_map, lambda W: optax.contrib.MuonDimensionNumbers(tuple(range(W.ndim - 1)), W.ndim - 1))
+        return _apart({"W": optax.contrib.scale_by_muon(weight_dimension_numbers=shapes), "b": adam})
+    return {"momentum": optax.trace(0.9), "adam": adam, "adamw": adam, "signsgd": optax.scale_by_sign()}.get(name)
+
+
+def _apart(kinds: dict[str, Any]) -> Any:
+    """One transformation of all weights, another of all biases."""
+    import optax
+
+    def part(tree: Any, kind: str) -> Any:
+        return {path: entry[kind] for path, entry in tree.items() if kind in entry}
+
+    def init(params: Any) -> Any:
+        return {kind: one.init(part(params, kind)) for kind, one in kinds.items()}
+
+    def update(updates: Any, state: Any, params: Any = None) -> Any:
+        done = {kind: one.update(part(updates, kind), state[kind], part(params, kind)) for kind, one in kinds.items()}
+        moves = {path: {kind: done[kind][0][path] for kind in entry} for path, entry in updates.items()}
+        return moves, {kind: after for kind, (_, after) in done.items()}
+
+    return optax.GradientTransformation(init, update)
 
 
 @measured
@@ -116,6 +167,8 @@ def train(
     loss: str = "mse",
     optimizer: Any = None,
     record: Any = None,
+    parametrization: Any = None,
+    decay: float = 0.0,
 ) -> Work[tuple[Params, History]]:
     """Full-batch gradient descent: biases move at eta lambda_b, weights at eta lambda_W/fan_in.
 
@@ -142,9 +195,16 @@ def train(
         "mse", (1/2) sum over samples and outputs, or "cross_entropy", the sum over samples of softmax cross-entropy.
     optimizer : optax transformation, optional
         Such as `optax.adam(1e-3)`. It gets the plain gradients and has learning rates of its own. Make it once and reuse it: each new one
-        compiles.
+        compiles. With a parametrization it makes moves of the gradients, which are then multiplied by -eta n^-c_l: a transformation
+        without a rate, such as `optax.scale_by_adam(eps=1e-3)`; default that of the parametrization's name.
     record : tuple (X_record, at), optional
         Outputs on the points X_record after each of the increasing numbers of steps `at`, each between 0 and `steps`.
+
+    parametrization : Parametrization, optional
+        In place of rates: that of `lg.init`. Parameters w^l move at eta n^-c_l.
+    decay : float
+        With a parametrization: weight decay, decoupled and independent of the rates: in a step every parameter loses eta x decay of itself,
+        in every gauge and at every width.
 
     Returns
     -------
@@ -177,8 +237,17 @@ def train(
     aims = _aims(y, len(x), out, door.choice(loss, "loss", tuple(LOSSES)))
     seen = _record(record, steps, shape)
     recorded = 0.0 if seen is None else float(len(seen[0])) * len(seen[1]) * out
-    step = _step(eta, rates, optimizer)
-    pace = None if step is None else jax.tree_util.tree_map(lambda rate: step * rate, rate_tensor(whole, shape, resolve(whole, rates)))
+    by = a_parametrization(parametrization, whole, shape)
+    step = _step(eta, rates, optimizer, by)
+    pace, lost = None, door.number(decay, "decay", low=0.0)
+    if by is None and not is_traced(lost) and lost > 0:
+        raise InputError("decay", shown(decay), "a parametrization beside it", "Or give optimizer=optax.adamw(rate, weight_decay=...).")
+    if by is not None:
+        optimizer = by_name(by.optimizer) if optimizer is None else optimizer
+        how = scaled(whole, shape, by)
+        pace = {path: {name: step * one.rate for name, one in entry.items()} for path, entry in how.items()}
+    elif step is not None:
+        pace = jax.tree_util.tree_map(lambda rate: step * rate, rate_tensor(whole, shape, resolve(whole, rates)))
 
     def finish(found: tuple[Params, jax.Array, Any]) -> tuple[Params, History]:
         final, losses, outputs = found
@@ -186,24 +255,28 @@ def train(
         time = None if step is None else jnp.asarray(step, losses.dtype) * jnp.arange(steps + 1, dtype=losses.dtype)
         return final, hand_back(History(loss=losses, time=time, outputs=outputs), x)
 
-    static = {"steps": steps, "loss": loss, "optimizer": optimizer}
+    static = {"steps": steps, "loss": loss, "optimizer": optimizer, "by": by}
     needed = room.training(size(whole, shape), steps, recorded)
-    return Work(descend, whole, params, x, (x, aims, pace, seen), needed, static, finish)
+    return Work(descend, whole, params, x, (x, aims, pace, lost if step is None else step * lost, seen), needed, static, finish)
 
 
-def _step(eta: Any, rates: Any, optimizer: Any) -> Any:
-    """The global step; None with an optimizer."""
-    if optimizer is None:
-        if eta is None:
-            raise InputError("eta", "None", "a number > 0", "lg.max_learning_rate(theta) says the largest stable one.")
-        return door.number(eta, "eta", low=0.0, strict=True)
-    if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
-        raise InputError("optimizer", f"a {type(optimizer).__name__}", "an optax transformation, such as optax.adam(1e-3)")
-    if eta is not None:
-        raise InputError("eta", f"{shown(eta)} together with an optimizer", "None: the optimizer has a learning rate of its own")
-    if not (isinstance(rates, str) and rates == "ntk"):
-        raise InputError("rates", f"{shown(rates)} together with an optimizer", "the default: the optimizer gets plain gradients")
-    return None
+def _step(eta: Any, rates: Any, optimizer: Any, by: Parametrization | None) -> Any:
+    """The global step; None with an optimizer that has its own."""
+    plain = isinstance(rates, str) and rates == "ntk"
+    if by is not None and not plain:
+        raise InputError("rates", f"{shown(rates)} together with a parametrization", "one of them: a parametrization says its rates")
+    if optimizer is not None:
+        if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
+            raise InputError("optimizer", f"a {type(optimizer).__name__}", "an optax transformation, such as optax.adam(1e-3)")
+        if by is None:
+            if eta is not None:
+                raise InputError("eta", f"{shown(eta)} together with an optimizer", "None: the optimizer has a learning rate of its own")
+            if not plain:
+                raise InputError("rates", f"{shown(rates)} together with an optimizer", "the default: the optimizer gets plain gradients")
+            return None
+    if eta is None:
+        raise InputError("eta", "None", "a number > 0", "lg.max_learning_rate(theta) says the largest stable one.")
+    return door.number(eta, "eta", low=0.0, strict=True)
 
 
 def _aims(y: Any, n: int, out: int, loss: str) -> Array:

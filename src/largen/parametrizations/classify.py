@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from largen.activations.activation import activation as as_activation
-from largen.display import Record
+from largen.display import Columns, Record
 from largen.parametrizations.effective import Effective
 from largen.parametrizations.exact import Exponent, power
 from largen.parametrizations.optimizers import HALF
@@ -45,15 +45,32 @@ def moves(e: Effective, first: bool = False) -> Moves:
     return Moves(r_l=r_l, start=start, readout=readout)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """One (in)equality of a theorem: what it bounds, the number found, what it has to be, whether it holds, and what breaks else."""
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Condition(Record):
+    """One (in)equality of a theorem, as in `Classification.violated`; prints as a sentence.
+
+    Attributes
+    ----------
+    name : str
+        What is bounded.
+    found : exponent
+        What it is.
+    needed : str
+        What it has to be.
+    holds : bool
+        Whether it is.
+    otherwise : str
+        What breaks else.
+    """
 
     name: str
     found: Exponent
     needed: str
     holds: bool
     otherwise: str
+
+    def _columns(self) -> Columns:
+        return {"name": [self.name], "found": [float(self.found)], "needed": [self.needed], "holds": [self.holds]}
 
     def __str__(self) -> str:
         return f"{self.name} = {self.found}, needed {self.needed}: {self.otherwise}"
@@ -133,7 +150,11 @@ class Classification(Record):
         What decides.
     assumptions : tuple of str
         What of the theorem's assumptions is not met.
+    missing : dict
+        Why a field is None.
     """
+
+    _table = ("", "regime r readout readout_starts_maximal first_unstable theorem")
 
     regime: str
     why: str
@@ -228,9 +249,21 @@ def _unmet(e: Effective, at: Moves, activation: Any) -> Iterator[str]:
             yield "the readout's update is larger than its start, so that gradients grow in training: epsilon, if not 0, loses its effect"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Demand:
-    """One of the four demands on good training: whether it is `met`, and the conditions it consists of that do not hold."""
+@dataclass(frozen=True, repr=False, kw_only=True)
+class Demand(Record):
+    """One of the four demands on good training, as `Parametrization.desiderata` lists them; prints as a sentence.
+
+    Attributes
+    ----------
+    name : str
+        "bounded", "nontrivial", "useful" or "maximal".
+    sentence : str
+        What is demanded.
+    met : bool
+        Whether it is met.
+    fails : tuple of Condition
+        The (in)equalities it consists of that do not hold.
+    """
 
     name: str
     sentence: str

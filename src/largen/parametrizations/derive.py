@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from largen import door
-from largen.display import Record
+from largen.display import Columns, Record
 from largen.errors import InputError, shown
 from largen.parametrizations.classify import SENTENCES
 from largen.parametrizations.exact import CLOSE, Exponent, exponent
@@ -56,6 +56,10 @@ class Derivation(Record):
     def maximal(self) -> Parametrization:
         """The only member whose hidden layers move by order one: muP."""
         return self.family(HALF)
+
+    def _columns(self) -> Columns:
+        lows, highs = ([None if end is None else float(end) for end in ends] for ends in zip(*self.bounds.values(), strict=True))
+        return {"exponent": [*self.bounds], "least": lows, "largest": highs}
 
     def __repr__(self) -> str:
         lines = [f"{SENTENCES[name]} ({name})" for name in self.require]

@@ -39,7 +39,7 @@ class Effective(Record):
     std : tuple
         Entries of W^l start with standard deviation n^-std: a + b.
     rate : tuple
-        W^l moves by n^-rate times the gradient with SGD (c + 2a), times a number of order one with Adam and its kin (c + a).
+        W^l moves by n^-rate times the gradient with SGD (c + 2a - d), times a number of order one with Adam and its kin (c + a).
     epsilon : tuple
         The gradient by W^l reaches an adaptive optimiser times n^epsilon (d - a), beside its epsilon of order one.
     factors : tuple of (float, float)
@@ -92,7 +92,7 @@ def effective(scales: Scales) -> Effective:
     return Effective(
         layers=("first", *("hidden",) * (L - 1), "readout"),
         std=tuple(a + b for a, b in zip(scales.a, scales.b, strict=True)),
-        rate=tuple(c + by.gauge * a for a, c in zip(scales.a, scales.c, strict=True)),
+        rate=tuple(c - by.degree * d + by.gauge * a for a, c, d in zip(scales.a, scales.c, scales.d, strict=True)),
         epsilon=tuple(d - a for a, d in zip(scales.a, scales.d, strict=True)),
         factors=tuple((m * s, r * m**by.gauge) for m, s, r in scales.prefactors),
         depth=scales.depth,

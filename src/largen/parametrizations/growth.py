@@ -31,6 +31,8 @@ class Sizes(Record):
         f.
     output_moves : exponent
         f - f_0.
+    missing : dict
+        Why a field is None.
     """
 
     step: int

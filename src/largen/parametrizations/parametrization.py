@@ -21,7 +21,9 @@ class Parametrization(Presets, Record):
     """How a network scales with its width n: W^l = n^-a_l w^l, w^l ~ N(0, n^-2b_l), and an optimiser of rate n^-c_l on w^l.
 
     Layers are affine: the first, `hidden` - 1 hidden ones of n x n, and the readout; widths of inputs and outputs are fixed. Exponents are
-    exact fractions. What matters of them is `.effective()`; the rest is gauge.
+    exact fractions. What matters of them is `.effective()`, an `Effective`; the rest is gauge. `.classify()` says what the infinitely
+    wide network does, a `Classification` with a `Condition` for every inequality that does not hold; `.exponents(step)` the `Sizes` of what is in
+    a network after a step; `.desiderata()` which `Demand` on good training is met.
 
     Parameters
     ----------
@@ -31,8 +33,7 @@ class Parametrization(Presets, Record):
     c : number, or one per layer
         Exponent of the rate; c = inf freezes a layer.
     d : number, or one per layer
-        Exponent by which the gradient is multiplied before an adaptive optimiser sees it (n^d), or its epsilon divided. It matters
-        where epsilon is not 0.
+        The optimiser sees the gradient times n^d: for an adaptive one its epsilon, if not 0, over n^d; for SGD the same as c - d.
     prefactors : list of (multiplier, std, rate), one per layer, optional
         Factors of the three that do not depend on n; default 1.
     depth : (branch, rate), optional

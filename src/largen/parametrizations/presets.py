@@ -191,22 +191,21 @@ class Presets:
 
     @classmethod
     def spectral(cls, widths: Sequence[int], optimizer: str = "sgd", gauge: str = "layer rates") -> Self:
-        """muP of unequal hidden widths by the spectral condition: |W_l|, |dW_l| = Theta(sqrt(n_l/n_{l-1})). n is the first hidden width.
+        """muP of unequal hidden widths by the spectral condition: |W_l|, |dW_l| = Theta(sqrt(n_l/n_{l-1})).
 
-        Standard deviations are sqrt(min(1, n_l/n_{l-1})/n_{l-1}), rates n_l/n_{l-1} with SGD, 1/n_{l-1} with Adam.
+        Hidden standard deviations are sqrt(min(1, n_l/n_{l-1})/n_{l-1}), rates n_l/n_{l-1} with SGD, 1/n_{l-1} with Adam; the n of a
+        layer is its fan-in n_{l-1}.
 
         >>> import largen as lg
         >>> lg.Parametrization.spectral([64, 128]).effective().factors
-        ((1.0, 1.0), (1.0, 2.0), (0.5, 0.5))
+        ((1.0, 1.0), (1.0, 2.0), (1.0, 1.0))
         """
         sizes = door.counts(widths, "widths", "hidden widths, such as [512, 256]")
         if not sizes:
             raise InputError("widths", "none", "hidden widths, such as [512, 256]")
-        by, ratio = _read(optimizer), [width / sizes[0] for width in sizes]
-        factors = [(1.0, 1.0)]
-        for before, after in pairwise(ratio):
-            factors.append((min(1.0, after / before) ** 0.5 / before**0.5, after / before if by.degree else 1 / before))
-        factors.append((1 / ratio[-1], 1 / ratio[-1]))
+        by = _read(optimizer)
+        ratios = [after / before for before, after in pairwise(sizes)]
+        factors = [(1.0, 1.0), *((min(1.0, x) ** 0.5, x if by.degree else 1.0) for x in ratios), (1.0, 1.0)]
         if by.name == "muon":
             raise InputError("optimizer", "'muon'", "sgd, adam and their kin", "Muon's updates have the spectral norm already: use mup.")
         return cls._of(*_scale(len(sizes), ZERO, by), by, gauge, factors)
