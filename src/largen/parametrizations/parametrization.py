@@ -20,10 +20,10 @@ Prefactor = tuple[float, float, float]  # of multiplier, standard deviation, rat
 class Parametrization(Presets, Record):
     """How a network scales with its width n: W^l = n^-a_l w^l, w^l ~ N(0, n^-2b_l), and an optimiser of rate n^-c_l on w^l.
 
-    Layers are affine: the first, `hidden` - 1 hidden ones of n x n, and the readout; widths of inputs and outputs are fixed. Exponents are
-    exact fractions. What matters of them is `.effective()`, an `Effective`; the rest is gauge. `.classify()` says what the infinitely
-    wide network does, a `Classification` with a `Condition` for every inequality that does not hold; `.exponents(step)` the `Sizes` of what is in
-    a network after a step; `.desiderata()` which `Demand` on good training is met.
+    Layers are affine: the first, `hidden` - 1 hidden ones of n x n, and the readout; widths of inputs and outputs are fixed. Exponents
+    are exact fractions. What matters of them is `.effective()`, an `Effective`; the rest is gauge. `.classify()` says what the infinitely
+    wide network does, a `Classification` with a `Condition` for every inequality that does not hold; `.exponents(step)` the `Sizes` of
+    what is in a network after a step; `.desiderata()` which `Demand` on good training is met.
 
     Parameters
     ----------
