@@ -67,6 +67,7 @@ EXAMPLES: dict[str, tuple[Callable[[], Any], str]] = {
     "Demand": (lambda: MUP.desiderata()[0], "name sentence met"),
     "Sizes": (lambda: MUP.exponents(1), "layer preactivation update move"),
     "Effective": (lambda: MUP.effective(), "layer std rate"),
+    "Picture": (lambda: lg.scaling.picture("stable"), "x y regime"),
     "Derivation": (lambda: lg.scaling.derive(1), "exponent least largest"),
     "History": (lambda: lg.train(ONE, params(ONE), X, Y, eta=0.1, steps=2)[1], "step loss time"),
     "NearlyKernel": (quadratic, "point mean linear"),

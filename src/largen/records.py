@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from largen.parametrizations.derive import Derivation as Derivation
     from largen.parametrizations.effective import Effective as Effective
     from largen.parametrizations.growth import Sizes as Sizes
+    from largen.parametrizations.picture import Picture as Picture
     from largen.prediction.nearly_kernel import NearlyKernel as NearlyKernel
     from largen.prediction.posterior.evidence import Evidence as Evidence
     from largen.prediction.posterior.fit import Fit as Fit

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from largen.parametrizations.derive import derive as derive
+    from largen.parametrizations.picture import picture as picture
 
     __all__: list[str]
 else:

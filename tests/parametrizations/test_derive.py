@@ -5,6 +5,7 @@ from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
 
+import numpy as np
 import pytest
 
 import largen as lg
@@ -166,3 +167,23 @@ def test_muon_is_said_to_have_no_theorem() -> None:
 def test_what_is_refused(call: Callable[[], Any], words: str) -> None:
     with pytest.raises(InputError, match=words):
         call()
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "muon"])
+def test_pictures_have_their_marks_at_their_places(optimizer: str) -> None:
+    """Gauge shifts change no colour; feature learning is the edge at muP; off the scale nothing is stable."""
+    rich = lg.scaling.picture("richness", 2, optimizer)
+    assert (rich.regimes == rich.regimes[:, :1]).all()
+    at = {name: int(np.argmin(np.abs(rich.places[0] - place[0]))) for name, place in rich.marks.items()}
+    middle = len(rich.places[2]) // 2
+    line = rich.regimes[:, 1, middle]
+    assert line[at["muP"]] == "feature learning" and {*line[at["NTK"] : at["muP"]]} == {"kernel"}
+    assert {*line[: at["NTK"]], *line[at["muP"] + 1 :]} == {"unstable"}
+    stable = lg.scaling.picture("stable", 2, optimizer)
+    shape = stable.regimes.shape
+    for name, place in stable.marks.items():
+        i, j = (int(np.argmin(np.abs(axis - x))) for axis, x in zip(stable.places, place, strict=True))
+        p = stable.points[i * shape[1] + j]
+        assert p.equivalent({"NTK": P.ntk, "muP": P.mup, "standard": P.standard}[name](2, optimizer=optimizer)), name
+    fig = lg.figure(stable)
+    assert {trace.name for trace in fig.data if trace.showlegend is not False} == {*stable.regimes.ravel().tolist()}

@@ -9,12 +9,15 @@ from largen.activations.critical import Critical
 from largen.agreement.claim import Claim
 from largen.agreement.records import Check
 from largen.errors import InputError
+from largen.parametrizations.picture import Picture
 from largen.prediction.record import Prediction
 from largen.theory.kernels import Kernel
 from largen.theory.signal.phase import PhaseDiagram
 from largen.theory.signal.signal import Signal
 
-NEED = "what lg.critical, lg.phase_diagram, lg.signal, lg.kernel, lg.gram, lg.predict or lg.check returned, or a claim of lg.check"
+NEED = (
+    "what lg.critical, lg.phase_diagram, lg.signal, lg.kernel, lg.gram, lg.predict, lg.scaling.picture or lg.check returned, or its claim"
+)
 
 
 def figure(record: Any, X: Any = None) -> Any:
@@ -28,6 +31,7 @@ def figure(record: Any, X: Any = None) -> Any:
         - of `lg.signal`: sizes, chi, gradients by level;
         - of `lg.kernel` and `lg.gram`: heat maps of K and Theta, and their eigenvalues on a logarithmic axis, of at most 500 points;
         - of `lg.predict`: means with bands of two standard deviations;
+        - of `lg.scaling.picture`: the regime of every parametrization;
         - of `lg.check`, or one of its claims: what was measured against width, with two standard errors, and theory as a line.
     X : array (m, ...), optional
         The m test points of a prediction, whose first column is drawn against; None for their number.
@@ -50,7 +54,7 @@ def figure(record: Any, X: Any = None) -> Any:
     >>> [axis.title.text for axis in fig.select_xaxes()]
     ['K (mean square of a preactivation)', 'layer l']
     """
-    from largen.report import figures_records, figures_signal, pictures  # plotly is slow to import
+    from largen.report import figures_records, figures_scaling, figures_signal, pictures  # plotly is slow to import
 
     if X is not None and not isinstance(record, Prediction):
         raise InputError("X", f"values, for a {type(record).__name__}", "none: X is of predictions alone")
@@ -64,6 +68,8 @@ def figure(record: Any, X: Any = None) -> Any:
         drawn = figures_records.kernel(record)
     elif isinstance(record, Prediction):
         drawn = figures_records.prediction(record, None if X is None else _first(X, np.shape(record.mean)[np.ndim(record.time)]))
+    elif isinstance(record, Picture):
+        drawn = figures_scaling.picture(record)
     elif isinstance(record, Claim):
         drawn = figures_records.claims([record], record.kind)
     elif isinstance(record, Check):
