@@ -68,6 +68,10 @@ EXAMPLES: dict[str, tuple[Callable[[], Any], str]] = {
     "Sizes": (lambda: MUP.exponents(1), "layer preactivation update move"),
     "Effective": (lambda: MUP.effective(), "layer std rate"),
     "Picture": (lambda: lg.scaling.picture("stable"), "x y regime"),
+    "RichnessSweep": (
+        lambda: lg.scaling.richness_sweep(ONE, X, Y, [0.5, 1.0], networks=2, steps=1),
+        "gamma gammas moves moves_se kernels kernels_se loss",
+    ),
     "Derivation": (lambda: lg.scaling.derive(1), "exponent least largest"),
     "History": (lambda: lg.train(ONE, params(ONE), X, Y, eta=0.1, steps=2)[1], "step loss time"),
     "NearlyKernel": (quadratic, "point mean linear"),

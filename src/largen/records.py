@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from largen.adapters.initialisation import Initialisation as Initialisation, InitialisedLayer as InitialisedLayer
     from largen.agreement.claim import Claim as Claim
     from largen.agreement.records import Check as Check, Entries as Entries
+    from largen.agreement.richness import RichnessSweep as RichnessSweep
     from largen.networks.higher import SecondTangents as SecondTangents
     from largen.networks.metric import Metric as Metric
     from largen.networks.patterns import Tensors as Tensors

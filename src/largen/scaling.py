@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from largen.agreement.richness import richness_sweep as richness_sweep
     from largen.parametrizations.derive import derive as derive
     from largen.parametrizations.picture import picture as picture
 

@@ -10,12 +10,14 @@ from largen.architecture.attention import PositionalEmbedding
 from largen.architecture.nodes import Composite, Dense, Parametric, Serial, network
 from largen.architecture.spatial import Conv, ConvLocal, Convolution, ConvTranspose
 from largen.architecture.walk import Theory, walk
+from largen.errors import InputError, shown
 from largen.networks import room
 from largen.networks.outputs import carriers, patches
-from largen.networks.parameters import pair
+from largen.networks.parameters import a_table, column, multiplied, pair
 from largen.networks.work import Work, measured
+from largen.parametrizations.parametrization import Parametrization
 from largen.parametrizations.rates import resolve
-from largen.parametrizations.table import rate_tensor
+from largen.parametrizations.table import Parameter, rate_tensor
 from largen.types import Array, Params
 
 # The carrier is the sum over layers so far; the extra of an affine node is (inputs and factors of X1, the same of X2, rates);
@@ -114,8 +116,9 @@ def backward_factors(net: Serial, params: Params, X: Any) -> dict[str, tuple[jax
     return {path: (inputs[path], factors[path]) for path in params}
 
 
-def tangent_kernel(net: Serial, params: Params, X1: Any, X2: Any, rates: Any, *, full: bool) -> jax.Array:
+def tangent_kernel(net: Serial, params: Params, X1: Any, X2: Any, rates: Any, multipliers: Any = None, *, full: bool) -> jax.Array:
     """The pure core of `empirical_ntk`, `rates` as from `rate_tensor`; may be jitted and vmapped."""
+    params = multiplied(params, multipliers)
     one = backward_factors(net, params, X1)
     two = one if X2 is None else backward_factors(net, params, X2)
     total, _ = walk(net, EMPIRICAL, jnp.zeros((), X1.dtype), {path: (one[path], two[path], rates[path]) for path in params}, full)
@@ -123,7 +126,9 @@ def tangent_kernel(net: Serial, params: Params, X1: Any, X2: Any, rates: Any, *,
 
 
 @measured
-def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True) -> Work[Array]:
+def empirical_ntk(
+    net: Any, params: Params, X1: Any, X2: Any = None, rates: Any = "ntk", full: bool = True, parametrization: Any = None
+) -> Work[Array]:
     """The neural tangent kernel of one real network, exact, by backward factors:
 
         Theta[a, c, i, j] = sum_l (lambda_b + lambda_W a_l(x_a).a_l(x_c)/fan_in) sum_k dz^(L)_i(x_a)/dz^(l)_k dz^(L)_j(x_c)/dz^(l)_k
@@ -145,6 +150,8 @@ def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any 
         Each a number or one per affine layer.
     full : bool
         Whether all pairs of outputs come back; else the mean over equal outputs, trace/o, at the cost of one output pair.
+    parametrization : Parametrization, optional
+        In place of rates: that of `lg.init`, of plain descent or momentum.
 
     Returns
     -------
@@ -169,5 +176,18 @@ def empirical_ntk(net: Any, params: Params, X1: Any, X2: Any = None, rates: Any 
     """
     whole, (x1, x2), full = network(net), pair(X1, X2), door.flag(full, "full")
     needed = room.tangents(len(x1 if x2 is None else x2), full)
-    tensor = rate_tensor(whole, x1.shape[1:], resolve(whole, rates))
-    return Work(tangent_kernel, whole, params, x1, (x1, x2, tensor), needed, {"full": full})
+    table = a_table(parametrization, whole, x1.shape[1:])
+    if table is None:
+        tensor = rate_tensor(whole, x1.shape[1:], resolve(whole, rates))
+    else:
+        tensor = _effective(table, parametrization, rates)
+    return Work(tangent_kernel, whole, params, x1, (x1, x2, tensor, column(table, "multiplier")), needed, {"full": full})
+
+
+def _effective(table: dict[str, dict[str, Parameter]], by: Parametrization, rates: Any) -> dict[str, dict[str, Any]]:
+    """The rates at which weights and biases themselves move, times their gradients."""
+    if not (isinstance(rates, str) and rates == "ntk"):
+        raise InputError("rates", f"{shown(rates)} together with a parametrization", "one of them: a parametrization says its rates")
+    if not by.effective().by.degree:
+        raise InputError("parametrization", f"one for {by.optimizer}", "one for sgd or momentum: other updates follow no tangent kernel")
+    return {path: {name: one.rate * one.gradient * one.multiplier**2 for name, one in entry.items()} for path, entry in table.items()}

@@ -19,9 +19,8 @@ from largen.architecture.pools import AvgPool, GlobalAvgPool, MaxPool, SumPool
 from largen.architecture.spatial import Aggregate, Axis, Conv, ConvLocal, Convolution, ConvTranspose, Flatten
 from largen.architecture.walk import Theory, walk
 from largen.networks import room
-from largen.networks.parameters import a_parametrization, multiplied
+from largen.networks.parameters import a_table, column, multiplied
 from largen.networks.work import Work, measured
-from largen.parametrizations.parametrization import Parametrization
 from largen.types import Array, Params, hand_back
 
 # The carrier is the array (n, features) or (n, *positions, channels) after the node; the extra of a node is its parameters.
@@ -171,10 +170,9 @@ def _sum(node: Any, x: Any, through: Any, need: Any) -> Any:
     return sum(jnp.asarray(w, x.dtype) * send(x) for w, send in zip(node.weights, through, strict=True))
 
 
-def outputs(net: Serial, params: Params, X: Any, key: Any = None, by: Parametrization | None = None) -> jax.Array:
+def outputs(net: Serial, params: Params, X: Any, key: Any = None, multipliers: Any = None) -> jax.Array:
     """The pure core of `apply`: (n, features) to (n, out), for jit, grad and vmap."""
-    params = multiplied(net, params, X.shape[1:], by)
-    masks: dict[str, Any] = {}
+    params, masks = multiplied(params, multipliers), dict[str, Any]()
     if key is not None:
         dropped = [path for path, part in everything(net) if isinstance(part, Dropout)]
         masks = {path: jax.random.fold_in(key, i) for i, path in enumerate(dropped)}
@@ -191,9 +189,9 @@ def carriers(net: Serial, params: Params, X: Any) -> tuple[jax.Array, dict[str, 
     return walk(net, FORWARD, X, params, observe=observe)[0], seen
 
 
-def layers(net: Serial, params: Params, X: Any, by: Parametrization | None = None) -> dict[str, jax.Array]:
+def layers(net: Serial, params: Params, X: Any, multipliers: Any = None) -> dict[str, jax.Array]:
     """The pure core of `preactivations`."""
-    seen = carriers(net, multiplied(net, params, X.shape[1:], by), X)[1]
+    seen = carriers(net, multiplied(params, multipliers), X)[1]
     return {path: seen[path][1] for path, _ in levels(net)}
 
 
@@ -244,8 +242,8 @@ def apply(net: Any, params: Params, X: Any, key: Any = None, parametrization: An
     (5, 2)
     """
     whole, x = network(net), door.inputs(X)
-    by = a_parametrization(parametrization, whole, x.shape[1:])
-    return Work(outputs, whole, params, x, (x, None if key is None else door.key(key)), room.forward, {"by": by})
+    multipliers = column(a_table(parametrization, whole, x.shape[1:]), "multiplier")
+    return Work(outputs, whole, params, x, (x, None if key is None else door.key(key), multipliers), room.forward)
 
 
 @measured
@@ -282,5 +280,5 @@ def preactivations(net: Any, params: Params, X: Any, parametrization: Any = None
     {'dense1': (5, 64), 'dense2': (5, 2)}
     """
     whole, x = network(net), door.inputs(X)
-    static = {"by": a_parametrization(parametrization, whole, x.shape[1:])}
-    return Work(layers, whole, params, x, (x,), room.everything, static, finish=lambda z: in_order(whole, hand_back(z, x)))
+    multipliers = column(a_table(parametrization, whole, x.shape[1:]), "multiplier")
+    return Work(layers, whole, params, x, (x, multipliers), room.everything, finish=lambda z: in_order(whole, hand_back(z, x)))

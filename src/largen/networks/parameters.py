@@ -14,31 +14,31 @@ from largen.architecture.nodes import Serial, network
 from largen.errors import InputError, shown
 from largen.parametrizations.parametrization import Parametrization
 from largen.parametrizations.rates import resolve
-from largen.parametrizations.table import scaled, table
+from largen.parametrizations.table import Parameter, scaled, table
 from largen.running.jitted import jitted
 from largen.types import Array, Params, island, leaves
 
 
-def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any, by: Parametrization | None = None) -> Params:
+def draw_parameters(net: Serial, key: Any, shape: tuple[int, ...], dtype: Any, stds: Any = None) -> Params:
     """The pure core of `init`: may be jitted and vmapped over keys.
 
-    All layers are cut from one vector of standard normals whose length is a power of two: compiling a generator is what
-    takes time in a first call, and networks of similar size then share one.
+    `stds`: of every array, in place of those of C_W, C_b. All layers are cut from one vector of standard normals whose length is a power
+    of two: compiling a generator is what takes time in a first call, and networks of similar size then share one.
     """
     drawn = jax.random.normal(key, (1 << max(size(net, shape) - 1, 0).bit_length(),), dtype)
-    return jax.tree_util.tree_map(jnp.asarray, _cut(net, drawn, shape, by))
+    return jax.tree_util.tree_map(jnp.asarray, _cut(net, drawn, shape, stds))
 
 
-@jitted(static=(2, 3))
-def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...], by: Parametrization | None) -> Params:
+@jitted(static=(2,))
+def _cut(net: Serial, normals: jax.Array, shape: tuple[int, ...], stds: Any) -> Params:
     drawn: Params = {}
     exact = jax.tree_util.tree_map(lambda C: jnp.asarray(C, normals.dtype), net)
-    at, how = 0, table(exact, shape, resolve(exact)) if by is None else scaled(exact, shape, by)
+    at, stds = 0, column(table(exact, shape, resolve(exact)), "std") if stds is None else stds
     for path, entry in blanks(net, shape)[1].items():
         drawn[path] = {}
         for name, blank in entry.items():
             many = math.prod(blank.shape)
-            drawn[path][name] = jnp.asarray(how[path][name].std, normals.dtype) * normals[at : at + many].reshape(blank.shape)
+            drawn[path][name] = jnp.asarray(stds[path][name], normals.dtype) * normals[at : at + many].reshape(blank.shape)
             at += many
     return drawn
 
@@ -96,12 +96,12 @@ def init(
     """
     whole, one, kind = network(net), door.key(key), a_dtype(dtype)
     shape, many = a_shape(n_in), None if networks is None else door.count(networks, "networks")
-    by = a_parametrization(parametrization, whole, shape)
+    stds = column(a_table(parametrization, whole, shape), "std")
     require_room(whole, shape, kind, many or 1)
     with island(np.empty(0, kind)):
         if many is None:
-            return draw_parameters(whole, one, shape, kind, by)
-        return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind, by))(jax.random.split(one, many))
+            return draw_parameters(whole, one, shape, kind, stds)
+        return jax.vmap(lambda k: draw_parameters(whole, k, shape, kind, stds))(jax.random.split(one, many))
 
 
 def require_room(net: Serial, shape: tuple[int, ...], kind: Any, networks: int = 1) -> None:
@@ -112,22 +112,23 @@ def require_room(net: Serial, shape: tuple[int, ...], kind: Any, networks: int =
     memory.require(needed, "networks" if networks > 1 else "net", got, "Take fewer networks, or narrower ones.")
 
 
-def a_parametrization(value: Any, net: Serial, shape: tuple[int, ...]) -> Parametrization | None:
-    """None or a parametrization of a network, checked to fit it."""
+def a_table(value: Any, net: Serial, shape: tuple[int, ...]) -> dict[str, dict[str, Parameter]] | None:
+    """The table of a network under a parametrization, None under none; checked to fit."""
     if value is None:
         return None
     if not isinstance(value, Parametrization):
         raise InputError("parametrization", shown(value), "an lg.Parametrization, such as lg.Parametrization.mup(hidden=2)")
-    scaled(net, shape, value)
-    return value
+    return scaled(net, shape, value)
 
 
-def multiplied(net: Serial, params: Params, shape: tuple[int, ...], by: Parametrization | None) -> Params:
-    """The weights and biases of the network, from its parameters under a parametrization: pure."""
-    if by is None:
-        return params
-    how = scaled(net, shape, by)
-    return {path: {name: how[path][name].multiplier * array for name, array in entry.items()} for path, entry in params.items()}
+def column(table: dict[str, dict[str, Parameter]] | None, name: str) -> Any:
+    """One number of every parameter array, as a pytree like the parameters; None of no table."""
+    return table and {path: {array: getattr(one, name) for array, one in entry.items()} for path, entry in table.items()}
+
+
+def multiplied(params: Params, multipliers: Any) -> Params:
+    """The weights and biases of the network, from its parameters under a parametrization; None: they are the same."""
+    return params if multipliers is None else jax.tree_util.tree_map(lambda m, w: m * w, multipliers, params)
 
 
 def a_dtype(dtype: Any) -> Any:

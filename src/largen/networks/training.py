@@ -16,11 +16,10 @@ from largen.display import Record
 from largen.errors import InputError, shown
 from largen.networks import room
 from largen.networks.outputs import outputs
-from largen.networks.parameters import a_parametrization, dtype_of
+from largen.networks.parameters import a_table, column, dtype_of
 from largen.networks.work import Work, measured
-from largen.parametrizations.parametrization import Parametrization
 from largen.parametrizations.rates import resolve
-from largen.parametrizations.table import rate_tensor, scaled
+from largen.parametrizations.table import rate_tensor
 from largen.types import Array, Params, hand_back, is_traced
 
 
@@ -76,36 +75,44 @@ def descend(
     params: Params,
     X: Any,
     y: Any,
-    pace: Any,
-    shrink: Any,
+    how: Any,
     record: Any,
     *,
     steps: int,
     loss: str,
     optimizer: Any = None,
-    by: Parametrization | None = None,
+    centred: bool = False,
 ) -> tuple[Params, jax.Array, Any]:
     """The pure core of `train`: (params, losses (steps + 1,), recorded outputs or None). May be jitted and vmapped.
 
-    `pace` is the pytree of steps per parameter array, eta x learning-rate tensor, and None with an optimizer alone; `shrink` is what every
-    parameter loses of itself in a step; `record` is None or (X_record, at), `at` an increasing integer array. The loop runs from one
-    recorded step to the next, so that recording costs nothing in between and compile time does not grow with the number of records.
+    `how` says by what of every parameter array its gradient is multiplied ("gradient"), then its move ("pace", eta x rate), what the
+    network sees of it ("multiplier"), each None for 1, and what every parameter loses of itself in a step ("lost"). `record` is None or
+    (X_record, at), `at` an increasing integer array. The loop runs from one recorded step to the next, so that recording costs nothing in
+    between and compile time does not grow with the number of records.
     """
+
+    def moved(here: Params, points: Any) -> Any:
+        """The outputs; less those at the start if `centred`."""
+        z, start = (outputs(net, p, points, None, how["multiplier"]) for p in (here, params))
+        return z - start if centred else z
+
+    def times(factors: Any, tree: Any) -> Any:
+        return tree if factors is None else jax.tree_util.tree_map(lambda factor, g: factor * g, factors, tree)
 
     def step(s: Any, state: Any) -> Any:
         here, memory, losses = state
-        value, slope = jax.value_and_grad(lambda p: LOSSES[loss](outputs(net, p, X, by=by), y))(here)
-        moves = slope if by is None else _faithful(net, X.shape[1:], by, slope)
+        value, slope = jax.value_and_grad(lambda p: LOSSES[loss](moved(p, X), y))(here)
+        moves = times(how["gradient"], slope)
         if optimizer is not None:
             moves, memory = optimizer.update(moves, memory, here)
-        if pace is not None:
-            moves = jax.tree_util.tree_map(lambda rate, g: -rate * g, pace, moves)
-        moved = jax.tree_util.tree_map(lambda p, move: (p - shrink * p + move).astype(p.dtype), here, moves)
-        return moved, memory, losses.at[s].set(value)
+        sign = 1 if how["pace"] is None else -1  # an optimizer with a rate of its own goes down by itself
+        moves = times(how["pace"], moves)
+        there = jax.tree_util.tree_map(lambda p, move: (p - how["lost"] * p + sign * move).astype(p.dtype), here, moves)
+        return there, memory, losses.at[s].set(value)
 
     def until(state: Any, ends: Any) -> Any:
         state = jax.lax.fori_loop(ends[0], ends[1], step, state)
-        return state, outputs(net, state[0], record[0], by=by)
+        return state, moved(state[0], record[0])
 
     memory = None if optimizer is None else optimizer.init(params)
     state = (params, memory, jnp.zeros(steps + 1, dtype_of(params)))
@@ -114,14 +121,8 @@ def descend(
         at = record[1]
         state, seen = jax.lax.scan(until, state, (jnp.concatenate([jnp.zeros_like(at[:1]), at[:-1]]), at))
         begin = at[-1]
-    params, _, losses = jax.lax.fori_loop(begin, steps, step, state)
-    return params, losses.at[steps].set(LOSSES[loss](outputs(net, params, X, by=by), y)), seen
-
-
-def _faithful(net: Serial, shape: tuple[int, ...], by: Parametrization, slope: Params) -> Params:
-    """Gradients times n^d, as an optimiser is to see them."""
-    how = scaled(net, shape, by)
-    return {path: {name: how[path][name].gradient * g for name, g in entry.items()} for path, entry in slope.items()}
+    last, _, losses = jax.lax.fori_loop(begin, steps, step, state)
+    return last, losses.at[steps].set(LOSSES[loss](moved(last, X), y)), seen
 
 
 @cache
@@ -169,6 +170,7 @@ def train(
     record: Any = None,
     parametrization: Any = None,
     decay: float = 0.0,
+    centred: bool = False,
 ) -> Work[tuple[Params, History]]:
     """Full-batch gradient descent: biases move at eta lambda_b, weights at eta lambda_W/fan_in.
 
@@ -205,6 +207,9 @@ def train(
     decay : float
         With a parametrization: weight decay, decoupled and independent of the rates: in a step every parameter loses eta x decay of itself,
         in every gauge and at every width.
+    centred : bool
+        Whether the network is its outputs less those at the start, z - z_0, in the loss and in what is recorded: so that a lazy network,
+        whose outputs are large beside what it learns, does not first have to unlearn its start.
 
     Returns
     -------
@@ -237,17 +242,16 @@ def train(
     aims = _aims(y, len(x), out, door.choice(loss, "loss", tuple(LOSSES)))
     seen = _record(record, steps, shape)
     recorded = 0.0 if seen is None else float(len(seen[0])) * len(seen[1]) * out
-    by = a_parametrization(parametrization, whole, shape)
-    step = _step(eta, rates, optimizer, by)
-    pace, lost = None, door.number(decay, "decay", low=0.0)
-    if by is None and not is_traced(lost) and lost > 0:
-        raise InputError("decay", shown(decay), "a parametrization beside it", "Or give optimizer=optax.adamw(rate, weight_decay=...).")
-    if by is not None:
-        optimizer = by_name(by.optimizer) if optimizer is None else optimizer
-        how = scaled(whole, shape, by)
-        pace = {path: {name: step * one.rate for name, one in entry.items()} for path, entry in how.items()}
-    elif step is not None:
-        pace = jax.tree_util.tree_map(lambda rate: step * rate, rate_tensor(whole, shape, resolve(whole, rates)))
+    table = a_table(parametrization, whole, shape)
+    step, lost = _step(eta, rates, optimizer, table is not None), door.number(decay, "decay", low=0.0)
+    if table is None:
+        if not is_traced(lost) and lost > 0:
+            raise InputError("decay", shown(decay), "a parametrization beside it", "Or give optimizer=optax.adamw(rate, weight_decay=...).")
+        pace = None if step is None else rate_tensor(whole, shape, resolve(whole, rates))
+    else:
+        pace, optimizer = column(table, "rate"), by_name(parametrization.optimizer) if optimizer is None else optimizer
+    how = {name: column(table, name) for name in ("multiplier", "gradient")}
+    how |= {"pace": jax.tree_util.tree_map(lambda rate: step * rate, pace), "lost": 0.0 if step is None else step * lost}
 
     def finish(found: tuple[Params, jax.Array, Any]) -> tuple[Params, History]:
         final, losses, outputs = found
@@ -255,20 +259,20 @@ def train(
         time = None if step is None else jnp.asarray(step, losses.dtype) * jnp.arange(steps + 1, dtype=losses.dtype)
         return final, hand_back(History(loss=losses, time=time, outputs=outputs), x)
 
-    static = {"steps": steps, "loss": loss, "optimizer": optimizer, "by": by}
+    static = {"steps": steps, "loss": loss, "optimizer": optimizer, "centred": door.flag(centred, "centred")}
     needed = room.training(size(whole, shape), steps, recorded)
-    return Work(descend, whole, params, x, (x, aims, pace, lost if step is None else step * lost, seen), needed, static, finish)
+    return Work(descend, whole, params, x, (x, aims, how, seen), needed, static, finish)
 
 
-def _step(eta: Any, rates: Any, optimizer: Any, by: Parametrization | None) -> Any:
+def _step(eta: Any, rates: Any, optimizer: Any, parametrized: bool) -> Any:
     """The global step; None with an optimizer that has its own."""
     plain = isinstance(rates, str) and rates == "ntk"
-    if by is not None and not plain:
+    if parametrized and not plain:
         raise InputError("rates", f"{shown(rates)} together with a parametrization", "one of them: a parametrization says its rates")
     if optimizer is not None:
         if not (callable(getattr(optimizer, "init", None)) and callable(getattr(optimizer, "update", None))):
             raise InputError("optimizer", f"a {type(optimizer).__name__}", "an optax transformation, such as optax.adam(1e-3)")
-        if by is None:
+        if not parametrized:
             if eta is not None:
                 raise InputError("eta", f"{shown(eta)} together with an optimizer", "None: the optimizer has a learning rate of its own")
             if not plain:
