@@ -90,7 +90,7 @@ def check(
 
     asked = settings(config, data=data, target=target)
     task = make(load(asked.data, asked.target), asked.train, asked.test, asked.seed)
-    net, X, y = asked.network(task.y.shape[1]), task.X[:points], task.y[:points]
+    net, X, y = asked.network(task.y.shape[1]), task.X[:points], task.y[:points] if what == "training" else None
     print(hold(net, X, y, what=what, widths=_widths(widths), networks=networks, progress=sys.stderr.isatty()))
 
 

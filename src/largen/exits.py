@@ -40,12 +40,12 @@ MENDS = {
 
 class NotFinite(InputError):
     """Numbers of a result that are not finite: `what` they are, in what `kind` of numbers, on the way to the user as an error about the
-    user's own argument. `calm`: all that the user gave is of ordinary size."""
+    user's own argument. `calm`: all that the user gave is of ordinary size. `wider`: whether a wider kind could have been given."""
 
-    def __init__(self, argument: str, got: str, need: str, fix: str, what: str, kind: np.dtype, calm: bool = False):
+    def __init__(self, argument: str, got: str, need: str, fix: str, what: str, kind: np.dtype, calm: bool = False, wider: bool = True):
         super().__init__(argument, got, need, fix)
-        self.what, self.kind, self.calm = what, kind, calm
-        self.args = (argument, got, need, fix, what, kind, calm)  # of which pickle makes it again
+        self.what, self.kind, self.calm, self.wider = what, kind, calm, wider
+        self.args = (argument, got, need, fix, what, kind, calm, wider)  # of which pickle makes it again
 
 
 def finite(*infinite: str, unseen: tuple[str, ...] = ()) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -74,16 +74,16 @@ def finite(*infinite: str, unseen: tuple[str, ...] = ()) -> Callable[[Callable[P
     return decorate
 
 
-def require(values: Any, what: str, infinite: bool = False) -> None:
+def require(values: Any, what: str, infinite: bool = False, wider: bool = True) -> None:
     """Raise `NotFinite` if numbers computed on the way, an array, are not finite, or NaN if they may be `infinite`; `what` they are, as in
-    "the train kernel"."""
+    "the train kernel"; not in a `wider` kind, whatever is given."""
     if not is_traced(values) and not is_finite(values):
         host = np.asarray(values)
         total, bad = host.size, int((np.isnan(host) if infinite else ~np.isfinite(host)).sum())
         if not bad:
             return
         said = f"{what} is" if total == 1 else f"{bad} of {total} entries of {what} are"
-        raise NotFinite(what, "numbers that are not finite", "finite ones", "", said, np.dtype(values.dtype))
+        raise NotFinite(what, "numbers that are not finite", "finite ones", "", said, np.dtype(values.dtype), wider=wider)
 
 
 def is_finite(values: Any) -> bool:
@@ -143,9 +143,9 @@ def _blame(function: Callable[..., Any], args: Any, kwargs: Any, fault: NotFinit
     given = f"numbers of size {sizes[argument][1]:.3g}" if argument in sizes else "values"
     got = f"{given}, with which {fault.what} not finite ({fault.kind} holds numbers up to {float(jnp.finfo(fault.kind).max):.2g})"
     fix = MENDS.get("X" if argument[:1] in "Xx" else argument, "Give it in units in which it is of order one.")
-    if fault.kind.itemsize < 8:
+    if fault.wider and fault.kind.itemsize < 8:
         fix += " float64 holds larger numbers."
-    return NotFinite(argument, got, "a size with which the result is finite", fix, fault.what, fault.kind, calm)
+    return NotFinite(argument, got, "a size with which the result is finite", fix, fault.what, fault.kind, calm, fault.wider)
 
 
 def _sizes(value: Any, name: str, inside: bool) -> Iterator[tuple[str, float]]:

@@ -98,8 +98,9 @@ def test_expectations_that_are_not_finite_are_refused():
 )
 @pytest.mark.parametrize("kinks", [(), (0.0,)])
 def test_what_is_not_finite_at_zero_is_refused(fn, got, kinks):
-    with pytest.raises(InputError, match=got):
+    with pytest.raises(InputError, match=got) as error:
         lg.activation(fn, kinks=kinks)
+    assert ("take 0 apart" in str(error.value)) == ("nan" in got)  # what grows without bound is refused again with another value at 0
 
 
 def test_an_infinite_slope_at_zero_has_to_be_declared():

@@ -166,6 +166,9 @@ def test_the_linearised_control_variate_is_the_networks_own_prediction() -> None
         assert np.allclose(own[k], np.asarray(expected.mean), atol=1e-4)
 
 
+UNTRAINED = {"what": "kernels", "y": None, "X_test": None}
+
+
 @pytest.mark.parametrize(
     ("change", "says"),
     [
@@ -191,8 +194,12 @@ def test_the_linearised_control_variate_is_the_networks_own_prediction() -> None
         ({"what": "kernels", "X_test": None, "time": 1.0}, 'no time with what="kernels"'),
         ({"what": "signal", "X_test": None, "rates": (1.0, 1.0)}, 'what="training" or what="kernels" or what="tensors"'),
         ({"what": "kernels", "X_test": None, "tensors": ("V",)}, 'what="tensors"'),
-        ({"what": "tensors", "X_test": None, "tensors": ("Z",)}, "tensors"),
-        ({"what": "tensors", "X_test": None, "tensors": ("K",)}, "K1"),
+        ({"what": "tensors", "y": None, "X_test": None, "tensors": ("Z",)}, "`tensors`"),
+        ({"what": "tensors", "y": None, "X_test": None, "tensors": ("K",)}, "K1"),
+        ({"what": "kernels", "X_test": None}, '`y`.*no y with what="kernels"'),
+        ({"y": 0 * Y}, "`y`.*targets that are 0"),
+        ({"net": lg.Dense(8, C_W=0.0) >> lg.LayerNorm() >> lg.Act("tanh") >> lg.Dense(1), **UNTRAINED}, "`net`.*theory says 0"),
+        ({"X": 1e30 * X, **UNTRAINED}, r"`X`: got numbers of size .*networks in float32.*lg\.standardize gives \|x\|\^2/n_0 = 1\.$"),
         ({"X": np.eye(20), "y": np.ones(20), "X_test": np.ones((1, 20)), "time": np.inf}, "16 train points"),
     ],
 )

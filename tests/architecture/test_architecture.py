@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
@@ -54,6 +55,14 @@ def test_mlp():
     assert net == lg.Dense(8) >> lg.Act("relu") >> lg.Dense(2)
     assert lg.mlp(widths=[], out=3) == lg.Serial((lg.Dense(3),))
     assert lg.mlp(widths=[8], out=2, C="critical") == lg.Dense(8, C_W=2.0) >> lg.Act("relu") >> lg.Dense(2, C_W=2.0)
+
+
+def test_a_critical_convolution_keeps_the_sizes_that_a_dense_layer_keeps():
+    X = np.sign(np.random.default_rng(0).normal(size=(2, 4, 4, 1)))  # every pixel of mean square 1
+    assert lg.cnn([8], out=2, C="critical") == lg.cnn([8], out=2, C_W=2.0) and lg.cnn([8]) == lg.cnn([8], C_W=1.0, C_b=0.0)
+    for scale in (1.0, 4.0):
+        net = lg.cnn([8] * 3, activation="gelu", padding="CIRCULAR", C="critical", input_scale=scale)
+        assert lg.kernel(net, X * scale**0.5).nngp.diagonal() == pytest.approx(lg.critical("gelu").K_star, rel=1e-6)
 
 
 def test_widen():
@@ -128,6 +137,7 @@ BAD = [
     (lambda: lg.mlp(widths=[4], out=0), "out"),
     (lambda: lg.mlp(widths=[4], C_W=[1.0, 2.0, 3.0]), "C_W"),
     (lambda: lg.mlp(widths=[4], C="critical", C_W=1.0), "C"),
+    (lambda: lg.cnn([4], C="critical", C_b=0.0), "C"),
     (lambda: lg.mlp(widths=[4], C="chaos"), "C"),
     (lambda: lg.mlp(widths=[4], C="critical", input_scale=0), "input_scale"),
     (lambda: lg.dumps(lg.Dense(3), format="yaml"), "format"),

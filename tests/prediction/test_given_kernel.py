@@ -187,6 +187,22 @@ def test_a_broken_kernel_is_refused_in_a_sentence(how: str, covariance: Any) -> 
         lg.predict(NET, X, Y, Z, ridge=0.1, covariance=covariance, kernel=broken(lg.kernel(NET, ALL), how))
 
 
+@pytest.mark.parametrize("how", ["flow", "bayes"])
+def test_a_kernel_that_is_no_covariance_is_refused_with_its_smallest_eigenvalue(how: str) -> None:
+    record = lg.kernel(NET, ALL)
+    shifted = record.nngp - 0.9 * record.nngp.diagonal().min() * np.eye(53)
+    smallest = np.linalg.eigvalsh(shifted[:20, :20])[0]
+    with pytest.raises(InputError, match=rf"kernel.nngp.*smallest eigenvalue is {smallest:.3g} "):
+        lg.predict(NET, X, Y, Z, how=how, ridge=0.1, kernel=replace(record, nngp=shifted))
+    at_test = np.array(record.nngp)
+    at_test[30, 30] = -1.0
+    with pytest.raises(InputError, match=r"kernel.nngp.*test point of variance -1"):
+        lg.predict(NET, X, Y, Z, how=how, ridge=0.1, kernel=replace(record, nngp=at_test))
+    huge = replace(record, **{name: getattr(record, name) * (1e308 / getattr(record, name).max()) for name in ("nngp", "ntk")})
+    with pytest.raises(InputError, match=r"kernel.*eigenvalues of the train kernel are not finite"):
+        lg.predict(NET, X, Y, Z, how=how, ridge=0.1, kernel=huge)
+
+
 @pytest.mark.parametrize("kernel", [np.eye(53), "kernel.zarr", 1, {"nngp": np.eye(53)}, lg.signal(NET, X)])
 def test_what_is_no_record_of_kernels_is_refused(kernel: Any) -> None:
     with pytest.raises(InputError, match=r"kernel.*lg\.gram"):

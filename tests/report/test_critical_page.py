@@ -45,6 +45,7 @@ def test_the_page_says_how_deep_at_a_width(capsys: pytest.CaptureFixture[str]) -
     for arguments, width in ((("relu",), 512), (("relu", "--width", "256"), 256)):
         out = run(capsys, *arguments)[1]
         assert lg.how_deep("relu", width).sentences[0] in out and "angles between inputs close, as 9.42/l" in out
+        assert f"lg.mlp(widths=[{width}] * 9," in out
     assert "can be 6 affine layers deep" in out
     code, out, err = run(capsys, "relu", "--width", "0")
     assert code == 2 and out == "" and "`width`" in err and len(err.splitlines()) == 1

@@ -11,6 +11,7 @@ import pytest
 import largen as lg
 from largen.errors import InputError
 from largen.report import pictures
+from largen.report.figures import log_ticks
 
 X = np.random.default_rng(0).normal(size=(9, 2))
 Y = np.stack([np.sin(X[:, 0]), np.cos(X[:, 1])], 1)
@@ -87,6 +88,27 @@ def test_claims_are_points_beside_theory() -> None:
     one = lg.figure(found.claims[0])
     examine(one)
     assert len(one.data) == 2 and found.claims[0].name in one.layout.annotations[0].text
+
+
+def test_panels_side_by_side_keep_their_width_in_a_narrow_window(tmp_path: Path) -> None:
+    panels, alone = lg.figure(lg.kernel(NET, X)), lg.figure(lg.predict(NET, X[:5], Y[:5], X))
+    for fig, pixels in ((panels, 90 + 3 * 320), (alone, 90 + 260)):
+        fig.write_html(tmp_path / "a.html", include_plotlyjs=False)
+        for page in (fig.to_html(include_plotlyjs=False), (tmp_path / "a.html").read_text()):
+            assert f"width:max(100%, {pixels}px)" in page
+        assert all(9 * len(line) <= pixels for line in fig.layout.title.text.split("<br>"))
+    assert "trained to the end" in alone.layout.title.text.replace("<br>", " ")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.8, 2.2), (0.1, 1.0), (1e-3, 10.0), (1e-300, 1.0)])
+def test_ticks_of_logarithmic_axes_are_few_and_whole(low: float, high: float) -> None:
+    ticks = log_ticks(low, high)
+    assert 2 <= len(ticks["tickvals"]) <= 14 and 0.9 * low <= min(ticks["tickvals"]) <= max(ticks["tickvals"]) <= 1.1 * high
+
+
+def test_chi_par_and_chi_perp_are_both_seen_where_they_are_equal() -> None:
+    par, perp = lg.figure(lg.critical("relu")).data[:2]
+    assert np.allclose(par.y, perp.y, rtol=1e-12) and par.line.dash != perp.line.dash
 
 
 def test_what_cannot_be_drawn_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 import largen as lg
 from largen.agreement.statistics import REJECT
 from largen.agreement.study import believed, plan, study
-from largen.agreement.study.compared import compare
+from largen.agreement.study.compared import compare, concluded, noticed
 from largen.agreement.study.finite import Finite
 from largen.agreement.study.measured import descent
 from largen.agreement.study.records import Study
@@ -70,6 +70,14 @@ def test_scores_of_true_theories_are_normal() -> None:
     assert 0.6 < np.std(z) < 1.15  # the extrapolation widens its error where the fit is poor: not above normal
     wrong = [1.2 + rng.normal(size=r) * 0.1 * n**-0.5 for n, r in zip(widths, many, strict=True)]
     assert compare("signals", "size", 1.0, widths, wrong).verdict == "disagrees"
+
+
+def test_a_section_that_would_notice_only_huge_differences_is_undecided() -> None:
+    rng, widths = np.random.default_rng(0), (16, 32, 64, 128)
+    fine, coarse = (compare("errors", "spread", 1.0, widths, [1 + sd * rng.normal(size=40) for _ in widths]) for sd in (0.01, 5.0))
+    assert (fine.verdict, coarse.verdict) == ("agrees", "undecided")
+    assert noticed((fine, coarse)) > 1 and concluded((fine, coarse)) == "undecided"
+    assert concluded((fine, fine, coarse)) == "agrees"
 
 
 def left_out(phi: np.ndarray, y: np.ndarray, eta: float, steps: int) -> float:

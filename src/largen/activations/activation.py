@@ -169,8 +169,10 @@ def _check(fn: Elementwise, kinks: tuple[float, ...]) -> None:
         raise _at_zero(f"a callable of slope {zero[1]:.3g} at z = 0")
 
 
-def _at_zero(got: str) -> InputError:
-    fix = "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z), or take 0 apart, by jnp.where(z == 0, 1, z) inside as well as outside."
+def _at_zero(got: str, pole: bool = False) -> InputError:
+    """The error for a function or slope at 0; a `pole` is not mended by another value at 0 alone."""
+    fix = "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z)"
+    fix += "." if pole else ", or take 0 apart, by jnp.where(z == 0, 1, z) inside as well as outside."
     return InputError("activation", got, "one that is finite with its slope at 0, where inputs may lie", fix)
 
 
@@ -199,7 +201,7 @@ def _check_elementwise(fn: Elementwise) -> np.ndarray:
     if not np.allclose(one[0, 0], out[0, 1], rtol=1e-4, atol=1e-6):
         raise InputError("activation", "a callable whose value at one entry depends on the others", need)
     if not np.isfinite(zero[0]):
-        raise _at_zero(f"a callable that returns {zero[0]:.3g} at z = 0")
+        raise _at_zero(f"a callable that returns {zero[0]:.3g} at z = 0", pole=bool(np.isinf(zero[0])))
     return zero
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from largen import exits
 from largen.agreement.claim import Claim, Control, Reading, Reason
 from largen.agreement.contrasts import Contrast
 from largen.agreement.statistics import LEVEL, PRECISION, REJECT, Power, extrapolate, limit, mean_and_error, power, smoothed, z_score
@@ -78,6 +79,8 @@ def claim(
     if rule.smooth:
         errors = smoothed(widths, [series.levels[-1][:, 0] for series in found])[:, None]
     errors = np.hypot(errors, np.array([series.rounding for series in found])[:, None])
+    for values in (means, errors):
+        exits.require(values.astype(np.float32), "what networks in float32 measured", wider=False)
     # The largest deviation at the smallest width, relative to the norm of theory's array, and that norm in the unit of every scalar: narrow
     # networks far from theory cannot be extrapolated as well as their standard errors pretend.
     norms = np.linalg.norm(by.rows, axis=1) / np.linalg.norm(by.rows[0])

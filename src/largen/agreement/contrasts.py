@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from largen.errors import InputError
+
 NEAR = 0.05  # a control closer than this to theory, relative to its norm, tells nothing
 
 
@@ -49,6 +51,9 @@ def contrast(theory: np.ndarray, controls: Mapping[str, np.ndarray | str], matri
     T = np.asarray(theory, dtype=float)
     size = float(np.sqrt((T**2).mean()))
     unit = size if unit is None else unit
+    if not unit:
+        got = "a network of which theory says 0 at these points, relative to which nothing can be measured"
+        raise InputError("net", got, "signals that reach the output: C_W above 0 in every layer, and points that are not 0")
     along = T / size if size > NEAR * unit else np.ones_like(T)
     names, rows = ["theory" if size > NEAR * unit else "mean"], [along / (T.size * unit)]
     if matrix and len(T) > 1:

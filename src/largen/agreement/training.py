@@ -93,6 +93,10 @@ def question(net: Serial, asked: Serial, X: np.ndarray, y: Any, X_test: Any, rat
         X, points, columns = (X[:-held], X[-held:], columns[:-held]) if held else (X, X, columns)
     else:
         points = door.host(door.inputs(X_test, "X_test", X.shape[1:], "X"), "X_test")
+    if not columns.any():
+        raise InputError(
+            "y", f"targets that are 0 at all {len(X)} train points", "targets to learn: what is learned is measured relative to it"
+        )
     return Question(asked, X, columns, points, rates)
 
 

@@ -8,6 +8,7 @@ from largen.activations.activation import activation as as_activation
 from largen.architecture.branches import Identity, Sum
 from largen.architecture.nodes import Act, Dense, Node, Serial
 from largen.architecture.pools import AvgPool, GlobalAvgPool
+from largen.architecture.presets import starting_values
 from largen.architecture.spatial import Conv, Flatten
 from largen.errors import InputError, shown
 
@@ -28,8 +29,10 @@ def cnn(
     window: Any = 3,
     padding: str = "SAME",
     pool: bool = False,
-    C_W: Any = 1.0,
-    C_b: Any = 0.0,
+    C_W: Any = None,
+    C_b: Any = None,
+    C: str | None = None,
+    input_scale: float = 1.0,
 ) -> Serial:
     """A convolutional network: one convolution and activation per entry of `channels`, then an affine readout of all positions.
 
@@ -47,8 +50,13 @@ def cnn(
         As in `lg.Conv`.
     pool : bool
         Whether all positions are averaged before the readout; else they are flattened.
-    C_W, C_b : float or sequence of float
-        A number or one per affine layer, the readout included.
+    C_W, C_b : float or sequence of float, optional
+        A number or one per affine layer, the readout included; default 1 and 0.
+    C : str, optional
+        "critical" sets C_W and C_b as in `lg.mlp`: at positions whose window is whole, a convolution's sizes go from layer to layer as a
+        dense layer's. Beside the zeros that padding="SAME" adds they are smaller.
+    input_scale : float
+        Mean square of the channels of a pixel (see `lg.standardize`), for C="critical".
 
     Returns
     -------
@@ -58,7 +66,9 @@ def cnn(
     Raises
     ------
     InputError
-        For no channels, sizes < 1, an unknown activation or padding, wrong-length or negative C_W, C_b.
+        For no channels, sizes < 1, an unknown activation or padding, wrong-length or negative C_W, C_b, `C` together with C_W or C_b.
+    UnsupportedError
+        For C="critical" with an activation that has no critical point.
 
     Examples
     --------
@@ -73,8 +83,8 @@ def cnn(
     """
     channels = _channels(channels, "convolution", "[64, 64]")
     memory.require_few(2 * len(channels), "channels", "nodes of one network")
-    phi, L = Act(as_activation(activation)), len(channels) + 1
-    weights, biases = door.per_layer(C_W, L, "C_W"), door.per_layer(C_b, L, "C_b")
+    phi = Act(as_activation(activation))
+    weights, biases = starting_values(phi.activation, len(channels) + 1, C_W, C_b, C, input_scale)
     nodes: list[Node] = []
     for size, w, b in zip(channels, weights, biases, strict=False):
         nodes += [Conv(size, window, padding=padding, C_W=w, C_b=b), phi]

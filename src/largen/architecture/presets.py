@@ -72,18 +72,21 @@ def mlp(
     memory.require_few(2 * len(sizes), "widths", "nodes of one network")
     phi = as_activation(activation)
     L = len(sizes)
-    if C is None:
-        weights = door.per_layer(1.0 if C_W is None else C_W, L, "C_W")
-        biases = door.per_layer(0.0 if C_b is None else C_b, L, "C_b")
-    else:
-        door.choice(C, "C", ("critical",))
-        if C_W is not None or C_b is not None:
-            raise InputError("C", "'critical' together with C_W or C_b", "one or the other")
-        weights, biases = critical_values(phi, L, input_scale)
+    weights, biases = starting_values(phi, L, C_W, C_b, C, input_scale)
     nodes: list[Node] = []
     for size, w, b in zip(sizes, weights, biases, strict=True):
         nodes += [Dense(size, C_W=w, C_b=b), Act(phi)]
     return Serial(tuple(nodes[:-1]))
+
+
+def starting_values(phi: Any, L: int, C_W: Any, C_b: Any, C: str | None, input_scale: Any) -> tuple[Sequence[Any], Sequence[Any]]:
+    """(C_W, C_b) per affine layer: as given, default 1 and 0, or critical."""
+    if C is None:
+        return door.per_layer(1.0 if C_W is None else C_W, L, "C_W"), door.per_layer(0.0 if C_b is None else C_b, L, "C_b")
+    door.choice(C, "C", ("critical",))
+    if C_W is not None or C_b is not None:
+        raise InputError("C", "'critical' together with C_W or C_b", "one or the other")
+    return critical_values(phi, L, input_scale)
 
 
 def critical_values(activation: Any, L: int, input_scale: Any = 1.0) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -154,7 +154,7 @@ def covariance(f: Factorization, w: Array, theta_BA: Array, K_AA: Array, K_BA: A
     """
     R = f.applied(w, theta_BA.mT).mT
     prior = K_BB if K_BB.ndim == 1 else K_BB.diagonal()
-    size = prior**0.5 + abs(R) @ K_AA.diagonal() ** 0.5
+    size = namespace(prior).maximum(prior, 0) ** 0.5 + abs(R) @ K_AA.diagonal() ** 0.5
     slack = (4 * (len(K_AA) + 1) * f.eps + error) * size**2
     if K_BB.ndim == 1:
         return nonnegative(K_BB - 2 * (R * K_BA).sum(-1) + ((R @ K_AA) * R).sum(-1), slack)

@@ -15,6 +15,7 @@ from largen.types import Array
 
 JOINT = "lg.gram(net, np.concatenate([X, X_test])) gives it, with store=PATH on a disk."
 NEED = "a matrix of finite real numbers"
+COVARIANCE = "a positive semidefinite kernel, as those of lg.gram and lg.kernel are"
 
 
 def refuse_beside_kernel(order: int, params: Any, usual: bool) -> None:
@@ -25,6 +26,22 @@ def refuse_beside_kernel(order: int, params: Any, usual: bool) -> None:
         raise InputError("params", "one network with kernel=", "no params, or no kernel: one network has its own empirical kernel")
     if not usual:
         raise InputError("rates", "other rates with kernel=", "no rates: a kernel has them in it", "lg.gram(..., rates=) computes it.")
+
+
+def require_semidefinite(kernel: Array, name: str) -> None:
+    """Refuse a kernel with an eigenvalue below zero by more than rounding, as `spectrum.factor` does. Eigenvalues are asked for only where
+    there is no Cholesky factor, which takes a quarter of their time."""
+    K = np.array(kernel, jnp.promote_types(kernel.dtype, np.float32))
+    slack = float(np.finfo(K.dtype).eps) ** 0.5
+    shift = slack * abs(K.diagonal()).max()
+    K.flat[:: len(K) + 1] += shift
+    try:
+        np.linalg.cholesky(K)
+    except np.linalg.LinAlgError:
+        values = np.linalg.eigvalsh(K) - shift
+        if values[0] < -slack * abs(values[-1]):
+            got = f"train points whose smallest eigenvalue is {values[0]:.3g} (the largest is {values[-1]:.3g})"
+            raise InputError(name, got, COVARIANCE) from None
 
 
 class Given:
@@ -69,9 +86,15 @@ class Given:
 
         def own(full: bool) -> tuple[Array, Any]:
             K = corners(test, test)[0]
-            return (K[:, :] if full else K.diagonal()), self.error
+            values = K[:, :] if full else K.diagonal()
+            if (lowest := float((values.diagonal() if full else values).min())) < 0:
+                raise InputError("kernel.nngp", f"a test point of variance {lowest:.3g}", COVARIANCE)
+            return values, self.error
 
-        inside = by_name(self.which, [corner[:, :] for corner in corners(train, train)])
+        found = [(corner.name, corner[:, :]) for corner in corners(train, train)]
+        for name, values in found:
+            require_semidefinite(values, name)
+        inside = by_name(self.which, [values for _, values in found])
         across = by_name(self.which, corners(test, train))
         return Blocks(Kernel(**inside, error=np.asarray(self.error)), Kernel(**across, error=np.asarray(self.error)), own)
 

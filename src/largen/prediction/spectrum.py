@@ -140,6 +140,7 @@ def factor(theta: Any, ridge: Any = 0.0, name: str = "theta") -> Factorization:
         values, vectors = xp.linalg.eigh(total)
         if is_traced(values):
             return Factorization(vectors, xp.maximum(values, 0), values[0], values[-1], matrix=total)
+        exits.require(values, "the eigenvalues of the train kernel")
         smallest, largest = float(values[0]), float(values[-1])
         if largest < 0 or smallest < -(float(jnp.finfo(values.dtype).eps) ** 0.5) * largest:
             got = f"a matrix with eigenvalue {smallest:.3g} (the largest is {largest:.3g})"

@@ -23,7 +23,7 @@ from largen.errors import InputError, shown
 from largen.questions.depth import how_deep
 from largen.theory.signal.signal import signal
 
-WIDTH = 512  # of the lines to paste
+WIDTH = 512  # of a hidden layer, where none is said
 FUNCTION = "module:function, a function of jax.numpy arrays, such as mymodel:my_activation"
 LAYERS = (1, 2, 3, 5, 10, 20, 50, 100)
 BAR, DECADES = 24, 3.0  # length of a bar, for so many powers of ten around its middle
@@ -62,7 +62,7 @@ def _failed(place: str, error: BaseException) -> InputError:
 
 
 def page(point: Critical, console: Console, width: int = WIDTH) -> None:
-    """Print the page, its last sentence for hidden layers of that width."""
+    """Print the page; how deep and the lines to paste are for hidden layers of that width."""
     name, width = point.activation.name, door.count(width, "width")
     deep = () if point.C_W is None else how_deep(point.activation, width).sentences
     console.print()
@@ -78,7 +78,7 @@ def page(point: Critical, console: Console, width: int = WIDTH) -> None:
     _growth(point, console)
     for sentence in deep:
         console.print(sentence)
-    _paste(point, console)
+    _paste(point, console, width)
 
 
 def _headline(point: Critical) -> str:
@@ -141,7 +141,7 @@ def _growth(point: Critical, console: Console) -> None:
         console.print(f"Deep down: all angles between inputs close, as {bend:.3g}/l (in radians).")
 
 
-def _paste(point: Critical, console: Console) -> None:
+def _paste(point: Critical, console: Console, width: int) -> None:
     phi = point.activation
     called = repr(phi.name) if phi.registered else phi.name
     said = "" if phi.registered else f", activation={phi.name}"
@@ -150,7 +150,7 @@ def _paste(point: Critical, console: Console) -> None:
     console.print(f"  import largen as lg\n  lg.torch.init_(model{said})", highlight=False, markup=False)
     console.print("JAX:", style="dim")
     console.print(
-        f'  net = lg.mlp(widths=[512] * 9, out=10, activation={called}, C="critical")\n  params = lg.init(net, 784, jax.random.key(0))',
+        f'  net = lg.mlp(widths=[{width}] * 9, out=10, activation={called}, C="critical")\n  params = lg.init(net, 784, jax.random.key(0))',
         highlight=False,
         markup=False,
     )

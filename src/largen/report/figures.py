@@ -1,5 +1,6 @@
 """The figures of a report: each a function of the records, giving a Plotly figure. Colours can be told apart by the colour-blind."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -47,9 +48,20 @@ def _dots(x: Any, y: Any, se: Any, name: str, tint: str, **more: Any) -> go.Scat
     return go.Scatter(x=x, y=y, error_y=bars, mode="markers", name=name, marker={"color": tint, "size": 8}, **more)
 
 
-def _log_ticks(low: float, high: float) -> dict[str, Any]:
-    values = [m * 10.0**e for e in range(-8, 9) for m in (1, 2, 5) if low * 0.9 <= m * 10.0**e <= high * 1.1]
+def log_ticks(low: float, high: float) -> dict[str, Any]:
+    """A logarithmic axis with whole numbers at its ticks: eight of them or so, whether it spans a factor of 2 or a hundred powers of ten."""
+    first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))
+    powers = range(first, last + 1, max(1, (last - first) // 8))
+    within = (1, 1.5, 2, 3, 4, 5, 6, 8) if high < 10 * low else (1, 2, 5) if high < 1e4 * low else (1,)
+    values = [m * 10.0**e for e in powers for m in within if low * 0.9 <= m * 10.0**e <= high * 1.1]
     return {"type": "log", "tickvals": values, "ticktext": [f"{v:g}" for v in values]}
+
+
+def spread(*values: Any) -> tuple[float, float]:
+    """The smallest and the largest positive number there is, for a logarithmic axis."""
+    seen = np.concatenate([np.ravel(np.asarray(v, float)) for v in values])
+    seen = seen[np.isfinite(seen) & (seen > 0)]
+    return (float(seen.min()), float(seen.max())) if seen.size else (1.0, 1.0)
 
 
 def _widths_axis(widths: tuple[int, ...]) -> dict[str, Any]:
@@ -78,7 +90,7 @@ def finite(found: Finite) -> go.Figure:
     fig = go.Figure()
     n = np.array(found.widths)
     for tint, one in zip((WIDTHS[5], WIDTHS[3], WIDTHS[1]), found.claims, strict=True):
-        line, name = {"color": tint, "width": 2}, words.quantity(one)
+        line, name = {"color": tint, "width": 2}, words.quantity(one).removesuffix(words.TIMES)
         fig.add_scatter(x=n, y=one.theory / n, mode="lines", name=name, line=line, legendgroup=name)
         seen = np.array(one.means) / n, np.array(one.errors) / n
         fig.add_trace(_dots(n, *seen, "real networks", tint, legendgroup=name, showlegend=False))
@@ -131,7 +143,7 @@ def falls(claims: tuple[Claim, ...], title: str) -> go.Figure:
             fig.add_scatter(x=one.widths, y=fitted, mode="lines", name=f"n^-{one.exponent:.2f}", line=line)
     means = [m for one in claims for m in one.means]
     fig.update_xaxes(**_widths_axis(claims[0].widths))
-    fig.update_yaxes(title_text=title, **_log_ticks(min(means) / 2, max(means) * 2))
+    fig.update_yaxes(title_text=title, **log_ticks(min(means) / 2, max(means) * 2))
     return style(fig)
 
 
@@ -160,8 +172,8 @@ def curves(c: Curves) -> go.Figure:
             trace.update(legendgroup=name, showlegend=col == 1 and name not in names[:k])
             fig.add_trace(trace, 1, col)
     low = min(by[-1] for by in (*c.train, *c.test))
-    fig.update_xaxes(title_text="flow time η × steps", **_log_ticks(time[0], time[-1]))
-    fig.update_yaxes(**_log_ticks(low / 3, 4 * c.theory_test[1]))
+    fig.update_xaxes(title_text="flow time η × steps", **log_ticks(time[0], time[-1]))
+    fig.update_yaxes(**log_ticks(low / 3, 4 * c.theory_test[1]))
     fig.update_yaxes(title_text="loss per point, ½ Σ (z − y)²", row=1, col=1)
     return style(fig, 470)
 
@@ -188,8 +200,8 @@ def control(c: Control, curve: Curves) -> go.Figure:
         marker = {"color": tint, "size": 8, "symbol": "circle-open", "line": {"width": 2}}
         fig.add_scatter(x=time, y=real[1:], mode="markers", name=f"{name}: the real network", marker=marker)
     values = [*c.train[1:], *c.test[1:]]
-    fig.update_xaxes(title_text="flow time η × steps", **_log_ticks(time[0], time[-1]))
-    fig.update_yaxes(title_text="loss per point, ½ Σ (z − y)²", **_log_ticks(min(values), max(values)))
+    fig.update_xaxes(title_text="flow time η × steps", **log_ticks(time[0], time[-1]))
+    fig.update_yaxes(title_text="loss per point, ½ Σ (z − y)²", **log_ticks(min(values), max(values)))
     return style(fig)
 
 
@@ -203,8 +215,8 @@ def modes(m: Modes) -> go.Figure:
         x, y, se = ([v[k] for k in good] for v in (m.eigenvalue, m.rate[i], m.rate_se[i]))
         kept += y
         fig.add_trace(_dots(x, y, se, f"width {width} (± 2 s.e.)", colour(3 * (i == len(m.widths) - 1), 4)))
-    fig.update_xaxes(title_text="eigenvalue of theory's NTK (1 / time)", **_log_ticks(*span))
-    fig.update_yaxes(title_text="measured rate of decay (1 / time)", **_log_ticks(min(kept), max(kept)))
+    fig.update_xaxes(title_text="eigenvalue of theory's NTK (1 / time)", **log_ticks(*span))
+    fig.update_yaxes(title_text="measured rate of decay (1 / time)", **log_ticks(min(kept), max(kept)))
     return style(fig, 440)
 
 

@@ -1,5 +1,6 @@
 """Figures of predictions, kernels and claims: each a function of the record, giving a Plotly figure whose title says what is drawn."""
 
+import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -8,12 +9,14 @@ from plotly.subplots import make_subplots
 
 from largen.agreement.claim import Claim
 from largen.prediction.record import Prediction
-from largen.report.figures import THEORY, WIDTHS, style
+from largen.report.figures import THEORY, WIDTHS, log_ticks, spread, style
+from largen.report.pictures import least
 from largen.theory.kernels import Kernel
 
 MOST = 500  # points of a kernel that are drawn
 CLAIMS = 12  # panels
 ROW = 3  # panels side by side
+LETTER = 9  # pixels of a letter of a title
 GAP = 0.17  # between heat maps, for their scales
 NAMES, TINTS = ("NNGP K", "NTK Θ"), (WIDTHS[5], WIDTHS[3])  # of kernels
 HOWS = {"flow": "gradient flow", "descent": "gradient descent", "newton": "Newton's method", "bayes": "Bayesian posterior"}
@@ -21,8 +24,11 @@ HOWS = {"flow": "gradient flow", "descent": "gradient descent", "newton": "Newto
 
 def entitled(fig: go.Figure, title: str) -> go.Figure:
     """The figure with a title over it."""
-    top = (fig.layout.margin.t or 14) + 44  # type: ignore[attr-defined]
-    return fig.update_layout(title={"text": title, "font": {"size": 16}, "x": 0.02}, margin_t=top)
+    lines = textwrap.wrap(title, least(fig) // LETTER)
+    before, height = fig.layout.margin.t, fig.layout.height  # type: ignore[attr-defined]
+    top = before + 30 + 20 * len(lines)
+    place = {"x": 0.02, "yref": "container", "y": 1, "yanchor": "top", "pad": {"t": 36}}  # below Plotly's row of buttons
+    return fig.update_layout(title={"text": "<br>".join(lines), "font": {"size": 16}, **place}, margin_t=top, height=height + top - before)
 
 
 def prediction(record: Prediction, x: np.ndarray | None) -> go.Figure:
@@ -48,7 +54,7 @@ def prediction(record: Prediction, x: np.ndarray | None) -> go.Figure:
         fig.add_scatter(x=at, y=middle, mode="lines+markers", name=name, legendgroup=name, line={"color": tint, "width": 2.5})
     fig.update_xaxes(title_text="test point (number)" if x is None else "first input column")
     fig.update_yaxes(title_text="output (units of the targets)")
-    when = "" if record.how == "bayes" else f", time {time:g}"
+    when = "" if record.how == "bayes" else f", time {time:g}" if np.isfinite(time) else ", trained to the end"
     band = "" if std is None else " ± 2 standard deviations of the function"
     some = f", the first {drawn} of {mean.shape[1]} outputs" if drawn < mean.shape[1] else ""
     return entitled(style(fig), f"Prediction, {HOWS.get(record.how, record.how)}{when}: mean{band}{some}")
@@ -70,13 +76,13 @@ def kernel(record: Kernel) -> go.Figure:
         fig.update_xaxes(title_text="point j", row=1, col=col)
         fig.update_yaxes(title_text="point i", autorange="reversed", row=1, col=col)
     if symmetric:
-        for (name, _, tint), values in zip(there, found, strict=True):
-            modes = np.linalg.eigvalsh(values)[::-1]
-            seen = np.where(modes > 0, modes, np.nan)  # none on a logarithmic axis
+        modes = [np.linalg.eigvalsh(values)[::-1] for values in found]
+        for (name, _, tint), values in zip(there, modes, strict=True):
+            seen = np.where(values > 0, values, np.nan)  # none on a logarithmic axis
             line = {"color": tint, "width": 2}
             fig.add_scatter(x=np.arange(1, len(seen) + 1), y=seen, mode="lines+markers", name=name, line=line, row=1, col=panels)
         fig.update_xaxes(title_text="number, largest first", row=1, col=panels)
-        fig.update_yaxes(title_text="eigenvalue (output²; Θ: per unit time)", type="log", row=1, col=panels)
+        fig.update_yaxes(title_text="eigenvalue (output²; Θ: per unit time)", **log_ticks(*spread(*modes)), row=1, col=panels)
     some = f", the first {MOST} points" if max(shape) > MOST else ""
     layer = ", the last of its layers" if layered else ""
     return entitled(style(fig), f"Kernels at infinite width of {shape[0]} x {shape[1]} points{layer}{some}")

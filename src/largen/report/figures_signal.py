@@ -7,7 +7,7 @@ from plotly.subplots import make_subplots
 from largen.activations.critical import Critical
 from largen.activations.statistics import statistics
 from largen.architecture.presets import mlp
-from largen.report.figures import THEORY, WIDTHS, style
+from largen.report.figures import THEORY, WIDTHS, log_ticks, spread, style
 from largen.report.figures_records import entitled
 from largen.theory.signal.phase import PhaseDiagram
 from largen.theory.signal.signal import Signal, signal
@@ -28,19 +28,21 @@ def critical(record: Critical) -> go.Figure:
     if record.C_W is None or record.C_b is None:
         fig.add_scatter(x=K, y=np.where(m.dg > 1e-12 * m.slope, m.slope / m.dg, np.nan), mode="lines", name="χ⊥/χ∥", line_color=WIDTHS[3])
     else:
-        for name, value, tint in (("χ∥", m.dg, WIDTHS[3]), ("χ⊥", m.slope, WIDTHS[5])):
-            fig.add_scatter(x=K, y=record.C_W * value, mode="lines", name=name, line={"color": tint, "width": 2.5}, row=1, col=1)
+        for name, value, tint, dash in (("χ∥", m.dg, WIDTHS[3], "solid"), ("χ⊥", m.slope, WIDTHS[5], "dash")):  # equal for ReLU
+            line = {"color": tint, "width": 2.5, "dash": dash}
+            fig.add_scatter(x=K, y=record.C_W * value, mode="lines", name=name, line=line, row=1, col=1)
         if record.K_star:
             fig.add_vline(record.K_star, line={"color": THEORY, "dash": "dot"}, row=1, col=1)  # type: ignore[arg-type]
-        unit = record.K_star or 1.0
+        unit, sizes = record.K_star or 1.0, []
         for i, start in enumerate(STARTS):
             net = mlp([1] * DEPTH, activation=record.activation, C_W=[1.0, *[record.C_W] * DEPTH], C_b=[0.0, *[record.C_b] * DEPTH])
             q = np.asarray(signal(net, np.array([[np.sqrt(start * unit)]])).q)[:, 0]
+            sizes.append(q**2)
             line = {"color": WIDTHS[i], "width": 2}
             fig.add_scatter(x=np.arange(1, DEPTH + 2), y=q**2, mode="lines", name=f"K⁽¹⁾ = {start * unit:.3g}", line=line, row=1, col=2)
         fig.update_xaxes(title_text="layer l", row=1, col=2)
-        fig.update_yaxes(title_text="K (output units squared)", type="log", row=1, col=2)
-    fig.add_hline(1.0, line={"color": THEORY, "dash": "dash", "width": 1}, row=1, col=1)  # type: ignore[arg-type]
+        fig.update_yaxes(title_text="K (output units squared)", **log_ticks(*spread(*sizes)), row=1, col=2)
+    fig.add_hline(1.0, line={"color": THEORY, "width": 1}, layer="below", row=1, col=1)  # type: ignore[arg-type]
     fig.update_xaxes(title_text="K (mean square of a preactivation)", type="log", row=1, col=1)
     fig.update_yaxes(title_text="χ, a factor per layer" if has else "χ⊥/χ∥ (no unit)", row=1, col=1, rangemode="tozero")
     point = "no critical point" if record.C_W is None else f"{record.universality}, C_W = {record.C_W:.4g}, C_b = {record.C_b:.4g}"
@@ -67,7 +69,7 @@ def phase_diagram(record: PhaseDiagram) -> go.Figure:
     fig.update_xaxes(title_text="C_W (variance of a weight times fan-in)", range=[record.C_W.min(), record.C_W.max()])
     fig.update_yaxes(title_text="C_b (variance of a bias)", range=[record.C_b.min(), record.C_b.max()])
     title = f"Phases of {record.activation.name} networks, and the depth scale of correlations"
-    return entitled(style(fig, 480).update_layout(margin_t=20), title)
+    return entitled(style(fig, 480).update_layout(showlegend=True), title)
 
 
 def signal_figure(record: Signal) -> go.Figure:
@@ -83,9 +85,9 @@ def signal_figure(record: Signal) -> go.Figure:
     fig.update_xaxes(title_text="level l")
     fig.update_xaxes(title_text="from level l to l + 1", row=1, col=2)
     fig.update_xaxes(title_text="from level l to l + 1", row=2, col=1)
-    fig.update_yaxes(title_text="q (output units)", type="log", row=1, col=1)
+    fig.update_yaxes(title_text="q (output units)", **log_ticks(*spread(record.q)), row=1, col=1)
     fig.update_yaxes(title_text="factor per level", row=1, col=2)
     fig.update_yaxes(title_text="factor per level", row=2, col=1)
-    fig.update_yaxes(title_text="E Σ (∂z⁽ᴸ⁾/∂z⁽ˡ⁾)² (no unit)", type="log", row=2, col=2)
+    fig.update_yaxes(title_text="E Σ (∂z⁽ᴸ⁾/∂z⁽ˡ⁾)² (no unit)", **log_ticks(*spread(record.gradient)), row=2, col=2)
     some = f"{points} points" if points <= len(WIDTHS) else f"the first {len(WIDTHS)} of {points} points"
     return entitled(style(fig, 620).update_layout(legend_y=-0.15), f"Signals at infinite width, level by level: {some}")

@@ -8,6 +8,7 @@ from plotly.offline import get_plotlyjs
 from largen.agreement.claim import Claim
 from largen.report import figures, words
 from largen.report.captions import captions
+from largen.report.pictures import fitting
 from largen.report.schema import Report
 
 MARKS = {"agrees": ("✓", "agrees"), "disagrees": ("✗", "disagrees"), "undecided": ("?", "undecided")}
@@ -47,8 +48,9 @@ def badge(verdict: str) -> str:
 def figure(fig: go.Figure, name: str, caption: str) -> str:
     """A figure with its caption, which also is its description for those who cannot see it."""
     config = {"displayModeBar": False, "responsive": True}
-    div = fig.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{name}", config=config)
-    return f'<figure role="group" aria-label="{escape(caption, quote=True)}">{div}<figcaption>{escape(caption)}</figcaption></figure>'
+    div = fig.to_html(full_html=False, include_plotlyjs=False, div_id=f"figure-{name}", config=config, **fitting(fig))
+    box = f'<div class="wide">{div}</div>'  # scrolls where panels side by side are wider than the window
+    return f'<figure role="group" aria-label="{escape(caption, quote=True)}">{box}<figcaption>{escape(caption)}</figcaption></figure>'
 
 
 def table(claims: tuple[Claim, ...]) -> str:

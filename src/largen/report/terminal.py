@@ -4,6 +4,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from largen.agreement.study.compared import noticed
 from largen.report import words
 from largen.report.schema import Report
 
@@ -20,7 +21,7 @@ def summary(report: Report, console: Console) -> None:
     for name, title in words.TITLES.items():
         part = getattr(report.study, name)
         word, far = Text(part.verdict, COLOURS[part.verdict]), abs(words.worst(part.claims).z)
-        table.add_row(title, word, f"{far:.1f}", words.percent(words.notices(part.claims)))
+        table.add_row(title, word, f"{far:.1f}", words.percent(noticed(part.claims)))
     console.print(table)
     e, (moved,) = report.study.errors, report.study.tangent.of("movement")
     console.print(

@@ -5,6 +5,7 @@ import numpy as np
 from largen.agreement.claim import Claim
 from largen.agreement.statistics import LEVEL
 from largen.agreement.study import Study
+from largen.agreement.study.compared import noticed
 from largen.agreement.study.finite import POINTS, TRAIN, Finite
 from largen.agreement.study.records import Errors, Section
 from largen.architecture.arrays import size
@@ -13,6 +14,8 @@ from largen.architecture.nodes import Serial
 from largen.architecture.text import dumps
 from largen.questions.criticality import is_critical
 from largen.report.schema import Network
+
+TIMES = ", times n"  # what is of order 1/n is claimed times n, and drawn as it is
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -45,9 +48,9 @@ def quantity(c: Claim) -> str:
         "residual": f"residual left of {which}",
         "test error": "test error of one network",
         "spread": "squared distance of one network from theory's mean",
-        "variance of the kernel": "variance of the kernel / K², times n",
-        "variance of the NTK": "variance of the NTK / Θ², times n",
-        "dNTK with the output": "dNTK with the output / Θ², times n",
+        "variance of the kernel": "variance of the kernel / K²" + TIMES,
+        "variance of the NTK": "variance of the NTK / Θ²" + TIMES,
+        "dNTK with the output": "dNTK with the output / Θ²" + TIMES,
     }[c.quantity]
 
 
@@ -71,11 +74,6 @@ def limit(c: Claim) -> str:
 def worst(claims: tuple[Claim, ...]) -> Claim:
     """The claim farthest from theory."""
     return max(claims, key=lambda c: abs(c.z))
-
-
-def notices(claims: tuple[Claim, ...]) -> float:
-    """The relative difference that would typically have been noticed: the median of 4 standard errors."""
-    return LEVEL * float(np.median([c.precision for c in claims if c.precision is not None]))
 
 
 def percent(value: float) -> str:
@@ -140,11 +138,12 @@ def _opening(part: Section) -> str:
     if part.verdict == "agrees":
         return (
             f"Theory agrees with real networks: the largest of {many} differences is {abs(far.z):.1f} standard errors; "
-            f"typically one of {percent(notices(part.claims))} would have been noticed."
+            f"typically one of {percent(noticed(part.claims))} would have been noticed."
         )
     return (
-        f"Undecided: no difference was found, but only {sum(c.verdict == 'agrees' for c in part.claims)} of {many} comparisons would "
-        "have noticed one of a fifth. More networks (--networks, --draws) would decide."
+        f"Undecided: no difference was found, but a deviation of {percent(noticed(part.claims))} could typically not be told; only "
+        f"{sum(c.verdict == 'agrees' for c in part.claims)} of {many} comparisons would have noticed one of a fifth. More networks "
+        "(--networks, --draws) would decide."
     )
 
 

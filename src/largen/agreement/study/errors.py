@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from largen.agreement.claims import verdict_of
 from largen.agreement.study.believed import DRAWS, Belief
-from largen.agreement.study.compared import DECIDED, compare
+from largen.agreement.study.compared import compare, concluded
 from largen.agreement.study.measured import Run
 from largen.agreement.study.plan import Plan
 from largen.agreement.study.records import Errors
@@ -50,5 +49,5 @@ def errors(plan: Plan, task: Task, belief: Belief, runs: list[Run]) -> Errors:
         measured=tuple(float(e.mean()) for e in real),
         measured_se=tuple(float(e.std(ddof=1) / np.sqrt(len(e))) for e in real),
         claims=claims,
-        verdict=verdict_of(claims, DECIDED),
+        verdict=concluded(claims),
     )

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from largen.agreement.claims import verdict_of
 from largen.agreement.study.believed import Belief
-from largen.agreement.study.compared import DECIDED, compare
+from largen.agreement.study.compared import compare, concluded
 from largen.agreement.study.measured import Run
 from largen.agreement.study.plan import Plan
 from largen.agreement.study.records import Modes
@@ -42,7 +41,7 @@ def modes(plan: Plan, belief: Belief, runs: list[Run]) -> Modes:
         tuple(tuple(map(float, m[0])) for m in measured),
         tuple(tuple(map(float, m[1])) for m in measured),
         tuple(claims),
-        verdict_of(claims, DECIDED),
+        concluded(claims),
     )
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from largen.agreement.claims import falls, verdict_of
 from largen.agreement.study import believed, measured
 from largen.agreement.study.believed import Belief
-from largen.agreement.study.compared import DECIDED, compare
+from largen.agreement.study.compared import compare, concluded
 from largen.agreement.study.errors import errors
 from largen.agreement.study.measured import Run, Start, Tell
 from largen.agreement.study.modes import modes
@@ -91,7 +91,7 @@ def signals(plan: Plan, belief: Belief, starts: list[Start]) -> Signals:
         rows([s.cosine.mean(0)[:-1] for s in starts]),
         rows([error(s.cosine)[:-1] for s in starts]),
         tuple(claims),
-        verdict_of(claims, DECIDED),
+        concluded(claims),
     )
 
 
@@ -107,7 +107,7 @@ def tangent(plan: Plan, belief: Belief, starts: list[Start], runs: list[Run]) ->
     upper = np.stack(np.triu_indices(plan.points), 1)
     chosen = upper[np.random.default_rng(0).permutation(len(upper))[:ENTRIES]].T
     theory, real, se = (numbers(m[chosen[0], chosen[1]]) for m in (belief.Theta, starts[-1].ntk, starts[-1].ntk_se))
-    return Tangent(plan.points, theory, real, se, claims, verdict_of(claims, DECIDED))
+    return Tangent(plan.points, theory, real, se, claims, concluded(claims))
 
 
 def curves(plan: Plan, belief: Belief, runs: list[Run]) -> Curves:
@@ -147,5 +147,5 @@ def curves(plan: Plan, belief: Belief, runs: list[Run]) -> Curves:
         claims=tuple(claims),
         control=control,
         missing=missing,
-        verdict=verdict_of(claims, DECIDED),
+        verdict=concluded(claims),
     )
