@@ -76,6 +76,30 @@ def test_the_cause_is_named(name):
     assert re.search(CAUSES[name], doubt(lg.activation(given.fn, kinks=given.kinks)))
 
 
+def test_what_varies_between_the_points_of_rules_is_seen():
+    """A bump of width w, size A at b: A^2 w sqrt(pi/2) density(b) of E[(z + bump)^2], and 2 b A w sqrt(pi) density(b) for the cross term;
+    a window from a to b. Split as the warning says, the bump is resolved."""
+    one, A, b, w = np.ones((1, 1)), 5.0, 1.2345, 1e-3
+    density = np.exp(-b * b / 2) / np.sqrt(2 * np.pi)
+    nngp = 1 + (2 * b * A + A * A / 2**0.5) * w * np.sqrt(np.pi) * density
+    ntk = nngp + 1 + (A * A / w) * np.sqrt(np.pi / 2) * density + 2 * b * A * w * np.sqrt(np.pi) * density  # E[bump'] = E[z bump]
+
+    def bump(z):
+        return z + A * jnp.exp(-(((z - b) / w) ** 2))
+
+    with pytest.warns(AccuracyWarning, match=r"varies within 0\.00. near z = 1\.23., .*: make it wider, or have rules split there") as said:
+        out = kernel(lg.activation(bump), one)
+    assert abs(out.ntk[0, 0] / ntk - 1) / 3 <= out.error <= 100 * abs(out.ntk[0, 0] / ntk - 1)
+    (kinks,) = re.findall(r"kinks=\(([^)]*)\)", str(said[0].message))
+    out = kernel(lg.activation(bump, kinks=tuple(map(float, kinks.split(",")))), one)
+    np.testing.assert_allclose([out.nngp[0, 0], out.ntk[0, 0]], [nngp, ntk], rtol=1e-5)  # density, and z, vary over the bump
+    assert out.error < SMALL
+    with pytest.warns(AccuracyWarning, match=r"kinks near z = 0\.7, 0\.701: declare them, .*kinks=\(0\.7, 0\.701\)"):
+        out = kernel(lg.activation(lambda z: jnp.where((z > 0.7) & (z < 0.701), 1.0, 0.0) + z), one)
+    off = (2 * 0.7005 + 1) * 1e-3 * np.exp(-(0.7005**2) / 2) / np.sqrt(2 * np.pi)
+    assert off / 3 < out.error < 100 * off
+
+
 def test_expectations_that_are_not_finite_are_refused():
     """E[exp(z^2)^2] is infinite from variance 1/4 on, and log(1 + exp(z)) overflows at 710."""
     explosive = lg.activation(own.OWN["explosive"].fn)
