@@ -100,6 +100,27 @@ def test_what_varies_between_the_points_of_rules_is_seen():
     assert off / 3 < out.error < 100 * off
 
 
+@pytest.mark.parametrize("a", [20.0, 1e4, 1e8])
+def test_steep_callables_are_those_of_larger_points(a):
+    """The kernel of tanh(a z) at X is that of tanh at a X, and NTK as NNGP: phi' has the a that X had."""
+    X = np.array([[1.0, 0.0], [0.5, 0.75**0.5]]) / 10
+    out, right = kernel(lg.activation(lambda z: jnp.tanh(a * z)), X), kernel("tanh", a * X)
+    off = max(np.abs(got / want - 1).max() for got, want in ((out.nngp, right.nngp), (out.ntk, right.ntk)))
+    assert off < 1e-6 and (off / 3 < out.error < 100 * off or max(off, out.error) < SMALL)
+
+
+def test_oscillating_callables():
+    """Resolved where series start late; with an honest error where they do not converge, also where the nodes of a rule are too far apart
+    to see it: sin(20 z) at K = 100 is sin(20 z - 2 pi z/.3) at their multiples of .03 sqrt(K)."""
+    phi, X = lg.activation(lambda z: jnp.sin(20 * z)), np.array([[1.0, 0.0], [1 - 1e-4, 2e-4**0.5]])
+    for size, bound in ((1.0, 1e-12), (10.0, 1.0)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AccuracyWarning)
+            out, right = kernel(phi, size * X), kernel("sin", 20 * size * X)
+        off = max(np.abs(got - want).max() / want.max() for got, want in ((out.nngp, right.nngp), (out.ntk, right.ntk)))
+        assert off < bound and (off / 3 < out.error < 100 * off or max(off, out.error) < SMALL)
+
+
 def test_expectations_that_are_not_finite_are_refused():
     """E[exp(z^2)^2] is infinite from variance 1/4 on, and log(1 + exp(z)) overflows at 710."""
     explosive = lg.activation(own.OWN["explosive"].fn)

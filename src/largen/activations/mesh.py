@@ -149,6 +149,13 @@ def _unseen(phi: Activation, found: Panels) -> np.ndarray:
     return spots[np.argsort(np.abs(spots).min(1))[:SPOTS]]
 
 
+def resolved(phi: Activation, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """On which panels phi and phi' are polynomials."""
+    middle = (left + right) / 2
+    halved = np.stack([_look(phi, left, middle), _look(phi, middle, right)], 2)
+    return ~_judged(_look(phi, left, right), halved, right - left, np.zeros((len(left), 2)))[1]
+
+
 def _continued(z: np.ndarray, logs: np.ndarray) -> np.ndarray:
     """Logarithms of squares at z, continued to either side as a power of z where they are not finite."""
     logs = logs.copy()

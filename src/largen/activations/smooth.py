@@ -15,6 +15,7 @@ from largen.gaussian import hermite, piecewise
 from largen.gaussian.pair import CLOSE, safe_divide
 
 UNRESOLVED = {"float32": 3e-6, "float64": 1e-12}  # relative; what a rule may leave where another one could do better
+ALIASED = 0.1  # share of E[phi'^2] that the coefficients of phi do not have
 Moments = tuple[Any, ...]  # E phi^2 of either point, E[phi phi], E[phi' phi'], 1 -+ c of the former, the error, what one before becomes
 
 
@@ -72,7 +73,7 @@ def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     """By Hermite series, and by graded quadrature where sizes are so large that the series do not converge."""
     both, every = (phi.fn, phi.derivative()), joined(q1, q2)
     A, terms, rest, square = hermite.coefficients(both, every, hermite.tolerance(q1.dtype))
-    large, rest = _diverged(every, rest)
+    large, rest = _diverged(every, _unless_aliased(A, every, square, rest) if phi.own else rest)
     if not ordinary_sizes():
         square = jnp.where(large, piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2 for f in both]), every, (), hermite.REACH), square)
     (A1, A2), (size1, size2) = (parted(v, q1, q2) for v in (A, jnp.sqrt(square)))
@@ -84,6 +85,8 @@ def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     out, changes = graded(phi, need, pairs, series, hermite.REACH)
     c, slope, near_out, far_out = (v.reshape(near.shape) for v in (*cosines(phi, out[:2]), *out[2:]))
     off, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far))
+    if phi.own:  # pieces may miss it
+        c, slope = jnp.where(same, 1, c), jnp.where(same, 1, slope)
     error = reduce(jnp.maximum, [off, *shared(share, rest.max(1)), *shared(share, changes)])
     near_out, far_out = jnp.where(same, 0, near_out), jnp.where(same, 2, far_out)
     return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * slope, near_out, far_out, error, carried
@@ -111,6 +114,13 @@ def split(phi: Activation, need: Any, pairs: Any, otherwise: Any, reach: float) 
     if ordinary_angles():
         return tuple(otherwise), (jnp.where(need.any(), jnp.inf, 0.0),) * 2
     return piecewise.some_pairs(integrand_of(phi), need, pairs, phi.kinks, otherwise, reach, graded=False)
+
+
+def _unless_aliased(A: Any, q: Any, square: Any, rest: Any) -> Any:
+    """What series of phi and phi' leave, all where the nodes of the rule are too far apart: sum m A_m^2 = q E[phi'^2] (Price)."""
+    weighted = jnp.einsum("m,mp->p", jnp.arange(len(A), dtype=q.dtype), A[:, 0] ** 2, precision="highest")
+    allowed = ALIASED * q * square[1] + (rest.max(0) * len(A) + UNRESOLVED[q.dtype.name]) * square[0]
+    return jnp.where(jnp.abs(weighted - q * square[1]) > allowed, 1, rest)
 
 
 def _diverged(q: Any, rest: Any) -> tuple[Any, Any]:
