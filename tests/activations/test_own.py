@@ -121,6 +121,30 @@ def test_oscillating_callables():
         assert off < bound and (off / 3 < out.error < 100 * off or max(off, out.error) < SMALL)
 
 
+@pytest.mark.parametrize("kinks", [(), (-1.0, 1.0)])
+def test_signals_of_bent_callables(kinks):
+    """chi_par = erf(1/sqrt(2 K)) - sqrt(2/(pi K)) exp(-1/(2 K)) of clip(z, -1, 1), the second part from its kinks; chi_perp the first."""
+    net = lg.mlp(widths=[1], out=1, activation=lg.activation(lambda z: jnp.clip(z, -1, 1), kinks=kinks), C_W=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = lg.signal(net, np.array([[1e-3], [1.0], [2.0]]))
+    K = np.array([1e-6, 1.0, 4.0])
+    perp = erf((2 * K) ** -0.5)
+    par = perp - (2 / np.pi / K) ** 0.5 * np.exp(-0.5 / K)
+    off = [np.abs(found[0] / right - 1).max() for found, right in ((out.chi_par, par), (out.chi_perp, perp))]
+    assert max(off) < (1e-10 if kinks else 0.01) and (max(off) / 3 < out.error < 100 * max(off) or max(*off, out.error) < SMALL)
+
+
+def test_fixed_points_carry_the_error():
+    """A bump A exp(-((z - b)/w)^2) beside tanh: A^2/w sqrt(pi/2) density(b) of chi_perp/C_W, which no node sees."""
+    A, b, w = 0.01, 1.2345, 1e-3
+    with pytest.warns(AccuracyWarning, match="varies within"):
+        out = lg.fixed_points(lg.activation(lambda z: jnp.tanh(z) + A * jnp.exp(-(((z - b) / w) ** 2))), 1.5, 0.3)
+    missed = 1.5 * A * A / w * np.sqrt(np.pi / 2) * np.exp(-b * b / 2 / out.K[0]) / np.sqrt(2 * np.pi * out.K[0])
+    assert missed / 3 < out.error < 100 * missed
+    assert lg.fixed_points("tanh", 1.5, 0.3).error < 1e-12
+
+
 def test_expectations_that_are_not_finite_are_refused():
     """E[exp(z^2)^2] is infinite from variance 1/4 on, and log(1 + exp(z)) overflows at 710."""
     explosive = lg.activation(own.OWN["explosive"].fn)

@@ -8,12 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.mesh import Mesh, mesh
+from largen.activations.mesh import DEEP, Mesh, mesh
 from largen.activations.reach import growth
 from largen.gaussian.piecewise import STEEPEST
 from largen.types import float64
 
-DEEP = 12  # halvings of a panel from which phi may bend there
 SEVERAL = 6  # places named
 SIDE, WIDE = 1e-30, (1e-9, 1e-6, 1e-4, 1e-2)  # next to 0, nearer than anything smooth varies; distances where derivatives are ordinary
 BENT, TURNED = 1e-3, 0.02  # changes of a derivative, relative, that a smooth function does not make across so little

@@ -24,6 +24,7 @@ ORDER = 12  # nodes a panel
 OCTAVES, SHIFT = 170, 1.37  # panels [SHIFT 2^k, SHIFT 2^(k+1)], whose ends are no numbers that people choose
 ALLOWED = 1e-8  # of the root mean square up to a panel, what the polynomial on it may be off
 DEEPEST, BROAD, MOST = 46, 16, 200  # halvings; those of both halves of a panel; panels that are halved at a time
+DEEP = 12  # halvings of a panel from which phi may bend there
 ROUNDING = 1e-15  # relative, of phi
 CHUNK = 256  # panels evaluated at a time
 SHARE, UNSEEN = 1e-9, 0.1  # of an expectation, of places where phi is not finite, and where it is not resolved, from which that is infinite
@@ -147,6 +148,19 @@ def _unseen(phi: Activation, found: Panels) -> np.ndarray:
                 spots.append(left[at[i]] + width[at[i]] * (spot[[0, -1]] + np.array([-0.5, 1.5])) / count)
     spots = np.array(spots).reshape(-1, 2)
     return spots[np.argsort(np.abs(spots).min(1))[:SPOTS]]
+
+
+def bend(phi: Activation) -> float:
+    """How far from 0 the nearest place is where phi may bend, 0 itself not counted; infinite if there is none."""
+    found = mesh(phi)
+    return float(np.minimum(*np.abs([found.edges[:-1], found.edges[1:]]))[found.depth >= DEEP].min(initial=np.inf))
+
+
+def means(phi: Activation, K: Any) -> np.ndarray:
+    """E[phi^2], E[phi'^2] and dE[phi^2]/dK at variances K (n,), (3, n), by the panels."""
+    found, q = mesh(phi), np.asarray(K, float)[:, None]
+    square, slope = np.exp(found.sizes[1:, None] - found.z**2 / (2 * q) - np.log(2 * np.pi * q) / 2)
+    return np.stack([square.sum(1), slope.sum(1), (square * (found.z**2 / q - 1)).sum(1) / (2 * q[:, 0])])
 
 
 def resolved(phi: Activation, left: np.ndarray, right: np.ndarray) -> np.ndarray:

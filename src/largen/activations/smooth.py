@@ -9,12 +9,13 @@ import numpy as np
 
 from largen.activations.activation import Activation
 from largen.activations.assumed import ordinary_angles, ordinary_sizes, summed
-from largen.activations.mesh import judged
+from largen.activations.mesh import bend, judged
 from largen.activations.reach import reach
 from largen.gaussian import hermite, piecewise
 from largen.gaussian.pair import CLOSE, safe_divide
 
 UNRESOLVED = {"float32": 3e-6, "float64": 1e-12}  # relative; what a rule may leave where another one could do better
+FARTHEST = 40.0  # standard deviations that matter to any function
 ALIASED = 0.1  # share of E[phi'^2] that the coefficients of phi do not have
 Moments = tuple[Any, ...]  # E phi^2 of either point, E[phi phi], E[phi' phi'], 1 -+ c of the former, the error, what one before becomes
 
@@ -48,10 +49,11 @@ def parted(values: Any, q1: Any, q2: Any) -> tuple[Any, Any]:
 def _smooth_mean(phi: Activation, a: int, b: int, q: Any) -> Any:
     """E[phi^(a) phi^(b)](q)."""
     f, g = phi.derivative(a), phi.derivative(b)
+    return _line(lambda z: f(z) * g(z), q)
 
-    def product(z: Any) -> Any:
-        return f(z) * g(z)
 
+def _line(product: Any, q: Any) -> Any:
+    """E[product(z)], z ~ N(0, q)."""
     plain, wide = hermite.mean(product, q), hermite.mean(product, q, every=2)
     resolved = jnp.abs(plain - wide) <= UNRESOLVED[q.dtype.name] * hermite.mean(lambda z: jnp.abs(product(z)), q)
     graded = piecewise.graded_mean(product, q, (), hermite.REACH)
@@ -61,11 +63,24 @@ def _smooth_mean(phi: Activation, a: int, b: int, q: Any) -> Any:
 @_smooth_mean.defjvp
 def _smooth_mean_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: Any) -> Any:
     (q,), (dq,) = primals, tangents
+    if phi.own and a == b == 0:
+        return _smooth_mean(phi, 0, 0, q), _own_slope(phi, q) * dq
     if a == b:
         curvature = 2 * _smooth_mean(phi, a, a + 2, q) + 2 * _smooth_mean(phi, a + 1, a + 1, q)
     else:
         curvature = _smooth_mean(phi, a + 2, b, q) + 2 * _smooth_mean(phi, a + 1, b + 1, q) + _smooth_mean(phi, a, b + 2, q)
     return _smooth_mean(phi, a, b, q), curvature * dq / 2
+
+
+def _own_slope(phi: Activation, q: Any) -> Any:
+    """dE[phi^2]/dq without phi'', which does not know of kinks that nobody declared: E[z phi phi']/q, where phi bends or jumps
+    E[phi^2 (z^2 - q)]/2q^2, which has fewer digits where the Gaussian is narrow."""
+    f, slope, r = phi.fn, phi.derivative(), jnp.sqrt(q)
+    by_parts, place = safe_divide(_line(lambda z: z * f(z) * slope(z), q), q), bend(phi)
+    if place == np.inf:
+        return by_parts
+    unit = _line(lambda u: 0.5 * (u * u - 1) * f(r[..., None] * u) ** 2, jnp.ones_like(q))
+    return jnp.where(r * FARTHEST > place, safe_divide(unit, q), by_parts)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
