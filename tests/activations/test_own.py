@@ -76,6 +76,75 @@ def test_the_cause_is_named(name):
     assert re.search(CAUSES[name], doubt(lg.activation(given.fn, kinks=given.kinks)))
 
 
+def test_what_varies_between_the_points_of_rules_is_seen():
+    """A bump of width w, size A at b: A^2 w sqrt(pi/2) density(b) of E[(z + bump)^2], and 2 b A w sqrt(pi) density(b) for the cross term;
+    a window from a to b. Split as the warning says, the bump is resolved."""
+    one, A, b, w = np.ones((1, 1)), 5.0, 1.2345, 1e-3
+    density = np.exp(-b * b / 2) / np.sqrt(2 * np.pi)
+    nngp = 1 + (2 * b * A + A * A / 2**0.5) * w * np.sqrt(np.pi) * density
+    ntk = nngp + 1 + (A * A / w) * np.sqrt(np.pi / 2) * density + 2 * b * A * w * np.sqrt(np.pi) * density  # E[bump'] = E[z bump]
+
+    def bump(z):
+        return z + A * jnp.exp(-(((z - b) / w) ** 2))
+
+    with pytest.warns(AccuracyWarning, match=r"varies within 0\.00. near z = 1\.23., .*: make it wider, or have rules split there") as said:
+        out = kernel(lg.activation(bump), one)
+    assert abs(out.ntk[0, 0] / ntk - 1) / 3 <= out.error <= 100 * abs(out.ntk[0, 0] / ntk - 1)
+    (kinks,) = re.findall(r"kinks=\(([^)]*)\)", str(said[0].message))
+    out = kernel(lg.activation(bump, kinks=tuple(map(float, kinks.split(",")))), one)
+    np.testing.assert_allclose([out.nngp[0, 0], out.ntk[0, 0]], [nngp, ntk], rtol=1e-5)  # density, and z, vary over the bump
+    assert out.error < SMALL
+    with pytest.warns(AccuracyWarning, match=r"kinks near z = 0\.7, 0\.701: declare them, .*kinks=\(0\.7, 0\.701\)"):
+        out = kernel(lg.activation(lambda z: jnp.where((z > 0.7) & (z < 0.701), 1.0, 0.0) + z), one)
+    off = (2 * 0.7005 + 1) * 1e-3 * np.exp(-(0.7005**2) / 2) / np.sqrt(2 * np.pi)
+    assert off / 3 < out.error < 100 * off
+
+
+@pytest.mark.parametrize("a", [20.0, 1e4, 1e8])
+def test_steep_callables_are_those_of_larger_points(a):
+    """The kernel of tanh(a z) at X is that of tanh at a X, and NTK as NNGP: phi' has the a that X had."""
+    X = np.array([[1.0, 0.0], [0.5, 0.75**0.5]]) / 10
+    out, right = kernel(lg.activation(lambda z: jnp.tanh(a * z)), X), kernel("tanh", a * X)
+    off = max(np.abs(got / want - 1).max() for got, want in ((out.nngp, right.nngp), (out.ntk, right.ntk)))
+    assert off < 1e-6 and (off / 3 < out.error < 100 * off or max(off, out.error) < SMALL)
+
+
+def test_oscillating_callables():
+    """Resolved where series start late; with an honest error where they do not converge, also where the nodes of a rule are too far apart
+    to see it: sin(20 z) at K = 100 is sin(20 z - 2 pi z/.3) at their multiples of .03 sqrt(K)."""
+    phi, X = lg.activation(lambda z: jnp.sin(20 * z)), np.array([[1.0, 0.0], [1 - 1e-4, 2e-4**0.5]])
+    for size, bound in ((1.0, 1e-12), (10.0, 1.0)):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", AccuracyWarning)
+            out, right = kernel(phi, size * X), kernel("sin", 20 * size * X)
+        off = max(np.abs(got - want).max() / want.max() for got, want in ((out.nngp, right.nngp), (out.ntk, right.ntk)))
+        assert off < bound and (off / 3 < out.error < 100 * off or max(off, out.error) < SMALL)
+
+
+@pytest.mark.parametrize("kinks", [(), (-1.0, 1.0)])
+def test_signals_of_bent_callables(kinks):
+    """chi_par = erf(1/sqrt(2 K)) - sqrt(2/(pi K)) exp(-1/(2 K)) of clip(z, -1, 1), the second part from its kinks; chi_perp the first."""
+    net = lg.mlp(widths=[1], out=1, activation=lg.activation(lambda z: jnp.clip(z, -1, 1), kinks=kinks), C_W=1.0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        out = lg.signal(net, np.array([[1e-3], [1.0], [2.0]]))
+    K = np.array([1e-6, 1.0, 4.0])
+    perp = erf((2 * K) ** -0.5)
+    par = perp - (2 / np.pi / K) ** 0.5 * np.exp(-0.5 / K)
+    off = [np.abs(found[0] / right - 1).max() for found, right in ((out.chi_par, par), (out.chi_perp, perp))]
+    assert max(off) < (1e-10 if kinks else 0.01) and (max(off) / 3 < out.error < 100 * max(off) or max(*off, out.error) < SMALL)
+
+
+def test_fixed_points_carry_the_error():
+    """A bump A exp(-((z - b)/w)^2) beside tanh: A^2/w sqrt(pi/2) density(b) of chi_perp/C_W, which no node sees."""
+    A, b, w = 0.01, 1.2345, 1e-3
+    with pytest.warns(AccuracyWarning, match="varies within"):
+        out = lg.fixed_points(lg.activation(lambda z: jnp.tanh(z) + A * jnp.exp(-(((z - b) / w) ** 2))), 1.5, 0.3)
+    missed = 1.5 * A * A / w * np.sqrt(np.pi / 2) * np.exp(-b * b / 2 / out.K[0]) / np.sqrt(2 * np.pi * out.K[0])
+    assert missed / 3 < out.error < 100 * missed
+    assert lg.fixed_points("tanh", 1.5, 0.3).error < 1e-12
+
+
 def test_expectations_that_are_not_finite_are_refused():
     """E[exp(z^2)^2] is infinite from variance 1/4 on, and log(1 + exp(z)) overflows at 710."""
     explosive = lg.activation(own.OWN["explosive"].fn)

@@ -90,6 +90,8 @@ def _jumps(phi: Activation, order: int) -> tuple[float, ...]:
     return tuple(float(j) if abs(j) > 1e-6 else 0.0 for j in jump)
 
 
+LOOKS = (1, 3)  # at places and at the steepest one, at least, before slopes are bounded
+BOUNDED = 0.49  # powers of distance that slopes may grow by: their squares have integrals below 1/2
 Family = Callable[..., Activation]
 LONGEST = 4096  # characters of a name with its numbers: more is no activation, and parsing it takes stack and memory
 FAMILIES: dict[str, Family] = {}  # name -> factory taking the parameters in brackets
@@ -221,12 +223,14 @@ def _check_slope(fn: Elementwise, kinks: tuple[float, ...]) -> None:
                 return centre + reach * offsets[int(values.argmax())], float(values.max())
 
             for start in (None, 0.0, *kinks):
-                at, before = steepest(0.0, 8.0) if start is None else (start, steepest(start, 1e-2)[1])
-                for reach in (1e-1, 1e-3, 1e-5, 1e-7) if start is None else (1e-4, 1e-6):
+                (at, before), powers = steepest(0.0, 8.0) if start is None else (start, steepest(start, 1e-2)[1]), 0.0
+                reaches = 10.0 ** -np.arange(*((1, 12) if start is None else (4, 12) if start else (4, 20)), 2)  # as doubles have digits
+                for turn, reach in enumerate(reaches):
                     there, now = steepest(at, reach)
-                    at, growth = there if start is None else at, np.log(max(now, 1e-300) / max(before, 1e-300))
-                    before = now
-                if growth > 0.49 * np.log(100) and now > 1e3:
+                    at, powers, before = there if start is None else at, np.log(max(now, 1e-300) / max(before, 1e-300)) / np.log(100), now
+                    if turn >= LOOKS[start is None] and not (powers > BOUNDED and now > 1e3):  # a phi that is only steep ends to grow
+                        break
+                if powers > BOUNDED and now > 1e3:
                     got = f"a callable whose slope grows without bound at z = {at:.3g}, so that the mean of phi'(z)^2 is infinite"
                     raise InputError("activation", got, "one with a finite NTK", "Round it off, as jnp.sqrt(z**2 + 0.01) does jnp.abs(z).")
     except InputError:

@@ -1,5 +1,6 @@
 """Why expectations of an activation may be inaccurate or infinite, and what to do about it."""
 
+from collections.abc import Sequence
 from functools import cache
 
 import jax
@@ -7,22 +8,24 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.mesh import Mesh, mesh
+from largen.activations.mesh import DEEP, Mesh, mesh
 from largen.activations.reach import growth
 from largen.gaussian.piecewise import STEEPEST
 from largen.types import float64
 
-DEEP = 12  # halvings of a panel from which phi may bend there
 SEVERAL = 6  # places named
 SIDE, WIDE = 1e-30, (1e-9, 1e-6, 1e-4, 1e-2)  # next to 0, nearer than anything smooth varies; distances where derivatives are ordinary
 BENT, TURNED = 1e-3, 0.02  # changes of a derivative, relative, that a smooth function does not make across so little
 AWAY, FAINT = 4.0, 1e-3  # a place is far from 0; slopes that are small beside the largest
+AROUND = (-1.5, -0.5, 0.0, 0.5, 1.5)  # of the length of a spot where phi varies, where to split rules from its middle
+FEW = 2  # spots that are worth that
 SMALLER = "lg.standardize(X), or take smaller C_W"
 
 
 @cache
 def doubt(phi: Activation) -> str:
-    """A sentence: of a user's own callable, where it bends undeclared or is singular; else growth; else where it varies; else sizes."""
+    """A sentence: of a user's own callable, where it bends undeclared, is singular or varies within a narrow spot; else growth; else where
+    it varies; else sizes."""
     bends, singular = places(phi) if phi.own else ((), ())
     if singular:
         return (
@@ -33,6 +36,13 @@ def doubt(phi: Activation) -> str:
         many = "has a kink" if len(bends) == 1 else "has kinks"
         known = ", ".join(f"{z:.10g}" for z in sorted({*bends, *phi.kinks})) + ("," if len(bends) + len(phi.kinks) == 1 else "")
         return f"{phi!r} {many} near {_listed(bends)}: declare {'it' if len(bends) == 1 else 'them'}, lg.activation(fn, kinks=({known}))."
+    if phi.own and 0 < len(spots := _spots(mesh(phi))) <= FEW:
+        wide, at = max(end - start for start, end in spots), [(start + end) / 2 for start, end in spots]
+        split = ", ".join(f"{z + share * (end - start):.8g}" for z, (start, end) in zip(at, spots, strict=True) for share in AROUND)
+        return (
+            f"{phi!r} varies within {wide:.1g} near {_listed(at)}, between the points that rules look at: make it wider, "
+            f"or have rules split there, lg.activation(fn, kinks=({split}))."
+        )
     if (degree := growth(phi)) > 2 and "which is not" not in infinite(phi):
         how = "exponentially" if degree >= STEEPEST else f"like z^{degree:.3g}"
         return f"{phi!r} grows {how}, and expectations with it: {SMALLER}."
@@ -56,7 +66,23 @@ def infinite(phi: Activation) -> str:
     return f"{phi!r}, which grows so fast that E[phi(z)^2] or E[phi'(z)^2] is not finite for variances from {at * at / 2 / log:.3g} on"
 
 
-def _listed(places: tuple[float, ...]) -> str:
+def _spots(found: Mesh) -> list[tuple[float, float]]:
+    """From where to where phi varies between the points that are looked at first, spots that touch as one."""
+    spots: list[tuple[float, float]] = []
+    for start, end in sorted(map(tuple, found.narrow)):
+        if spots and start <= spots[-1][1] + (end - start):
+            start, end = spots[-1][0], max(end, spots.pop()[1])
+        spots.append((start, end))
+    return spots
+
+
+def _shortest(left: float, right: float) -> float:
+    """The number of fewest decimals between two."""
+    middle = (left + right) / 2
+    return next((z for digits in range(17) if left <= (z := round(middle, digits)) <= right), middle)
+
+
+def _listed(places: Sequence[float]) -> str:
     return "z = " + ", ".join(f"{z:.4g}" for z in places[:SEVERAL]) + (", ..." if len(places) > SEVERAL else "")
 
 
@@ -70,7 +96,8 @@ def places(phi: Activation) -> tuple[tuple[float, ...], tuple[float, ...]]:
     spots = [(0.0, SIDE), *((z, SIDE if z == 0 else 1e-12 * abs(z)) for z in phi.kinks)]
     for start, end in zip(starts, ends, strict=True):
         i = start + int(found.depth[start:end].argmax())
-        spots.append((float(found.edges[i] + found.edges[i + 1]) / 2, float(4 * (found.edges[i + 1] - found.edges[i]))))
+        left, right = map(float, found.edges[i : i + 2])
+        spots.append((_shortest(left, right), 4 * (right - left)))
     spots = sorted(set(spots), key=lambda spot: abs(spot[0]))[: 2 * SEVERAL]
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
         ordinary = [sign * distance for distance in WIDE for sign in (-1, 1)]

@@ -10,7 +10,7 @@ its first derivative there is the symmetric subgradient (the divergent term is o
 kinked kernels are refused.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -21,6 +21,7 @@ from largen.activations.analytic import analytic
 from largen.activations.closed import Analytic, Homogeneous, Step, itself
 from largen.activations.homogeneous import homogeneous, step
 from largen.activations.kinked import kinked
+from largen.activations.scale import natural
 from largen.activations.smooth import mean_square, smooth
 from largen.gaussian.pair import Pair
 
@@ -46,6 +47,11 @@ def dual(phi: Activation, pair: Pair) -> Dual:
         return Dual(*step(pair), jnp.zeros((), pair.k.dtype))
     if isinstance(phi.closed, Analytic):
         return Dual(*analytic(phi.closed, pair))
+    if phi.own:
+        u, psi = natural(phi)
+        if u != 1:  # psi' = u phi'
+            out = dual(psi, Pair(pair.q1 / u**2, pair.q2 / u**2, pair.k / u**2, pair.near, pair.far))
+            return replace(out, kdot=out.kdot / u**2)
     rule = kinked if phi.kinks else smooth
     m1, m2, k, kdot, near, far, error, carried = rule(phi, pair.q1, pair.q2, pair.k, pair.near, pair.far)
     return Dual(Pair(m1, m2, k, jnp.clip(near, 0, 2), jnp.clip(far, 0, 2)), kdot, error, carried)
@@ -59,4 +65,7 @@ def moment(phi: Activation, q: Any, order: int = 0) -> Any:
         return phi.closed.expectation(itself(q))
     if order == 1 and isinstance(phi.closed, Analytic):
         return phi.closed.slope(itself(q))
+    if phi.own:
+        u, psi = natural(phi)
+        return mean_square(psi, q / u**2, order) / u ** (2 * order)
     return mean_square(phi, q, order)

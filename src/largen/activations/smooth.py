@@ -9,12 +9,14 @@ import numpy as np
 
 from largen.activations.activation import Activation
 from largen.activations.assumed import ordinary_angles, ordinary_sizes, summed
-from largen.activations.mesh import judged
+from largen.activations.mesh import bend, judged
 from largen.activations.reach import reach
 from largen.gaussian import hermite, piecewise
 from largen.gaussian.pair import CLOSE, safe_divide
 
 UNRESOLVED = {"float32": 3e-6, "float64": 1e-12}  # relative; what a rule may leave where another one could do better
+FARTHEST = 40.0  # standard deviations that matter to any function
+ALIASED = 0.1  # share of E[phi'^2] that the coefficients of phi do not have
 Moments = tuple[Any, ...]  # E phi^2 of either point, E[phi phi], E[phi' phi'], 1 -+ c of the former, the error, what one before becomes
 
 
@@ -47,10 +49,11 @@ def parted(values: Any, q1: Any, q2: Any) -> tuple[Any, Any]:
 def _smooth_mean(phi: Activation, a: int, b: int, q: Any) -> Any:
     """E[phi^(a) phi^(b)](q)."""
     f, g = phi.derivative(a), phi.derivative(b)
+    return _line(lambda z: f(z) * g(z), q)
 
-    def product(z: Any) -> Any:
-        return f(z) * g(z)
 
+def _line(product: Any, q: Any) -> Any:
+    """E[product(z)], z ~ N(0, q)."""
     plain, wide = hermite.mean(product, q), hermite.mean(product, q, every=2)
     resolved = jnp.abs(plain - wide) <= UNRESOLVED[q.dtype.name] * hermite.mean(lambda z: jnp.abs(product(z)), q)
     graded = piecewise.graded_mean(product, q, (), hermite.REACH)
@@ -60,6 +63,8 @@ def _smooth_mean(phi: Activation, a: int, b: int, q: Any) -> Any:
 @_smooth_mean.defjvp
 def _smooth_mean_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: Any) -> Any:
     (q,), (dq,) = primals, tangents
+    if phi.own and a == b == 0:
+        return _smooth_mean(phi, 0, 0, q), _own_slope(phi, q) * dq
     if a == b:
         curvature = 2 * _smooth_mean(phi, a, a + 2, q) + 2 * _smooth_mean(phi, a + 1, a + 1, q)
     else:
@@ -67,12 +72,23 @@ def _smooth_mean_jvp(phi: Activation, a: int, b: int, primals: Any, tangents: An
     return _smooth_mean(phi, a, b, q), curvature * dq / 2
 
 
+def _own_slope(phi: Activation, q: Any) -> Any:
+    """dE[phi^2]/dq without phi'', which does not know of kinks that nobody declared: E[z phi phi']/q, where phi bends or jumps
+    E[phi^2 (z^2 - q)]/2q^2, which has fewer digits where the Gaussian is narrow."""
+    f, slope, r = phi.fn, phi.derivative(), jnp.sqrt(q)
+    by_parts, place = safe_divide(_line(lambda z: z * f(z) * slope(z), q), q), bend(phi)
+    if place == np.inf:
+        return by_parts
+    unit = _line(lambda u: 0.5 * (u * u - 1) * f(r[..., None] * u) ** 2, jnp.ones_like(q))
+    return jnp.where(r * FARTHEST > place, safe_divide(unit, q), by_parts)
+
+
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Moments:
     """By Hermite series, and by graded quadrature where sizes are so large that the series do not converge."""
     both, every = (phi.fn, phi.derivative()), joined(q1, q2)
     A, terms, rest, square = hermite.coefficients(both, every, hermite.tolerance(q1.dtype))
-    large, rest = _diverged(every, rest)
+    large, rest = _diverged(every, _unless_aliased(A, every, square, rest) if phi.own else rest)
     if not ordinary_sizes():
         square = jnp.where(large, piecewise.graded_mean(lambda z: jnp.stack([f(z) ** 2 for f in both]), every, (), hermite.REACH), square)
     (A1, A2), (size1, size2) = (parted(v, q1, q2) for v in (A, jnp.sqrt(square)))
@@ -84,6 +100,8 @@ def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     out, changes = graded(phi, need, pairs, series, hermite.REACH)
     c, slope, near_out, far_out = (v.reshape(near.shape) for v in (*cosines(phi, out[:2]), *out[2:]))
     off, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far))
+    if phi.own:  # pieces may miss it
+        c, slope = jnp.where(same, 1, c), jnp.where(same, 1, slope)
     error = reduce(jnp.maximum, [off, *shared(share, rest.max(1)), *shared(share, changes)])
     near_out, far_out = jnp.where(same, 0, near_out), jnp.where(same, 2, far_out)
     return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * slope, near_out, far_out, error, carried
@@ -111,6 +129,13 @@ def split(phi: Activation, need: Any, pairs: Any, otherwise: Any, reach: float) 
     if ordinary_angles():
         return tuple(otherwise), (jnp.where(need.any(), jnp.inf, 0.0),) * 2
     return piecewise.some_pairs(integrand_of(phi), need, pairs, phi.kinks, otherwise, reach, graded=False)
+
+
+def _unless_aliased(A: Any, q: Any, square: Any, rest: Any) -> Any:
+    """What series of phi and phi' leave, all where the nodes of the rule are too far apart: sum m A_m^2 = q E[phi'^2] (Price)."""
+    weighted = jnp.einsum("m,mp->p", jnp.arange(len(A), dtype=q.dtype), A[:, 0] ** 2, precision="highest")
+    allowed = ALIASED * q * square[1] + (rest.max(0) * len(A) + UNRESOLVED[q.dtype.name]) * square[0]
+    return jnp.where(jnp.abs(weighted - q * square[1]) > allowed, 1, rest)
 
 
 def _diverged(q: Any, rest: Any) -> tuple[Any, Any]:

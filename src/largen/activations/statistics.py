@@ -18,6 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
+from largen.activations.mesh import means
 from largen.errors import InputError
 from largen.gaussian import line
 from largen.running.jitted import jitted
@@ -44,7 +45,7 @@ class Moments:
 @dataclass(frozen=True)
 class Statistics:
     """Values of phi and phi' on the grid; `taylor`: phi_p = phi^(p)(0) from the left and the right, (2, ORDERS); `K_max`: the
-    largest variance for which all moments exist and are resolved."""
+    largest variance for which all moments exist and are resolved; `coarse`, phi at the nodes of the coarse rule."""
 
     phi: Activation
     grid: line.Grid
@@ -52,6 +53,7 @@ class Statistics:
     slope: np.ndarray
     taylor: np.ndarray
     K_max: float
+    coarse: np.ndarray
 
     def moments(self, K: Any) -> Moments:
         """The moments at variances K in [K_MIN, K_max]."""
@@ -61,6 +63,18 @@ class Statistics:
             functions = np.stack([f * f, z * f * s, z**3 * f * s, s * s, s * s * z * z, f**4, f * f * z])
         g, zfs, z3fs, ss, sszz, f4, ffz = line.mean(functions, K, z, self.grid.w)
         return Moments(g, zfs / K, (z3fs - 3 * K * zfs) / (2 * K**3), ss, (sszz - K * ss) / (2 * K * K), f4, ffz)
+
+    def error(self, K: float) -> float:
+        """Of these moments, relative: two rules for <phi^2>; and of a user's own callable <phi^2>, K <phi'^2> and K d<phi^2>/dK beside what
+        panels say that are found by looking at it, relative to the larger of the first two."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            off, _ = line.disagreement(self.value**2, self.coarse**2, self.grid, K)
+            if self.phi.own:
+                m, right = self.moments([K]), means(self.phi, [K])[:, 0]
+                found = np.array([m.g[0], K * m.slope[0], K * m.dg[0]])
+                right *= [1, K, K]
+                off = max(off, float(np.abs(found - right).max() / max(right[:2].max(), np.finfo(float).tiny)))
+        return off
 
     @cached_property
     def homogeneous(self) -> tuple[float, float] | None:
@@ -115,7 +129,7 @@ def statistics(phi: Activation) -> Statistics:
         raise InputError(
             "activation", f"{phi!r}, whose derivative is not finite near z = {grid.z[bounded & ~np.isfinite(slope)][0]:.3g}", need
         )
-    return Statistics(phi, grid, value, slope, taylor, _largest(grid, value, slope))
+    return Statistics(phi, grid, value, slope, taylor, _largest(grid, value, slope), rough)
 
 
 def root(f: Callable[[float], Any], low: float, high: float) -> float:

@@ -23,6 +23,7 @@ BLOCK, MOST = 64, 4096  # terms computed at a time, at most
 MANY, APART = 1024, 0.03  # terms of functions with kinks, at most; 1 - |c| from which they are enough
 PANEL, LENGTH, ENDS = 60, 3, 12  # nodes of a panel for functions with kinks, its length, half that of all panels
 STEP, REACH = 0.03, 16.0  # trapezoid in u: spectral for analytic functions; resolves h_4096
+NOT_BEGUN = 0.1  # share of E[f^2] that is left as long as a series has hardly started
 NEGLIGIBLE = 1e-12  # what is left at the ends of the rule, relative
 UNROLL = 8  # terms a turn of the loops
 CLOSE = 1e-3  # 1 - |c| below which 1 - c' is summed without cancellation
@@ -117,7 +118,8 @@ def coefficients(
 
     def wanting(left: Any, added: Any) -> Any:
         missing = left.max(1) > allowed * scale
-        return missing & (added > jnp.finfo(q.dtype).eps / 8 * scale) if kinks is None else missing
+        begun = left.max(1) < NOT_BEGUN * scale  # the coefficients of a function that oscillates start late
+        return missing & (~begun | (added > jnp.finfo(q.dtype).eps / 8 * scale)) if kinks is None else missing
 
     def more(state: Any) -> Any:
         n, _, left, added, _, _ = state

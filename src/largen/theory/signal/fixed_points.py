@@ -21,6 +21,7 @@ from largen.display import Record
 from largen.gaussian.line import K_MIN
 from largen.gaussian.pair import Pair
 from largen.running.jitted import jitted
+from largen.theory.given import warn_if_inaccurate
 from largen.types import float64
 
 SEARCH = 1000
@@ -57,6 +58,8 @@ class FixedPoints(Record):
         Of the first: "ordered", "chaotic", "critical", or "divergent" (none that attracts or is marginal).
     searched : tuple
         The range of K looked at; a fixed point beyond is not found.
+    error : float
+        Of the Gaussian expectations at the fixed points, relative; of a user's own callable with what is not declared of it.
     missing : dict
         Why a field is None.
     """
@@ -73,6 +76,7 @@ class FixedPoints(Record):
     xi_c: np.ndarray
     phase: str
     searched: tuple[float, float]
+    error: float
     missing: Mapping[str, str] = field(default_factory=dict)
 
     _table = ("point", "K stable chi_par chi_perp c xi_q xi_c")
@@ -133,9 +137,11 @@ def fixed_points(activation: str | Callable[[Any], Any] | Activation, C_W: float
     stable = np.array([e["stable"] for e in entries], dtype=bool)
     settles = bool(entries) and abs(entries[0]["chi_par"]) < 1 + MARGINAL
     phase = phase_of(entries[0]["chi_perp"]) if settles else "divergent"
+    error = max((known.error(max(K, K_MIN)) for K in found), default=0.0)
+    warn_if_inaccurate(error, np.float64, [phi])
     missing = {"K": LINE.format(phi.name)} if line else {}
-    columns |= dict.fromkeys(missing)
-    return FixedPoints(activation=phi, C_W=w, C_b=b, stable=stable, phase=phase, searched=(0.0, known.K_max), missing=missing, **columns)
+    columns |= dict.fromkeys(missing) | {"searched": (0.0, known.K_max), "error": error}
+    return FixedPoints(activation=phi, C_W=w, C_b=b, stable=stable, phase=phase, missing=missing, **columns)
 
 
 def on_a_line(known: Statistics, C_W: Any, C_b: Any) -> Any:
