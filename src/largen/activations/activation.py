@@ -15,6 +15,7 @@ import numpy as np
 from largen import door
 from largen.activations.closed import ClosedForm
 from largen.errors import InputError, shown
+from largen.running.jitted import jitted
 from largen.types import float64, island
 
 Elementwise = Callable[[Any], Any]
@@ -82,11 +83,11 @@ def _one_derivative(fn: Elementwise) -> Elementwise:
 @cache
 @float64
 def _jumps(phi: Activation, order: int) -> tuple[float, ...]:
-    with jax.ensure_compile_time_eval():
-        at = np.asarray(phi.kinks)
-        step = 1e-9 * (1 + np.abs(at))
-        f = phi.derivative(order)
-        jump = np.asarray(f(jnp.asarray(at + step))) - np.asarray(f(jnp.asarray(at - step)))
+    if not phi.kinks:
+        return ()
+    at = np.asarray(phi.kinks)
+    step, f = 1e-9 * (1 + np.abs(at)), jitted()(phi.derivative(order))
+    jump = np.asarray(f(at + step)) - np.asarray(f(at - step))
     return tuple(float(j) if abs(j) > 1e-6 else 0.0 for j in jump)
 
 
