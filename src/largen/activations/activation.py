@@ -64,6 +64,10 @@ class Activation:
         """The almost-everywhere derivative of the given order, elementwise."""
         return derivative(self.fn, order)
 
+    def derivatives(self, order: int) -> Callable[[Any], tuple[Any, ...]]:
+        """phi and its derivatives up to the given order, elementwise: each made of what the ones before it computed already."""
+        return _one_more(self.derivatives(order - 1)) if order else lambda z: (self.fn(z),)
+
     def jumps(self, order: int) -> tuple[float, ...]:
         """The jump of the derivative of the given order (0: phi itself) at each kink."""
         return _jumps(self, order)
@@ -78,6 +82,14 @@ def derivative(fn: Elementwise, order: int = 1) -> Elementwise:
 
 def _one_derivative(fn: Elementwise) -> Elementwise:
     return lambda z: jax.jvp(fn, (z,), (jnp.ones_like(z),))[1]
+
+
+def _one_more(lower: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+    def higher(z: Any) -> tuple[Any, ...]:
+        values, slopes = jax.jvp(lower, (z,), (jnp.ones_like(z),))
+        return *values, slopes[-1]
+
+    return higher
 
 
 @cache
