@@ -12,7 +12,8 @@ from sklearn.gaussian_process.kernels import DotProduct
 import largen as lg
 from largen import memory
 from largen.errors import InputError, SingularKernelError
-from largen.prediction import factor, schedule, weights
+from largen.prediction import factor, kernels as blocks, schedule, weights
+from largen.theory import kernels, variances
 
 
 def circle(angles):
@@ -215,6 +216,24 @@ def test_what_does_not_fit_into_memory_is_refused_before_any_work(monkeypatch):
         lg.predict(RELU, X, Y, X_TEST)
     with pytest.raises(InputError, match="Ask for fewer points or draws"):
         lg.sample(RELU, X, jax.random.key(0), draws=10)
+
+
+def test_few_points_take_one_program_and_the_numbers_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked first waits for one kernel to be traced, not for one of every shape."""
+    rng = np.random.default_rng(1)
+    A, y, B = rng.normal(size=(7, 3)), rng.normal(size=7), rng.normal(size=(6, 3))
+
+    def asked(covariance: str) -> tuple[Any, int]:
+        before = kernels._walk_kernel.traced + variances._walked.traced
+        return lg.predict(TANH, A, y, B, covariance=covariance), kernels._walk_kernel.traced + variances._walked.traced - before
+
+    one, whole = asked("diagonal"), asked("full")[0]
+    monkeypatch.setattr(blocks, "FEW", 0)
+    several, blockwise = asked("diagonal"), asked("full")[0]
+    assert (one[1], several[1]) == (1, 3)
+    found, wanted = ((p.mean, p.variance, q.cov) for p, q in ((one[0], whole), (several[0], blockwise)))
+    for a, b in zip(found, wanted, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12, atol=1e-13)
 
 
 def test_images_and_sequences() -> None:

@@ -13,6 +13,7 @@ from jax.scipy import special
 
 from largen.running.evaluate import CALLS, LOOPS, TABLE
 from largen.running.jitted import Jitted, jitted
+from largen.running.primitives import FEW
 from largen.types import island
 
 RNG = np.random.default_rng(0)
@@ -248,6 +249,37 @@ def test_functions_that_hold_traced_values_are_compiled() -> None:
         return Jitted(lambda x: x * c)(np.ones(3, np.float32)).sum()
 
     assert float(jax.jit(outer)(2.0)) == 6.0 and float(jax.grad(outer)(2.0)) == 3.0
+
+
+def test_a_program_is_traced_once_whichever_way_is_taken() -> None:
+    times = []
+
+    @jitted()
+    def slow(x: Any, y: Any) -> Any:
+        times.append(1)
+        return jnp.linalg.cholesky(x) * y
+
+    for x in (np.eye(3), jnp.eye(3)):  # float64, which the flag makes float32
+        out = slow(x, 2.0)
+        assert not kept(out) and out.dtype == np.float32 and np.allclose(out, 2 * np.eye(3))
+    assert len(times) == 1
+
+
+def test_known_values_are_computed_at_once_while_others_are_traced() -> None:
+    run = Jitted(jnp.linalg.cholesky)
+
+    def outer(x: Any) -> Any:
+        return x * float(np.asarray(run(np.full((1, 1), 4.0, np.float32)))[0, 0])
+
+    assert float(jax.jit(outer)(3.0)) == 6.0 and float(jax.grad(outer)(3.0)) == 2.0
+
+
+@pytest.mark.parametrize("size", [FEW, FEW + 1])
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+def test_functions_of_python_for_few_numbers(size: int, kind: str) -> None:
+    with island(np.zeros((), kind)):
+        both(lambda x: (special.erf(x), special.erfc(x)), np.linspace(-5, 5, size).astype(kind))
+        both(special.erf, np.ones((), kind))
 
 
 def test_warnings_of_numpy_stay_inside() -> None:

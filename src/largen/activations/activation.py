@@ -15,6 +15,7 @@ import numpy as np
 from largen import door
 from largen.activations.closed import ClosedForm
 from largen.errors import InputError, shown
+from largen.running.jitted import jitted
 from largen.types import float64, island
 
 Elementwise = Callable[[Any], Any]
@@ -63,6 +64,10 @@ class Activation:
         """The almost-everywhere derivative of the given order, elementwise."""
         return derivative(self.fn, order)
 
+    def derivatives(self, order: int) -> Callable[[Any], tuple[Any, ...]]:
+        """phi and its derivatives up to the given order, elementwise: each made of what the ones before it computed already."""
+        return _one_more(self.derivatives(order - 1)) if order else lambda z: (self.fn(z),)
+
     def jumps(self, order: int) -> tuple[float, ...]:
         """The jump of the derivative of the given order (0: phi itself) at each kink."""
         return _jumps(self, order)
@@ -79,14 +84,22 @@ def _one_derivative(fn: Elementwise) -> Elementwise:
     return lambda z: jax.jvp(fn, (z,), (jnp.ones_like(z),))[1]
 
 
+def _one_more(lower: Callable[[Any], tuple[Any, ...]]) -> Callable[[Any], tuple[Any, ...]]:
+    def higher(z: Any) -> tuple[Any, ...]:
+        values, slopes = jax.jvp(lower, (z,), (jnp.ones_like(z),))
+        return *values, slopes[-1]
+
+    return higher
+
+
 @cache
 @float64
 def _jumps(phi: Activation, order: int) -> tuple[float, ...]:
-    with jax.ensure_compile_time_eval():
-        at = np.asarray(phi.kinks)
-        step = 1e-9 * (1 + np.abs(at))
-        f = phi.derivative(order)
-        jump = np.asarray(f(jnp.asarray(at + step))) - np.asarray(f(jnp.asarray(at - step)))
+    if not phi.kinks:
+        return ()
+    at = np.asarray(phi.kinks)
+    step, f = 1e-9 * (1 + np.abs(at)), jitted()(phi.derivative(order))
+    jump = np.asarray(f(at + step)) - np.asarray(f(at - step))
     return tuple(float(j) if abs(j) > 1e-6 else 0.0 for j in jump)
 
 

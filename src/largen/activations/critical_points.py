@@ -18,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from largen.activations.statistics import Statistics, root
+from largen.activations.root import root
+from largen.activations.statistics import Statistics
 from largen.display import Record
 from largen.gaussian.line import K_MIN
 

@@ -8,12 +8,10 @@ around K = 0 from one-sided Taylor coefficients, in powers of sqrt(K) where phi 
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -105,11 +103,10 @@ def statistics(phi: Activation) -> Statistics:
     undeclared kinks."""
     grid = line.grid(phi.kinks)
     need = "an elementwise function, finite and not constant, with its kinks declared"
-    with jax.ensure_compile_time_eval():
-        sample = jitted()(lambda z: (phi(z), phi.derivative()(z)))
-        value, slope = (np.asarray(v) for v in sample(jnp.asarray(grid.z)))
-        rough = np.asarray(sample(jnp.asarray(grid.coarse_z))[0])
-        taylor = _taylor(phi)
+    sample = jitted()(lambda z: (phi(z), phi.derivative()(z)))
+    value, slope = (np.asarray(v) for v in sample(grid.z))
+    rough = np.asarray(sample(grid.coarse_z)[0])
+    taylor = _taylor(phi)
     if np.isnan(value).any():
         raise InputError("activation", f"{phi!r}, which returns NaN at z = {grid.z[np.isnan(value)][0]:.3g}", need)
     if not np.abs(np.where(np.abs(grid.z) < 10, slope, 0)).max() > 0:
@@ -132,21 +129,13 @@ def statistics(phi: Activation) -> Statistics:
     return Statistics(phi, grid, value, slope, taylor, _largest(grid, value, slope), rough)
 
 
-def root(f: Callable[[float], Any], low: float, high: float) -> float:
-    """The root of f between two points of opposite sign, to rounding (Brent)."""
-    from scipy.optimize import brentq  # slow to import
-
-    found: Any = brentq(lambda x: float(f(x)), low, high, xtol=1e-300, rtol=1e-14)  # type: ignore[arg-type]
-    return float(found)
-
-
 def _taylor(phi: Activation) -> np.ndarray:
     """phi^(p)(0) from the left and from the right: at 0 itself for smooth phi, else extrapolated from eps and 2 eps."""
-    derivatives = jitted()(lambda z: jnp.stack([phi.derivative(p)(z) for p in range(ORDERS)]))
+    derivatives = jitted()(lambda z: jnp.stack(phi.derivatives(ORDERS - 1)(z)))
     if 0.0 not in phi.kinks:
-        return np.broadcast_to(np.asarray(derivatives(jnp.zeros(1)))[:, 0], (2, ORDERS))
+        return np.broadcast_to(np.asarray(derivatives(np.zeros(1)))[:, 0], (2, ORDERS))
     eps = 1e-6
-    at = np.asarray(derivatives(jnp.array([-eps, eps, -2 * eps, 2 * eps]))).T
+    at = np.asarray(derivatives(np.array([-eps, eps, -2 * eps, 2 * eps]))).T
     return 2 * at[:2] - at[2:]
 
 

@@ -13,6 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from largen.running.jitted import ONE_THREAD
+
 ORDER, COARSE = 32, 24  # nodes a panel; their difference is the error estimate
 FINEST = -18  # the panel next to 0 ends at 2^-18
 WIDEST = 4.0  # no panel is wider: sin and its kin oscillate on scale 1
@@ -52,7 +54,7 @@ def mean(values: np.ndarray, K: Any, z: np.ndarray, w: np.ndarray) -> np.ndarray
     """<F>_K for F given as `values` (..., nodes) and variances K (...,) > 0: the shape of K after that of F."""
     q = np.asarray(K, dtype=float)[..., None]
     density = w * np.exp(-z * z / (2 * q)) / np.sqrt(2 * np.pi * q)
-    with np.errstate(invalid="ignore", over="ignore"):  # infinite values under a vanishing density
+    with np.errstate(invalid="ignore", over="ignore"), ONE_THREAD:  # infinite values under a vanishing density
         return np.tensordot(np.where(np.isfinite(values), values, 0.0), density, axes=(-1, -1))
 
 

@@ -9,7 +9,9 @@ from largen.grams.gram import gram
 from largen.grams.operator import lazy
 from largen.theory import variances as theory
 from largen.theory.kernels import Kernel, kernel
-from largen.types import Array, is_traced
+from largen.types import Array, is_traced, namespace
+
+FEW = 128**2  # pairs of all points, plain ones, that one program computes sooner than three are made
 
 
 def kernels(net: Serial, X: Array, X2: Array | None = None, rates: Any = "ntk", which: str = "both") -> Any:
@@ -42,7 +44,10 @@ class Blocks:
 
 
 def computed(net: Serial, X: Array, X_test: Array, rates: Any, which: str) -> Blocks:
-    """The blocks from theory. Those of test with train points that have positions are computed where they are asked for."""
+    """The blocks from theory: of one matrix where points are few, else each by itself. Those of test with train points that have
+    positions are computed where they are asked for."""
+    if X.ndim == 2 and (len(X) + len(X_test)) ** 2 <= FEW:
+        return _cut(kernel(net, namespace(X, X_test).concatenate([X, X_test]), None, rates), len(X))
 
     def own(full: bool) -> tuple[Array, Any]:
         if not full:
@@ -55,3 +60,15 @@ def computed(net: Serial, X: Array, X_test: Array, rates: Any, which: str) -> Bl
         return Blocks(train, lazy(net, X_test, X, rates, which), own)
     cross = kernels(net, X, X_test, rates)
     return Blocks(train, Kernel(nngp=cross.nngp.T, ntk=cross.ntk.T, error=cross.error), own)
+
+
+def _cut(both: Kernel, n: int) -> Blocks:
+    """The blocks of a matrix of n train points and, after them, the test points."""
+    A, B = slice(n), slice(n, None)
+
+    def own(full: bool) -> tuple[Array, Any]:
+        K = both.nngp[B, B]
+        return K if full else K.diagonal(), both.error
+
+    train, cross = (Kernel(nngp=both.nngp[rows, A], ntk=both.ntk[rows, A], error=both.error) for rows in (A, B))
+    return Blocks(train, cross, own)

@@ -19,6 +19,7 @@ import numpy as np
 from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
+from largen.activations.root import root
 from largen.activations.statistics import statistics
 from largen.display import Record
 from largen.errors import InputError, UnsupportedError, shown
@@ -179,16 +180,13 @@ def optimal_residual(activation: Any, ratio: float, n_out: int = 1) -> float:
     >>> lg.analysis.optimal_residual("tanh", ratio=0.1), round(lg.analysis.optimal_residual("tanh", ratio=1.0), 4)
     (0.0, 0.9272)
     """
-    from scipy.optimize import brentq  # slow to import
-
     phi, outputs = as_activation(activation), door.count(n_out, "n_out")
     target = 4 / ((20 + 3 * outputs) * door.real(ratio, "ratio", low=0.0, strict=True))
     if target >= _growth(phi, 0.0):
         return 0.0
     grid = np.linspace(0.0, 1.0, 257)  # nu rises at most once before it falls to 0
     above = [g for g in grid if _growth(phi, float(g)) > target]
-    found: Any = brentq(lambda g: _growth(phi, g) - target, above[-1], 1.0, xtol=1e-14)  # type: ignore[arg-type]
-    return float(found)
+    return root(lambda g: _growth(phi, g) - target, float(above[-1]), 1.0)
 
 
 def _skip(value: Any) -> float:

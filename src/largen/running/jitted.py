@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, lru_cache, partial, update_wrapper
+from functools import cache, cached_property, lru_cache, partial, update_wrapper
 from threading import Lock
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import jaxlib
 import numpy as np
 from jax.core import Tracer
 from threadpoolctl import ThreadpoolController
@@ -20,12 +21,22 @@ KEPT = 64  # programs of each function
 
 
 @dataclass(frozen=True)
-class _Small:
-    """A program in NumPy, the structure of its result, and how many numbers it may compute."""
+class _Program:
+    """A traced program of known arguments, and its form in NumPy: None where it has none, or would be too much work."""
 
-    form: Form
-    tree: Any
-    most: float
+    traced: Any
+    form: Form | None
+
+    @cached_property
+    def tree(self) -> Any:
+        """The structure of the result."""
+        return jax.tree_util.tree_structure(self.traced.out_info)
+
+    @cached_property
+    def compiled(self) -> Callable[..., Any]:
+        """What the arguments that are not static are given to. It is no part of other programs, even where one is being traced, and so
+        may have options of its own."""
+        return self.traced.lower().compile(compiler_options=_options())
 
 
 class Jitted:
@@ -39,7 +50,7 @@ class Jitted:
         update_wrapper(self, function)
         self.function, self.static = function, static
         self.compiled = jax.jit(function, static_argnums=static)
-        self._small = lru_cache(maxsize=KEPT)(lambda *a: self._made(*a))
+        self._programs = lru_cache(maxsize=KEPT)(lambda *a: self._made(*a))
 
     def __call__(self, *arguments: Any) -> Any:
         """The function's value."""
@@ -47,41 +58,40 @@ class Jitted:
         leaves, tree = jax.tree_util.tree_flatten(given)
         if not all(_known(leaf) for leaf in leaves):
             return self.compiled(*arguments)
-        shapes = tuple((np.shape(leaf), jnp.result_type(leaf), isinstance(leaf, (int, float))) for leaf in leaves)
-        small = self._small(tuple(arguments[i] for i in self.static), tree, shapes, jnp.result_type(float))
-        if small is None:
+        kinds = tuple((np.shape(leaf), jnp.result_type(leaf), isinstance(leaf, (int, float)), _place(leaf)) for leaf in leaves)
+        program = self._programs(tuple(arguments[i] for i in self.static), tree, kinds, jnp.result_type(float))
+        if program is None:
             return self.compiled(*arguments)
-        known = [np.asarray(leaf, dtype) for leaf, (_, dtype, _) in zip(leaves, shapes, strict=True)]
-        try:
-            with np.errstate(all="ignore"), ONE_THREAD:
-                found = small.form.run(Meter(small.most), known)
-        except TooMuch:
-            return self.compiled(*arguments)
-        return jax.tree_util.tree_unflatten(small.tree, [np.asarray(value) for value in found])
+        if program.form is not None:
+            known = [np.asarray(leaf, kind[1]) for leaf, kind in zip(leaves, kinds, strict=True)]
+            try:
+                with np.errstate(all="ignore"), ONE_THREAD:
+                    found = program.form.run(Meter(SHARE * program.form.equations), known)
+                return jax.tree_util.tree_unflatten(program.tree, [np.asarray(value) for value in found])
+            except TooMuch:
+                pass
+        return program.compiled(*given)
 
     @property
     def traced(self) -> int:
         """How many programs have been made so far: one for every new set of shapes, types and static arguments."""
-        return self._small.cache_info().misses
+        return self._programs.cache_info().misses
 
-    def _made(self, fixed: tuple[Any, ...], tree: Any, shapes: Any, real: Any) -> _Small | None:
-        """The program in NumPy; None where it has no such form, or is too much work to begin with. `real`, the type of Python's numbers,
-        says whether the float64 flag is on."""
-
-        def flat(*values: Any) -> Any:
-            arguments = list(jax.tree_util.tree_unflatten(tree, values))
-            for i, value in zip(self.static, fixed, strict=True):
-                arguments.insert(i, value)
-            return self.function(*arguments)
-
-        kinds = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak) for shape, dtype, weak in shapes]
-        program, out = jax.make_jaxpr(flat, return_shape=True)(*kinds)
-        try:
-            form = evaluated(program)
-        except (Unknown, KeyError):  # KeyError: a version of JAX that says it otherwise
+    def _made(self, fixed: tuple[Any, ...], tree: Any, kinds: Any, real: Any) -> _Program | None:
+        """The program; None where it holds values that are being traced. `real`, the type of Python's numbers, says whether the float64
+        flag is on."""
+        leaves = [jax.ShapeDtypeStruct(shape, dtype, weak_type=weak, sharding=place) for shape, dtype, weak, place in kinds]
+        arguments = list(jax.tree_util.tree_unflatten(tree, leaves))
+        for i, value in zip(self.static, fixed, strict=True):
+            arguments.insert(i, value)
+        traced = self.compiled.trace(*arguments)
+        if len(traced.jaxpr.jaxpr.invars) != len(leaves):  # more are given to it than what it is called with
             return None
-        most = SHARE * form.equations
-        return _Small(form, jax.tree_util.tree_structure(out), most) if form.costs <= most else None
+        try:
+            form = evaluated(traced.jaxpr)
+        except (Unknown, KeyError):  # KeyError: a version of JAX that says it otherwise
+            return _Program(traced, None)
+        return _Program(traced, form if form.costs <= SHARE * form.equations else None)
 
 
 def _known(leaf: Any) -> bool:
@@ -93,6 +103,18 @@ def _known(leaf: Any) -> bool:
             return False
         return len(leaf.devices()) == 1 and all(device.platform == "cpu" for device in leaf.devices())
     return isinstance(leaf, (np.ndarray, np.generic, bool, int, float))
+
+
+def _place(leaf: Any) -> Any:
+    """Where a program has to run for an array that is bound to a device."""
+    return leaf.sharding if isinstance(leaf, jax.Array) and leaf.committed else None
+
+
+@cache
+def _options() -> dict[str, Any]:
+    """Of the compiler. Its fusion emitters take half as long again, for programs that run no faster; from jaxlib 0.11 on they have no
+    alternative."""
+    return {"xla_cpu_use_fusion_emitters": False} if jaxlib.__version__.startswith("0.10.") else {}
 
 
 class _OneThread:

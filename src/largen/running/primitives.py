@@ -17,6 +17,9 @@ class Unknown(Exception):
     """A primitive, or a use of it, that only a compiler knows."""
 
 
+FEW = 8192  # numbers that Python's own functions do before `scipy.special` is imported
+
+
 def _special(name: str) -> Operation:
     """A function of `scipy.special`, which takes a while to import."""
 
@@ -26,6 +29,12 @@ def _special(name: str) -> Operation:
         return getattr(special, name)(x)
 
     return run
+
+
+def _of_python(name: str, function: Callable[[float], float]) -> Operation:
+    """A function that Python has too, which is as good and for few numbers soon done."""
+    each, many = np.frompyfunc(function, 1, 1), _special(name)
+    return lambda x: np.asarray(each(x), x.dtype) if x.size <= FEW else many(x)
 
 
 def _divide(x: Any, y: Any) -> Any:
@@ -61,9 +70,9 @@ PLAIN: dict[str, Operation] = {
     "digamma": _special("digamma"),
     "div": _divide,
     "eq": np.equal,
-    "erf": _special("erf"),
+    "erf": _of_python("erf", math.erf),
     "erf_inv": _special("erfinv"),
-    "erfc": _special("erfc"),
+    "erfc": _of_python("erfc", math.erfc),
     "exp": np.exp,
     "exp2": np.exp2,
     "expm1": np.expm1,
@@ -75,7 +84,7 @@ PLAIN: dict[str, Operation] = {
     "lgamma": _special("gammaln"),
     "log": np.log,
     "log1p": np.log1p,
-    "logistic": _special("expit"),
+    "logistic": lambda x: 1 / (1 + np.exp(-x)),
     "lt": np.less,
     "max": np.maximum,
     "min": np.minimum,
