@@ -16,6 +16,7 @@ if version("jaxlib").startswith("0.10."):
 # Workers share the cores, and threads of BLAS wait for each other busily: two of them took four times the work of one. Read by what is
 # loaded later (PyTorch, processes that tests start); what is loaded already is told below.
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ["NPROC"] = "1"  # of XLA, likewise
 
 # Modules of optional dependencies that are not installed.
 TORCH = ["torch_graph", "torch_layers", "torch_weights"]

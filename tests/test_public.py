@@ -98,6 +98,7 @@ def test_slow_libraries_wait_until_a_function_needs_them() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "none\n"
 
 
+@pytest.mark.slow
 def test_every_public_name_can_be_the_first_that_is_asked_for() -> None:
     code = """if True:
         import functools, sys

@@ -31,6 +31,7 @@ def test_one_function():
     assert expectation([jnp.cos], jnp.asarray(K, jnp.float32)).value.dtype == jnp.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [10, 20, 30])
 def test_steep_functions_keep_their_mass(p):
     """E max(z, 0)^p = (p - 1)!!/2 for even p at variance 1, by a rule that reaches as far as that; of independent ones the product."""

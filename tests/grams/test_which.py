@@ -47,6 +47,7 @@ def points(n: int, shape: tuple[int, ...], dtype: str) -> np.ndarray:
     return X.astype(dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_one_kernel_is_that_of_both(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plan, "LARGE", 100**2)

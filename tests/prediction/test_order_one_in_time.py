@@ -290,6 +290,7 @@ def by_derivatives(t: Any, y: np.ndarray, how: str, eta: Any, until: Any) -> tup
     return mean, g @ K1 @ g.T + cross + cross.T + both
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how, eta, until, outputs", [("descent", 0.3, 3, 2), ("descent", 0.5, 1, 1), ("flow", None, 1.3, 1)])
 def test_every_derivative(how, eta, until, outputs):
     """Mean and covariance, all four sources, against derivatives of the difference equations; the end of training as the control."""

@@ -75,6 +75,7 @@ def test_deep_residual_tanh():
         assert optimal_aspect_ratio("tanh", residual=gamma).nu == pytest.approx(printed, abs=6e-4)
 
 
+@pytest.mark.slow
 @given(st.sampled_from(["tanh", "relu", "linear", "gelu"]), st.floats(1e-3, 50), st.integers(1, 20))
 def test_the_optimal_residual_makes_the_ratio_optimal(name, ratio, n_out):
     gamma = optimal_residual(name, ratio, n_out)

@@ -31,6 +31,7 @@ def test_scatter_is_the_variance_over_networks_of_the_size(name: str, width: int
     assert K.var() / K.mean() ** 2 == pytest.approx(found.fluctuation, rel=0.2)
 
 
+@pytest.mark.slow
 def test_at_the_limit_of_correlations_a_400th_tells_inputs_apart() -> None:
     """tanh, ordered: 1 - c of two orthogonal inputs falls by e^-6 within a factor of 2 in 6 xi_c layers, in 24 networks of width 256."""
     net = lg.mlp([256] * 49, 1, "tanh", C_W=1.3, C_b=0.05)
@@ -40,6 +41,7 @@ def test_at_the_limit_of_correlations_a_400th_tells_inputs_apart() -> None:
     assert depth == 47 and 0.5 < near[depth] / near[0] * math.exp(TRAINABLE) < 2
 
 
+@pytest.mark.slow
 def test_at_the_limit_of_sizes_they_have_grown_400_fold() -> None:
     net = lg.mlp([256] * 17, 1, "relu", C_W=3.0)
     depth = lg.how_deep(net, 10**6).limits["sizes"]
