@@ -2,19 +2,15 @@
 
 import math
 import re
-import subprocess
-import sys
 from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings, strategies as st
-from scipy.optimize import brentq
 
 import largen
 from largen.activations.dual import moment
-from largen.activations.root import root
 from largen.activations.statistics import statistics
 from largen.errors import InputError
 from largen.theory.signal.fixed_points import cosine_map, kernels
@@ -357,28 +353,3 @@ def test_angles_at_criticality_are_what_the_sentence_says():
             K = after
             seen.append(near)
         assert seen[159] / seen[79] == pytest.approx(1, abs=0.1)
-
-
-@pytest.mark.parametrize(
-    ("f", "low", "high"),
-    [
-        (lambda x: math.cos(x) - x, 0.0, 1.0),
-        (lambda x: x**9 - 1e-9, -1.0, 1.3),  # flat, where the secant is slow
-        (lambda x: math.copysign(1.0, x - 0.3), -4.0, 5.0),  # a jump
-        (lambda x: math.exp(x) - 1e-200, -700.0, 700.0),
-        (lambda x: 2.0 - x, 1.0, 2.0),  # at an end
-        (lambda x: 1e-30 * (x - 1e-5), 1e-9, 1e3),
-    ],
-)
-def test_roots_are_those_of_scipy(f: Any, low: float, high: float) -> None:
-    wanted: Any = brentq(f, low, high, xtol=1e-300, rtol=1e-14)
-    for ends in ((low, high), (high, low)):
-        assert root(f, *ends) == pytest.approx(wanted, rel=3e-14, abs=1e-30)
-    with pytest.raises(ValueError, match="one sign"):
-        root(f, high + 1, high + 2)
-
-
-def test_no_parts_of_scipy_that_are_slow_to_import() -> None:
-    code = "import sys, largen as lg; lg.critical('gelu'); print({'scipy.optimize', 'scipy.special'} & set(sys.modules) or 'none')"
-    ran = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-    assert ran.stdout.strip() == "none"

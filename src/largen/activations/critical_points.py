@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from largen.activations.root import root
-from largen.activations.statistics import Statistics
+from largen.activations.statistics import Statistics, root
 from largen.display import Record
 from largen.gaussian.line import K_MIN
 

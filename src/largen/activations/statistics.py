@@ -8,6 +8,7 @@ around K = 0 from one-sided Taylor coefficients, in powers of sqrt(K) where phi 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -127,6 +128,14 @@ def statistics(phi: Activation) -> Statistics:
             "activation", f"{phi!r}, whose derivative is not finite near z = {grid.z[bounded & ~np.isfinite(slope)][0]:.3g}", need
         )
     return Statistics(phi, grid, value, slope, taylor, _largest(grid, value, slope), rough)
+
+
+def root(f: Callable[[float], Any], low: float, high: float) -> float:
+    """The root of f between two points of opposite sign, to rounding (Brent)."""
+    from scipy.optimize import brentq  # slow to import
+
+    found: Any = brentq(lambda x: float(f(x)), low, high, xtol=1e-300, rtol=1e-14)  # type: ignore[arg-type]
+    return float(found)
 
 
 def _taylor(phi: Activation) -> np.ndarray:

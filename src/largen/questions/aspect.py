@@ -19,8 +19,7 @@ import numpy as np
 from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.critical import critical
-from largen.activations.root import root
-from largen.activations.statistics import statistics
+from largen.activations.statistics import root, statistics
 from largen.display import Record
 from largen.errors import InputError, UnsupportedError, shown
 

@@ -16,8 +16,7 @@ import numpy as np
 from largen import door, exits
 from largen.activations.activation import Activation, activation as as_activation
 from largen.activations.dual import dual
-from largen.activations.root import root
-from largen.activations.statistics import Statistics, statistics
+from largen.activations.statistics import Statistics, root, statistics
 from largen.display import Record
 from largen.gaussian.line import K_MIN
 from largen.gaussian.pair import Pair
