@@ -111,7 +111,7 @@ def a_machine_of_eight_gigabytes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_prediction_counts_its_kernels_as_kernels_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Series of smooth activations weigh far more than a few points: lg.kernel of all points, which are few, or of those that are drawn, fits
+    """Series of smooth activations weigh far more than a few points: lg.kernel of all points, if few, or of those that are drawn, fits
     where lg.predict does, and no sooner."""
     X, train, test = np.ones((30, 2)), slice(20), slice(20, 30)
     calls = [(30, lambda: lg.kernel(NET, X)), (30, lambda: lg.predict(NET, X[train], np.ones((20, 2)), X[test], ridge=1.0))]

@@ -15,7 +15,11 @@ from largen.architecture.text import dumps
 from largen.questions.criticality import is_critical
 from largen.report.schema import Network
 
-TIMES = ", times n"  # what is of order 1/n is claimed times n, and drawn as it is
+FINITE = {  # what is of order 1/n, claimed times n and drawn as it is
+    "variance of the kernel": "variance of the kernel / K²",
+    "variance of the NTK": "variance of the NTK / Θ²",
+    "dNTK with the output": "dNTK with the output / Θ²",
+}
 
 
 def number(value: float, digits: int = 3) -> str:
@@ -48,9 +52,7 @@ def quantity(c: Claim) -> str:
         "residual": f"residual left of {which}",
         "test error": "test error of one network",
         "spread": "squared distance of one network from theory's mean",
-        "variance of the kernel": "variance of the kernel / K²" + TIMES,
-        "variance of the NTK": "variance of the NTK / Θ²" + TIMES,
-        "dNTK with the output": "dNTK with the output / Θ²" + TIMES,
+        **{name: f"{words}, times n" for name, words in FINITE.items()},
     }[c.quantity]
 
 
