@@ -24,13 +24,7 @@ from largen.parametrizations.rates import resolve
 from largen.theory.signal.signal import require_rules
 
 NETWORKS = {"training": 1000, "kernels": 10_000, "signal": 10_000, "tensors": 10_000}  # per width
-ONLY = {
-    "time": ("training",),
-    "X_test": ("training",),
-    "y": ("training",),
-    "tensors": ("tensors",),
-    "rates": ("training", "kernels", "tensors"),
-}
+ONLY = {"time": ("training",), "X_test": ("training",), "tensors": ("tensors",), "rates": ("training", "kernels", "tensors")}
 UNTRAINED = dict.fromkeys(("time", "eta", "steps", "test"), 'only networks of what="training" are trained')
 NONE = {
     "training": {"theory": "lg.kernel and lg.predict give it"},
@@ -102,7 +96,7 @@ def check(
     X : array (n, features), or of images (n, height, width, channels)
         Points.
     y : array (n,) or (n, o), optional
-        Targets, of "training" alone.
+        Targets: needed for "training", looked at there alone.
     what : str
         "training", "kernels", "signal" or "tensors".
     widths : sequence of int, optional
@@ -162,8 +156,7 @@ def check(
     began = clock.perf_counter()
     door.choice(what, "what", tuple(NETWORKS))
     _refuse(
-        {"time": time, "X_test": X_test, "tensors": tensors, "rates": None if isinstance(rates, str) and rates == "ntk" else rates, "y": y},
-        what,
+        {"time": time, "X_test": X_test, "tensors": tensors, "rates": None if isinstance(rates, str) and rates == "ntk" else rates}, what
     )
     whole = network(net)
     told = theory if callable(theory) and not isinstance(theory, Node) else None
