@@ -202,6 +202,7 @@ UNTRAINED = {"what": "kernels", "y": None, "X_test": None}
         ({"X": np.eye(20), "y": np.ones(20), "X_test": np.ones((1, 20)), "time": np.inf}, "16 train points"),
     ],
 )
+@pytest.mark.filterwarnings("ignore:.*kernels assume about 1")  # once a process
 def test_bad_input_is_named(change: dict[str, Any], says: str) -> None:
     arguments: dict[str, Any] = {"net": NET, "X": X, "y": Y, "X_test": T, "networks": 20, **change}
     with pytest.raises(InputError, match=says):
