@@ -90,7 +90,7 @@ def finite(found: Finite) -> go.Figure:
     fig = go.Figure()
     n = np.array(found.widths)
     for tint, one in zip((WIDTHS[5], WIDTHS[3], WIDTHS[1]), found.claims, strict=True):
-        line, name = {"color": tint, "width": 2}, words.FINITE[one.quantity]
+        line, name = {"color": tint, "width": 2}, words.ORDER_1_N[one.quantity]
         fig.add_scatter(x=n, y=one.theory / n, mode="lines", name=name, line=line, legendgroup=name)
         seen = np.array(one.means) / n, np.array(one.errors) / n
         fig.add_trace(_dots(n, *seen, "real networks", tint, legendgroup=name, showlegend=False))

@@ -15,7 +15,7 @@ from largen.architecture.text import dumps
 from largen.questions.criticality import is_critical
 from largen.report.schema import Network
 
-FINITE = {  # what is of order 1/n, claimed times n and drawn as it is
+ORDER_1_N = {  # claimed times n, drawn as they are
     "variance of the kernel": "variance of the kernel / K²",
     "variance of the NTK": "variance of the NTK / Θ²",
     "dNTK with the output": "dNTK with the output / Θ²",
@@ -40,6 +40,8 @@ def with_error(value: float, se: float) -> str:
 def quantity(c: Claim) -> str:
     """What a claim is about."""
     which = "" if c.modes is None else f"mode {c.modes[0]}" if c.modes[0] == c.modes[1] else f"modes {c.modes[0]} to {c.modes[1]}"
+    if c.quantity in ORDER_1_N:
+        return f"{ORDER_1_N[c.quantity]}, times n"
     return {
         "size": f"size of {c.layer}",
         "correlation": f"correlation in {c.layer}",
@@ -52,7 +54,6 @@ def quantity(c: Claim) -> str:
         "residual": f"residual left of {which}",
         "test error": "test error of one network",
         "spread": "squared distance of one network from theory's mean",
-        **{name: f"{words}, times n" for name, words in FINITE.items()},
     }[c.quantity]
 
 
