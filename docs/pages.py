@@ -67,7 +67,7 @@ def scales() -> str:
     for call in CALLS:
         p = eval(f"make.{call}", {"make": make})
         e, found = p.effective(), p.classify()
-        ends = (0, 1, -1)
+        ends = (0, 1, -1) if e.hidden > 1 else (0, -1)
         sizes = (", ".join(str(power(exponents[l])) for l in ends) for exponents in (e.std, e.rate))
         rows.append(f"| `.{call}` | {' | '.join(sizes)} | {', '.join(map(str, found.r_l))} | {found.regime} |")
     return "\n".join(rows)
