@@ -34,8 +34,10 @@ def joined(q1: Any, q2: Any) -> Any:
 
 
 def close_to_others(q1: Any, q2: Any, near: Any, far: Any) -> Any:
-    """Which of the points `joined` have another one in nearly their direction or the opposite one."""
-    close = jnp.broadcast_to(jnp.minimum(near, far) < CLOSE, jnp.broadcast_shapes(q1.shape, q2.shape, near.shape))
+    """Which of the points `joined` have another one of nearly their size in nearly their direction or the opposite one."""
+    r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
+    apart = jnp.minimum(near, far) + safe_divide((r1 - r2) ** 2, 2 * r1 * r2)
+    close = jnp.broadcast_to(apart < CLOSE, jnp.broadcast_shapes(q1.shape, q2.shape, near.shape))
     return joined(*(close.any([i for i, n in enumerate(q.shape) if n == 1], keepdims=True) for q in (q1, q2)))
 
 
@@ -99,7 +101,7 @@ def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     series = [v.reshape(-1) for v in (c[0], c[-1], near_out, far_out)]
     out, changes = graded(phi, need, pairs, series, hermite.REACH)
     c, slope, near_out, far_out = (v.reshape(near.shape) for v in (*cosines(phi, out[:2]), *out[2:]))
-    off, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far))
+    off, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far), q1.size)
     if phi.own:  # pieces may miss it
         c, slope = jnp.where(same, 1, c), jnp.where(same, 1, slope)
     error = reduce(jnp.maximum, [off, *shared(share, rest.max(1)), *shared(share, changes)])
