@@ -113,7 +113,7 @@ def test_what_varies_between_the_points_of_rules_is_seen():
     assert off / 3 < out.error < 100 * off
 
 
-@pytest.mark.parametrize("a", [20.0, 1e4, 1e8])
+@pytest.mark.parametrize("a", [20.0, 1e8])
 def test_steep_callables_are_those_of_larger_points(a):
     """The kernel of tanh(a z) at X is that of tanh at a X, and NTK as NNGP: phi' has the a that X had."""
     X = np.array([[1.0, 0.0], [0.5, 0.75**0.5]]) / 10
