@@ -55,6 +55,19 @@ def test_the_error_is_that_of_the_kernel(name, hidden, sizes, versine):
         assert any(issubclass(warning.category, AccuracyWarning) for warning in said) == (out.error > 1e-6)
 
 
+def test_the_error_of_kernels_between_points_of_other_sizes():
+    """Without the points with themselves: phi' is nothing at the small one, and nothing that rules make of it matters."""
+    given, X = own.OWN["far"], panels.points()
+    with pytest.warns(AccuracyWarning, match="varies near z = 20"):
+        net = lg.mlp(widths=[1], out=1, activation=lg.activation(given.fn), C_W=1.0)
+        out = lg.kernel(net, X[2, :1].astype(float), X[[0, 3, 5], 3].astype(float))
+    off = []
+    for i, row in enumerate((0, 3, 5)):
+        (K, theta), *_ = own.kernels(given, panels.exact(X[2, 0], X[row, 3]), 10)
+        off += [abs(got[0, i] - cross) / (a * b) ** 0.5 for got, (cross, a, b) in ((out.nngp, K), (out.ntk, theta))]
+    assert max(off) / 3 < out.error < 100 * max(off)
+
+
 CAUSES = {
     "late": r"has a kink near z = 0\.7: declare it, lg\.activation\(fn, kinks=\(0\.7,\)\)",
     "late, declared": "Preactivations are large on the scale on which .* varies: lg.standardize",
@@ -100,7 +113,7 @@ def test_what_varies_between_the_points_of_rules_is_seen():
     assert off / 3 < out.error < 100 * off
 
 
-@pytest.mark.parametrize("a", [20.0, 1e4, 1e8])
+@pytest.mark.parametrize("a", [20.0, 1e8])
 def test_steep_callables_are_those_of_larger_points(a):
     """The kernel of tanh(a z) at X is that of tanh at a X, and NTK as NNGP: phi' has the a that X had."""
     X = np.array([[1.0, 0.0], [0.5, 0.75**0.5]]) / 10

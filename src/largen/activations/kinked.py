@@ -24,7 +24,7 @@ def kinked(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     every, end, both = joined(q1, q2), reach(phi), (phi.fn, phi.derivative())
     squares = partial(piecewise.graded_mean, lambda z: jnp.stack([f(z) ** 2 for f in both]), every, phi.kinks)
     square = squares(end)
-    unseen, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far))
+    unseen, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far), q1.size)
     cut = safe_divide(jnp.abs(square - squares(end - piecewise.SHORT, piecewise.ROUGH)), square).max(1)
     (size1, size2), same = parted(jnp.sqrt(square), q1, q2), (near == 0) & (q1 == q2)
     versine, large = jnp.minimum(near, far), jnp.maximum(q1, q2) > piecewise.LARGE**2

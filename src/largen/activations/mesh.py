@@ -219,10 +219,11 @@ def _inner(left: np.ndarray, right: np.ndarray, values: np.ndarray) -> Any:
     return lambda distance: total[np.searchsorted(near, distance * (1 - 1e-12))]
 
 
-def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any, Any]:
+def judged(phi: Activation, q: Any, square: Any, close: Any, first: int) -> tuple[Any, Any, Any]:
     """What a rule that found `square`, E[phi^2] and E[phi'^2] (2, points), at variances q (points,), is off, relative and by their shares,
     infinite where these are not finite or not known; these shares (2,), how much errors relative to what it found matter, as both enter the
-    NTK (phi' may be nothing but rounding); and what a relative error of q is multiplied by. E[phi'^2] of points `close` to others only."""
+    NTK of pairs of one of the `first` points with one of the others (phi' may be nothing but rounding); and what a relative error of q is
+    multiplied by. E[phi'^2] of points `close` to others only."""
     if not phi.own:
         return jnp.zeros((), q.dtype), jnp.ones(2, q.dtype), jnp.ones((), q.dtype)
     found = mesh(phi)
@@ -250,5 +251,7 @@ def judged(phi: Activation, q: Any, square: Any, close: Any) -> tuple[Any, Any, 
     carried = jnp.maximum(from_q, (1 - share) * from_q + share * (1 + growth[1]))
     seen = (q > 0) & (jnp.abs(whole - 1) < 1e-6)  # not beyond the panels
     parts = jnp.stack([safe_divide(square[0], right[0], 1.0), share * safe_divide(square[1], right[1], 1.0)])
-    parts = jnp.where(seen & ~infinite, parts, 1.0).max(1)
-    return jnp.where(seen, error, 0.0).max(), parts, jnp.where(seen & ~infinite, carried, 1.0).max()
+    parts = jnp.where(seen & ~infinite, parts, 1.0)
+    side = few < first
+    ends = [jnp.where(on.any(), jnp.where(on, parts, 0).max(1), parts.max(1)) for on in (side, ~side)]
+    return jnp.where(seen, error, 0.0).max(), jnp.sqrt(ends[0] * ends[1]), jnp.where(seen & ~infinite, carried, 1.0).max()

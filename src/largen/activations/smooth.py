@@ -34,9 +34,15 @@ def joined(q1: Any, q2: Any) -> Any:
 
 
 def close_to_others(q1: Any, q2: Any, near: Any, far: Any) -> Any:
-    """Which of the points `joined` have another one in nearly their direction or the opposite one."""
-    close = jnp.broadcast_to(jnp.minimum(near, far) < CLOSE, jnp.broadcast_shapes(q1.shape, q2.shape, near.shape))
+    """Which of the points `joined` have another one of nearly their size in nearly their direction or the opposite one."""
+    close = jnp.broadcast_to(_close(q1, q2, near, far), jnp.broadcast_shapes(q1.shape, q2.shape, near.shape))
     return joined(*(close.any([i for i, n in enumerate(q.shape) if n == 1], keepdims=True) for q in (q1, q2)))
+
+
+def _close(q1: Any, q2: Any, near: Any, far: Any) -> Any:
+    """Which pairs nearly coincide or are opposite, in size too."""
+    r1, r2 = jnp.sqrt(q1), jnp.sqrt(q2)
+    return jnp.minimum(near, far) + safe_divide((r1 - r2) ** 2, 2 * r1 * r2) < CLOSE
 
 
 def parted(values: Any, q1: Any, q2: Any) -> tuple[Any, Any]:
@@ -97,11 +103,15 @@ def smooth(phi: Activation, q1: Any, q2: Any, k: Any, near: Any, far: Any) -> Mo
     c, near_out, far_out = hermite.series(first, second, terms, near, far, same)
     pairs, need = flat(near, q1, q2, near, far, size1[0], size2[0], size1[1], size2[1]), _either(large, q1, q2, near)
     series = [v.reshape(-1) for v in (c[0], c[-1], near_out, far_out)]
+    (itself,) = flat(near, same)
+    if phi.own:  # what pieces miss of a point and itself, which is known, they miss of others close by
+        need &= ~itself | (_close(q1, q2, near, far) & ~same).any()
     out, changes = graded(phi, need, pairs, series, hermite.REACH)
+    if phi.own:
+        changes = [jnp.maximum(c, jnp.where(itself & need, jnp.abs(v - 1), 0).max()) for c, v in zip(changes, out[:2], strict=False)]
+        out = [*(jnp.where(itself, 1, v) for v in out[:2]), *out[2:]]
     c, slope, near_out, far_out = (v.reshape(near.shape) for v in (*cosines(phi, out[:2]), *out[2:]))
-    off, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far))
-    if phi.own:  # pieces may miss it
-        c, slope = jnp.where(same, 1, c), jnp.where(same, 1, slope)
+    off, share, carried = judged(phi, every, square, close_to_others(q1, q2, near, far), q1.size)
     error = reduce(jnp.maximum, [off, *shared(share, rest.max(1)), *shared(share, changes)])
     near_out, far_out = jnp.where(same, 0, near_out), jnp.where(same, 2, far_out)
     return size1[0] ** 2, size2[0] ** 2, size1[0] * size2[0] * c, size1[1] * size2[1] * slope, near_out, far_out, error, carried
