@@ -115,7 +115,7 @@ def test_other_activations_approach_the_leading_order():
     """tanh, 3 hidden layers: E|v|^2 -> prod chi_perp as 1/n; chi_perp of C_W + 10 % is refused."""
     widths, means, errors = (8, 16, 32, 64), [], []
     for n in widths:
-        mean, error = mean_and_error(measured(critical("tanh", n, 3), 20_000, seed=n)[:, 0] ** 2)
+        mean, error = mean_and_error(measured(critical("tanh", n, 3), 10_000, seed=n)[:, 0] ** 2)
         means.append(mean)
         errors.append(error)
     fit = extrapolate(widths, means, errors)
