@@ -31,7 +31,7 @@ def test_kernels_agree_and_wrong_ones_are_refused(name: str) -> None:
     found = lg.check(net, X, what="kernels", networks=networks)
     assert [claim.name for claim in found.claims] == ["kernel", "NTK"]
     assert found.verdict == "agrees", found
-    wrong = lg.check(net, X, what="kernels", networks=networks, theory=heavier(net, 1.2))
+    wrong = lg.check(net, X, what="kernels", networks=networks // 4, theory=heavier(net, 1.2))
     assert wrong.verdict == "disagrees" and max(abs(claim.worst) for claim in wrong.claims) > REJECT
 
 
@@ -41,7 +41,7 @@ def test_trained_residual_networks_agree_and_wrong_ones_are_refused() -> None:
     verdicts = {claim.name: claim.verdict for claim in found.claims}
     assert verdicts.pop("trained covariance") != "disagrees"  # it takes more networks to decide
     assert verdicts == {"kernel": "agrees", "NTK": "agrees", "trained mean": "agrees"}
-    wrong = {claim.name: claim for claim in lg.check(RESIDUAL, X, y, networks=200, theory=heavier(RESIDUAL, 1.2)).claims}
+    wrong = {claim.name: claim for claim in lg.check(RESIDUAL, X, y, networks=40, theory=heavier(RESIDUAL, 1.2)).claims}
     assert all(abs(wrong[name].worst) > REJECT for name in ("kernel", "NTK"))
 
 

@@ -10,7 +10,7 @@ import largen as lg
 from largen.agreement.statistics import LEVEL, PRECISION, REJECT, extrapolate, mean_and_error, z_score
 
 WIDTHS = (8, 16, 32, 64)
-NETWORKS, LOOKED_AT = 1500, 6000  # whose NTK, and whose outputs, are measured
+NETWORKS, LOOKED_AT = 750, 3000  # whose NTK, and whose outputs, are measured
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(5, 6))
 X[1], X[2] = 2.5 * X[0], X[0] + 1e-2 * RNG.normal(size=6)  # parallel, and nearly equal to the first

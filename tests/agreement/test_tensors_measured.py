@@ -45,13 +45,13 @@ def judged(out: lg.records.Check, names: tuple[str, ...]) -> None:
 
 @pytest.mark.slow
 def test_patterns_of_outputs() -> None:
-    judged(measured(net(), PATTERNS, (8000, 4000, 2000, 1000)), PATTERNS)
+    judged(measured(net(), PATTERNS, (4000, 2000, 1000, 500)), PATTERNS)
 
 
 @pytest.mark.slow
 def test_patterns_with_a_kink() -> None:
     """With phi'' = 0 at the kink P is zero to this order, and Q what F gives."""
-    out = measured(net("relu"), ("F", "B", "P", "Q"), (16000, 8000, 4000, 2000))
+    out = measured(net("relu"), ("F", "B", "P", "Q"), (8000, 4000, 2000, 1000))
     judged(out, ("F", "B", "Q"))
     assert not out.entries["P"].theory.any() and "0 in theory" in out.unjudged["P"]
 
@@ -82,7 +82,7 @@ def test_a_wrong_theory_disagrees() -> None:
     def exchanged(asked: lg.Serial, points: np.ndarray) -> lg.records.Corrections:
         return lg.corrections(asked, points, SWAPPED, tensors=("K", "F", "V"))
 
-    options: dict[str, Any] = {"widths": (12, 24, 48, 96), "networks": 1000, "rates": RATES, "tensors": ("F", "V")}
+    options: dict[str, Any] = {"widths": (12, 24, 48, 96), "networks": 500, "rates": RATES, "tensors": ("F", "V")}
     louder, other = (lg.check(net(), X, what="tensors", theory=theory, **options) for theory in (net(scale=1.1), exchanged))
     assert louder.claims[0].verdict == "disagrees" and louder.claims[0].z < -REJECT
     assert other.claims[0].verdict == "disagrees" and abs(other.claims[1].worst) < LEVEL  # V knows no rates
