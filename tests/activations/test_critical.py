@@ -371,7 +371,7 @@ def test_angles_at_criticality_are_what_the_sentence_says():
     ],
 )
 def test_roots_are_those_of_scipy(f: Any, low: float, high: float) -> None:
-    wanted: Any = brentq(f, low, high, xtol=1e-300, rtol=1e-14)
+    wanted: Any = brentq(f, low, high, xtol=1e-300, rtol=1e-14)  # type: ignore[arg-type]
     for ends in ((low, high), (high, low)):
         assert root(f, *ends) == pytest.approx(wanted, rel=3e-14, abs=1e-30)
     with pytest.raises(ValueError, match="one sign"):

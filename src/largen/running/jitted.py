@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, partial, update_wrapper
+from importlib.metadata import version
 from threading import Lock
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import jaxlib
 import numpy as np
 from jax.core import Tracer
 from threadpoolctl import ThreadpoolController
@@ -114,7 +114,7 @@ def _place(leaf: Any) -> Any:
 def _options() -> dict[str, Any]:
     """Of the compiler. Its fusion emitters take half as long again, for programs that run no faster; from jaxlib 0.11 on they have no
     alternative."""
-    return {"xla_cpu_use_fusion_emitters": False} if jaxlib.__version__.startswith("0.10.") else {}
+    return {"xla_cpu_use_fusion_emitters": False} if version("jaxlib").startswith("0.10.") else {}
 
 
 class _OneThread:
