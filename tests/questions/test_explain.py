@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 import largen as lg
+from largen.activations.assumed import assuming
 from largen.architecture.branches import settled
 from largen.architecture.nodes import network
 from largen.architecture.paths import everything
@@ -21,9 +23,11 @@ from largen.errors import InputError, UnsupportedError
 from largen.grams import plan
 from largen.grams.engine import task
 from largen.parametrizations.rates import resolve
-from largen.questions.cost import endless, operations
+from largen.questions import forecast
+from largen.questions.cost import costs, endless, operations
 from largen.questions.explain import short
-from largen.theory import positions
+from largen.running.evaluate import evaluated
+from largen.theory import kernels, positions
 from largen.theory.given import given
 from largen.theory.rules import KERNELS
 
@@ -161,6 +165,46 @@ def test_bad_arguments_are_refused() -> None:
         lg.explain(lg.Conv(4, 3) >> lg.MaxPool(2) >> READ, (6, 6, 2))
     with pytest.raises(UnsupportedError, match="outputs must be preactivations"):
         lg.explain(lg.Dense(4) >> RELU, 5)
+
+
+@pytest.mark.parametrize(("name", "n"), [("dense", 50), ("flattened", 4), ("pooled", 3)])
+def test_programs_are_counted_as_they_are_made(name: str, n: int) -> None:
+    """Equations and numbers that the forecast of time is made of, against those of the program of `lg.kernel` itself, where nodes share
+    some of theirs and layers are put together."""
+    net, shape = NETS[name]
+    whole = network(net)
+    asked = given(whole, np.ones((n, *shape)))
+    with assuming(sizes=True, angles=len(shape) == 1):
+        _, *nodes = costs(whole, shape, n, None, "float64")
+    with asked.island():
+        first = jax.eval_shape(lambda X: positions.start.function(X, None, asked.layout), asked.X)
+        traced = kernels._walk_kernel.compiled.trace(*asked.numbers()[:1], first, asked.numbers()[1], -1, True, True)
+    real = evaluated(traced.jaxpr)
+    assert 0.75 < sum(cost.equations for cost in nodes) / real.equations < 1.35
+    assert 0.75 < sum(cost.numbers for cost in nodes) / real.costs < 1.35
+
+
+def test_time_is_counted_in_units_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    net, wide = lg.mlp(widths=[8] * 2, activation="erf", C_b=0.1), lg.mlp(widths=[8] * 2, activation="relu", C_W=2.0)
+    assert all(0 < unit < 1e-4 for unit in astuple(forecast.units()))
+    monkeypatch.setattr(forecast, "units", lambda: forecast.Units(1e-9, 1e-11, 1e-7))
+    one, slow = lg.explain(net, 20, 2000), lg.explain(wide, 20, 4000)
+    assert one.first is not None and one.first > one.seconds > 0
+    assert slow.seconds / lg.explain(wide, 20, 2000).seconds == pytest.approx(4, rel=0.15)  # tiles on and above the diagonal
+    assert lg.explain(wide, 20000, 4000).seconds > 2 * slow.seconds  # the product of the points
+    monkeypatch.setattr(forecast, "units", lambda: forecast.Units(2e-9, 2e-11, 2e-7))
+    twice = lg.explain(net, 20, 2000)
+    assert (twice.first, twice.seconds) == (pytest.approx(2 * one.first), pytest.approx(2 * one.seconds))
+    alone = lg.explain(net, 20)
+    assert alone.first is None and "first" in alone.missing and 0 < alone.seconds < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["relu, 100 points", "flattened images, double"])
+def test_seconds_are_those_taken_within_a_factor_of_2(name: str) -> None:
+    script = Path(__file__).resolve().parents[2] / "benchmarks" / "forecast.py"
+    ran = subprocess.run([sys.executable, script, name], capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.gaussian.pair import safe_divide
+from largen.running.jitted import jitted
 from largen.types import float64
 
 REACH = 7.5  # N(0, 1) beyond is 6e-14
@@ -58,8 +59,8 @@ def padded(order: int, nodes: int = FINE, grade: float = GRADE) -> tuple[np.ndar
 def growth(f: Callable[[Any], Any]) -> float:
     """The power of z that f grows like, STEEPEST at most."""
     z = 2.0 ** np.arange(4, 12)
-    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        sizes = np.abs(np.asarray(f(jnp.asarray(np.stack([z, -z])))))
+    with np.errstate(all="ignore"):
+        sizes = np.abs(np.asarray(jitted()(f)(np.stack([z, -z]))))
         degrees = np.log2(sizes[:, 1:] / sizes[:, :-1])
     return float(np.where(np.isnan(degrees), 0, degrees).clip(0, STEEPEST).max())
 

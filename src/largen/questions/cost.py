@@ -5,7 +5,7 @@ No node has an entry of its own here: whatever has a rule in `KERNELS` is counte
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import jax
@@ -16,6 +16,8 @@ from largen.architecture.nodes import Composite, Node, Serial
 from largen.architecture.paths import branch_paths, everything, paths
 from largen.architecture.walk import Theory, needed, walk
 from largen.parametrizations.rates import resolve
+from largen.running.evaluate import evaluated
+from largen.running.primitives import Unknown
 from largen.theory.positions import PAIRS, PIXELS, start
 from largen.theory.rules import KERNELS
 from largen.types import island
@@ -28,7 +30,8 @@ MOVES = (*SHAPED, "iota", "copy", "convert", "bitcast", "stop_gradient")
 @dataclass(frozen=True)
 class Cost:
     """A node, for all pairs of points: `space` the positions after it, `layout` None, PIXELS or PAIRS (what asks for it), the node's own
-    operations (`least`: at least so many), bytes of what goes on."""
+    operations (`least`: at least so many), bytes of what goes on; of its program the equations, none if it is that of another node, and
+    the numbers that they make, one by one (as `running` counts them)."""
 
     path: str
     node: Node | None
@@ -38,6 +41,8 @@ class Cost:
     operations: float
     least: bool
     bytes: float
+    equations: int
+    numbers: float
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class _Priced:
     carrier: Any
     operations: float = 0.0
     least: bool = False
+    equations: int = 0
+    numbers: float = 0.0
 
 
 def costs(net: Serial, shape: tuple[int, ...], n1: int, n2: int | None, dtype: str) -> list[Cost]:
@@ -71,12 +78,18 @@ def _row(path: str, node: Node | None, priced: _Priced, asked: str | None) -> Co
     carrier = priced.carrier
     layout = None if not carrier.space else PIXELS if carrier.own is None else PAIRS
     size = sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in jax.tree_util.tree_leaves(carrier))
-    return Cost(path, node, carrier.space, layout, asked if layout == PAIRS else None, priced.operations, priced.least, size)
+    by = asked if layout == PAIRS else None
+    return Cost(path, node, carrier.space, layout, by, priced.operations, priced.least, size, priced.equations, priced.numbers)
 
 
 def _priced(function: Callable[..., Any], *args: Any) -> _Priced:
     made, out = jax.make_jaxpr(function, return_shape=True)(*args)
-    return _Priced(out, operations(made.jaxpr), endless(made.jaxpr))
+    try:
+        form = evaluated(made)
+        equations, numbers = form.equations, form.costs
+    except (Unknown, KeyError):
+        equations, numbers = len(made.jaxpr.eqns), operations(made.jaxpr)
+    return _Priced(out, operations(made.jaxpr), endless(made.jaxpr), equations, numbers)
 
 
 def _pricing() -> Theory:
@@ -90,8 +103,9 @@ def _pricing() -> Theory:
                 return _priced(lambda node, carrier: step(node, carrier, through, need), node, before.carrier)
             signature = KERNELS.signature(node) if KERNELS.signature else object()
             key = (type(node), signature, need, str(jax.tree_util.tree_flatten(before.carrier)))
-            if key not in known:
-                known[key] = _priced(lambda node, carrier, extra: step(node, carrier, extra, need), node, before.carrier, extra)
+            if key in known:
+                return replace(known[key], equations=0)
+            known[key] = _priced(lambda node, carrier, extra: step(node, carrier, extra, need), node, before.carrier, extra)
             return known[key]
 
         return counted

@@ -8,22 +8,18 @@ from typing import Any
 import numpy as np
 
 from largen import door, exits
+from largen.activations.assumed import assuming
 from largen.architecture.nodes import Serial, network
 from largen.display import Columns, Record, aligned, stacked
 from largen.errors import InputError
-from largen.grams.plan import COSINE, IMAGES, NORMS, RECURSION, Plan, plan
+from largen.grams.plan import Plan, plan
 from largen.parametrizations.rates import resolve
 from largen.questions.cost import Cost, costs
+from largen.questions.forecast import forecast
 from largen.theory.gaussian_units import check_gaussian
 from largen.theory.positions import PAIRS, PIXELS
 
 MANY = 1000  # points among which the work on single points is shared where n is not given
-# Measured on two cores of a server, float32 and float64: operations a second of the recursion, of sweeps, of the product of all rows;
-# seconds to look up a pair in a table; seconds to compile, or to make the table.
-SPEED = {RECURSION: (6e9, 4e9), IMAGES: (2e10, 2e10)}
-PRODUCT = 2e11, 1e11
-ENTRY = {COSINE: (1e-8, 4e-8), NORMS: (3e-8, 3e-7)}
-START = 2.0
 DTYPES = ("float32", "float64")
 LAYOUTS = {None: "", PIXELS: "pixels", PAIRS: "pairs of pixels"}
 PREFIXES = ("", "k", "M", "G", "T", "P", "E", "Z")
@@ -86,7 +82,9 @@ class Explanation(Record):
     work : float
         Bytes held beside them.
     seconds : float
-        About.
+        About, of processor time: a call after the first. Several processors share it, so that the clock says less.
+    first : float or None
+        About, likewise: the first call in a process, which traces and compiles; None without n.
     engine : str
         What computes them, in words.
     cosine : str
@@ -104,9 +102,16 @@ class Explanation(Record):
     result: float
     work: float
     seconds: float
+    first: float | None
     engine: str
     cosine: str
     why: str
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Why a field is None."""
+        reasons = {"n": "not given", "shape": "not given", "first": "n was not given"}
+        return {name: why for name, why in reasons.items() if getattr(self, name) is None}
 
     def _columns(self) -> Columns:
         return stacked(self.rows)
@@ -127,6 +132,7 @@ class Explanation(Record):
         least = "more than " if any(r.least for r in self.rows) else ""
         memory = f"result {short(self.result, 'B')}, in work {short(self.work, 'B')}"
         cost = f"{least}{short(self.operations)} operations, {memory}, about {_time(self.seconds)}"
+        cost += "" if self.first is None else f" (first {_time(self.first)})"
         one = {"always": "yes", "never": "no"}.get(self.cosine, self.cosine)
         return [
             f"One pair of many: {cost}."
@@ -147,8 +153,9 @@ def explain(net: Any, shape: Any = None, n: int | None = None, dtype: str = "flo
 
     Operations are counted in the programs of the rules that `lg.kernel` runs (sums, products, comparisons and functions count one each), so
     that every node is counted that has a rule. Time and memory are those of `lg.gram`, which computes pairs on and above the diagonal.
-    `.seconds` is about: operations over speeds measured once, on two cores of a server and not on this machine, and 2 s to compile. A
-    factor of 3 either way is usual; the recursion of smooth activations in closed form is faster than said.
+    `.seconds`, of a later call, and `.first`, of the first one in a process, are processor time in units of this machine, which are
+    measured in some milliseconds: a function of an array, a product of matrices, lines of Python. They were within a factor of 2 of what
+    20 networks took (benchmarks/forecast.py).
 
     Parameters
     ----------
@@ -199,7 +206,10 @@ def explain(net: Any, shape: Any = None, n: int | None = None, dtype: str = "flo
     found = costs(whole, given or (1,), many, None, dtype)
     how = plan(whole, resolve(whole), given or (1,), many, many, dtype)
     rows = tuple(_tracked(cost, many) for cost in found)
-    return _explained(rows, how, given, points, dtype)
+    tile = min(how.tile, many)
+    with assuming(sizes=True, angles=given is None or len(given) == 1):  # as the programs are that run
+        programs = costs(whole, given or (1,), tile, None, dtype)
+    return _explained(rows, how, given, points, dtype, forecast(programs, how.otherwise, many, tile, dtype))
 
 
 def _shape(shape: Any) -> tuple[int, ...]:
@@ -240,7 +250,9 @@ def _tracked(cost: Cost, many: int) -> Tracked:
     )
 
 
-def _explained(rows: tuple[Tracked, ...], how: Plan, shape: tuple[int, ...] | None, n: int | None, dtype: str) -> Explanation:
+def _explained(
+    rows: tuple[Tracked, ...], how: Plan, shape: tuple[int, ...] | None, n: int | None, dtype: str, seconds: tuple[float, float]
+) -> Explanation:
     """Totals for n points, or for one pair of many."""
     pairs, whole = (1, 1) if n is None else (n * (n + 1) // 2, n * n)
     held = max(before.bytes + after.bytes for before, after in itertools.pairwise(rows))
@@ -254,19 +266,12 @@ def _explained(rows: tuple[Tracked, ...], how: Plan, shape: tuple[int, ...] | No
         operations=pairs * sum(row.operations for row in rows),
         result=2.0 * np.dtype(dtype).itemsize * whole,
         work=held if n is None else how.held,
-        seconds=pairs * _pair_seconds(rows, how.otherwise, DTYPES.index(dtype)) + (0 if n is None else START),
+        seconds=seconds[1] / (MANY * (MANY + 1) / 2 if n is None else 1),
+        first=None if n is None else seconds[0],
         engine=words,
         cosine=how.cosine,
         why=how.why,
     )
-
-
-def _pair_seconds(rows: tuple[Tracked, ...], engine: str, dtype: int) -> float:
-    """About the time for one pair of many."""
-    first, rest = rows[0], sum(row.operations for row in rows[1:])
-    if first.positions:
-        return (first.operations + rest) / SPEED[engine][dtype]
-    return first.operations / PRODUCT[dtype] + (ENTRY[engine][dtype] if engine in ENTRY else rest / SPEED[engine][dtype])
 
 
 def short(number: float, unit: str = "") -> str:

@@ -15,7 +15,6 @@ A_m(r) = E[phi(r u) h_m(u)] of every pixel by itself, only odd or only even m fo
 from functools import cache
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from numpy.polynomial import Chebyshev, Polynomial
@@ -24,6 +23,7 @@ from largen.activations.activation import Activation
 from largen.activations.closed import Homogeneous, Step
 from largen.activations.dual import dual, moment
 from largen.gaussian import hermite, pair as pairs
+from largen.running.jitted import jitted
 from largen.types import float64
 
 ANGLE, BEND = 6, 5  # degrees: errors 1e-7 and 4e-8
@@ -113,8 +113,7 @@ def own_moments(phi: Activation, q: Any) -> tuple[Any, Any]:
 def parity(phi: Activation) -> tuple[int, int]:
     """(first, step) of the numbers m of the series."""
     z = np.linspace(0.1, 5, 50)
-    with jax.ensure_compile_time_eval():
-        up, down = (np.asarray(phi.fn(jnp.asarray(x))) for x in (z, -z))
+    up, down = np.asarray(jitted()(phi.fn)(np.stack([z, -z])))
     return next(((first, 2) for first, sign in ((0, 1), (1, -1)) if np.abs(up - sign * down).max() <= 1e-12 * np.abs(up).max()), (0, 1))
 
 
