@@ -13,7 +13,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import reduce
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,7 @@ from largen.running.jitted import jitted
 from largen.types import numbers
 
 PIXELS, PAIRS = "pixels", "pairs"
+T = TypeVar("T")
 
 
 @jax.tree_util.register_dataclass
@@ -45,8 +46,19 @@ class Carrier:
 
     def moved(self, change: Callable[[Pair], Pair], theta: Any) -> "Carrier":
         """With `change` done to all moments."""
-        own = None if self.own is None else (change(self.own[0]), change(self.own[1]))
-        return replace(self, pair=change(self.pair), theta=theta, own=own)
+        return replace(self, pair=change(self.pair), theta=theta, own=self.each(change))
+
+    def each(self, change: Callable[[Pair], T]) -> tuple[T, T] | None:
+        """`change` of the moments of points with themselves; where second points are the first ones, once for both."""
+        if self.own is None:
+            return None
+        first = change(self.own[0])
+        return first, turned(first) if self.same else change(self.own[1])
+
+
+def turned(values: T) -> T:
+    """Those of the first points as those of the second."""
+    return jax.tree_util.tree_map(lambda a: jnp.swapaxes(a, 0, 1) if jnp.ndim(a) > 1 else a, values)
 
 
 def join(wanted: list[Any]) -> Any:
@@ -94,12 +106,18 @@ def start(X1: Any, X2: Any, layout: Any) -> Carrier:
             return shaped.reshape(rows, columns, *(space if p > 1 or many == 1 else (1,) * d), *(space if r > 1 or many == 1 else (1,) * d))
 
         pair = Pair(**{name: unfold(name, getattr(flat, name)) for name in back})
-        own1 = _own(one, space, 1)
-        own2 = jax.tree_util.tree_map(lambda a: jnp.swapaxes(a, 0, 1), own1) if same else _own(two, space, 0)
+        own1 = _itself(pair) if same else _own(one, space, 1)
+        own2 = turned(own1) if same else _own(two, space, 0)
         return Carrier(pair, jnp.zeros_like(pair.k), zero, (own1, own2), space, same)
     by_position = jax.vmap(pairs.from_points, in_axes=(1, None if two is None else 1), out_axes=-1)(one, two)
     pair = jax.tree_util.tree_map(lambda a: a.reshape(*a.shape[:2], *space), by_position)
     return Carrier(pair, jnp.zeros_like(pair.k), zero, None, space, same)
+
+
+def _itself(pair: Pair) -> Pair:
+    """Of points with themselves, the moments of every one with itself."""
+    k, near, far = (jnp.expand_dims(jnp.moveaxis(jnp.diagonal(a), -1, 0), 1) for a in (pair.k, pair.near, pair.far))
+    return Pair(pair.q1, jnp.swapaxes(pair.q2, 0, 1), k, near, far)
 
 
 def _own(X: Any, space: tuple[int, ...], at: int) -> Pair:
@@ -170,7 +188,7 @@ def window_mean(carrier: Carrier, axes: tuple[Axis, ...]) -> Carrier:
             return reduce(pairs.plus, itertools.starmap(Pair, seen))
 
         pair, theta = patch(pair), sum(_slices(theta, both, axis, 0.0))
-        own = None if own is None else (patch(own[0]), patch(own[1]))
+        own = replace(carrier, own=own).each(patch)
     share = 1 / math.prod(axis.window for axis in axes)
     after = replace(carrier, pair=pair, own=own, space=tuple(axis.size for axis in axes))
     return after.moved(lambda p: pairs.scaled(p, share), share * theta)

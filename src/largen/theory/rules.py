@@ -91,9 +91,9 @@ def _weighted(node: Any, carrier: Carrier, rates: tuple[Any, Any]) -> Carrier:
 
 @KERNELS.rule(Act)
 def _act(node: Act, carrier: Carrier, extra: Any, need: Any) -> Carrier:
-    out, *own = (dual(node.activation, pair) for pair in (carrier.pair, *(carrier.own or ())))
+    out, own = dual(node.activation, carrier.pair), carrier.each(lambda pair: dual(node.activation, pair))
     theta = out.kdot * carrier.theta
-    error = reduce(jnp.maximum, [one.carried * carrier.error + one.error for one in (out, *own)])
+    error = reduce(jnp.maximum, [one.carried * carrier.error + one.error for one in (out, *(own or ()))])
     return replace(carrier, pair=out.phi, theta=theta, error=error, own=(own[0].phi, own[1].phi) if own else None)
 
 
