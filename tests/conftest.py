@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[1]
 # Files whose time is compiling, of programs that run once or twice on a few numbers: they are not optimised, which takes half of it.
 COMPILE = {"test_convolutions", "test_empirical_ntk", "test_ensembles", "test_evidence_gradients", "test_fuzz", "test_gradients"}
 COMPILE |= {"test_higher", "test_init_jax", "test_jax_transposed", "test_kernels", "test_perturbations", "test_quadrature"}
-COMPILE |= {"test_residual_kernels", "test_signal"}
+COMPILE |= {"test_residual_kernels", "test_signal", "test_critical_page", "test_report", "test_study", "test_width"}
 
 
 def data_folder() -> Path | None:
