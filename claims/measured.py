@@ -133,6 +133,25 @@ def cifar_kernels(script: ModuleType, out: Any) -> Claims:
     return told
 
 
+def parametrizations(script: ModuleType, out: Any) -> Claims:
+    told = {}
+    for face in script.FACES:
+        for inside in (True, False):
+            rows = [row for row in out.powers if (row.face, row.inside) == (face, inside)]
+            worst = max(rows, key=lambda row: abs(row.measured - row.theory))
+            told[f"{face}, {'inside' if inside else 'off'}"] = Claim(
+                theory=worst.theory,
+                measured=worst.measured,
+                error=worst.error,
+                z=worst.z,
+                controls={"a power 1/4 off": min((script.NEXT - abs(row.measured - row.theory)) / row.error for row in rows)},
+                widths=script.WIDTHS,
+                networks=(script.SEEDS,),
+                holds=bool(all(row.good for row in rows)),
+            )
+    return told
+
+
 def trained(script: ModuleType, out: Any) -> Claims:
     told = {}
     for q, name in enumerate(script.QUANTITIES):
@@ -182,6 +201,7 @@ TOLD: dict[str, Callable[[ModuleType, Any], Claims]] = {
     "deep_mlps": deep_mlps,
     "mnist_single_networks": single_networks,
     "cifar_kernels": cifar_kernels,
+    "parametrizations": parametrizations,
     "trained_at_finite_width": trained,
     "tensors_at_finite_width": tensors,
 }

@@ -205,6 +205,15 @@ GALLERY = (
         test="gallery/test_cifar_kernels.py::test_kernels_see_more_than_chance", seeds="none", minutes=31, needs=("data",),
     ),
     Study(
+        name="parametrizations", script="parametrizations", call="study", page="lazy-and-rich.md#in-real-networks",
+        claims={
+            f"{face}, {side}": f"Powers of n of real networks are theory's, 15 parametrizations {where} {face} (at its worst)."
+            for face in ("a_1 + b_1 = 0", "a_2 + b_2 = 1/2", "a_3 + b_3 >= 1/2", "r >= 0", "r_3 >= 0", "a_3 + b_3 + r >= 1")
+            for side, where in (("inside", "that meet"), ("off", "that break"))
+        },
+        test="gallery/test_parametrizations.py::test_a_small_run", seeds="numpy 0; the width", minutes=12,
+    ),
+    Study(
         name="trained_at_finite_width", script="trained_at_finite_width", call="study",
         page="training-at-finite-width.md#held-against-trained-networks",
         claims={

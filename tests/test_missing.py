@@ -22,6 +22,8 @@ MEANT = {  # None is a value there, and the docstring says which
     "Explanation.shape": "not said by the caller",
     "Explanation.n": "not said by the caller",
     "Activation.closed": "expectations by quadrature",
+    "Derivation.bounds": "no bound",
+    "Effective.depth": "no scaling with depth",
     "Tracked.asked_by": "nothing asks for more",
 }
 
