@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 from largen.activations.activation import activation as as_activation
@@ -194,6 +195,7 @@ def classified(e: Effective, activation: Any = None) -> Classification:
     )
 
 
+@lru_cache(maxsize=256)
 def broken(e: Effective) -> tuple[int | None, tuple[Condition, ...]]:
     """The first step after which signals are not of order one, and why; (None, ()) for stable parametrizations.
 
