@@ -2,6 +2,7 @@
 
 import re
 import warnings
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -200,3 +201,22 @@ def test_the_truth_again():
     q = panels.exact(X[2, 0], X[2, 1])[0]
     want = q * erf((2 * q) ** -0.5) - (2 * q / np.pi) ** 0.5 * np.exp(-0.5 / q) + erfc((2 * q) ** -0.5)
     assert frozen["clipped"][2, 0, 0, 0, 1] == pytest.approx(want, rel=1e-10)
+
+
+def test_slopes_that_are_rounding_are_not_singular() -> None:
+    """Autodiff of sin(z)/z next to 0 is rounding over z; singular is what phi itself shows."""
+
+    def sinc(z: Any) -> Any:
+        away = jnp.where(z == 0, 1.0, z)
+        return jnp.where(z == 0, 1.0, jnp.sin(away) / away)
+
+    phi = lg.activation(sinc)
+    for K in (1e-12, 1.0, 100.0):
+        z = np.linspace(-12, 12, 400_001) * np.sqrt(K)
+        weights = np.exp(-z * z / (2 * K)) * (z[1] - z[0]) / np.sqrt(2 * np.pi * K)
+        value = np.sinc(z / np.pi)
+        slope = np.divide(np.cos(z) - value, z, out=np.zeros_like(z), where=np.abs(z) > 1e-3) - np.where(np.abs(z) > 1e-3, 0, z / 3)
+        found = lg.kernel(lg.mlp([1], 1, phi), np.array([[np.sqrt(K)]]))
+        assert found.ntk[0, 0] == pytest.approx((weights * (value**2 + K * slope**2)).sum(), rel=1e-9)
+        assert found.error < 1e-8
+    assert "kink near z = 0" in doubt(lg.activation(lambda z: 1 + jnp.abs(z)))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from largen.activations.activation import Activation
-from largen.activations.mesh import DEEP, Mesh, mesh
+from largen.activations.mesh import DEEP, HEARD, ROUNDING, Mesh, mesh
 from largen.activations.reach import growth
 from largen.gaussian.piecewise import STEEPEST
 from largen.types import float64
@@ -106,6 +106,8 @@ def places(phi: Activation) -> tuple[tuple[float, ...], tuple[float, ...]]:
         size, level = np.abs(f[:, :4]).max(1), np.abs(f[:, 4:]).max(1)
         across, along = np.abs(f[:, 2] - f[:, 1]), np.maximum(np.abs(f[:, 3] - f[:, 2]), np.abs(f[:, 1] - f[:, 0]))
         singular = ((along > TURNED * size) & (size > level))[:, 1:].any(1)
+        around = np.abs(f[:, 4:6, 0] - f[:, 1:3, 0]).max(1)  # phi at the nearest of ordinary distances
+        singular &= ~(around < HEARD * ROUNDING * size[:, 0])  # of sin(z)/z next to 0 derivatives are rounding
         bent = ((across > BENT * size) & (across > 10 * along) & (size > FAINT * level)).any(1)
     at = [z for z, _ in spots]
     cusps = tuple(z for z, turned in zip(at, singular, strict=True) if turned)

@@ -25,7 +25,7 @@ OCTAVES, SHIFT = 170, 1.37  # panels [SHIFT 2^k, SHIFT 2^(k+1)], whose ends are 
 ALLOWED = 1e-8  # of the root mean square up to a panel, what the polynomial on it may be off
 DEEPEST, BROAD, MOST = 46, 16, 200  # halvings; those of both halves of a panel; panels that are halved at a time
 DEEP = 12  # halvings of a panel from which phi may bend there
-ROUNDING = 1e-15  # relative, of phi
+ROUNDING, HEARD = 1e-15, 100  # relative, of phi; times as much, from which a change of phi is one
 CHUNK = 256  # panels evaluated at a time
 SHARE, UNSEEN = 1e-9, 0.1  # of an expectation, of places where phi is not finite, and where it is not resolved, from which that is infinite
 SAMPLE = 16  # variances looked at
@@ -95,6 +95,7 @@ def mesh(phi: Activation) -> Mesh:
             found = _panels(phi, np.union1d(edges, narrow))
     left, width = found.left[:, None], (found.right - found.left)[:, None]
     with np.errstate(all="ignore"):
+        _hush(found)
         weight, z = np.log(width * NODES[1]).ravel(), (left + width * NODES[0]).ravel()
         squares = 2 * np.log(np.abs(np.moveaxis(found.values, 1, 0).reshape(2, -1)))
         lost = ~(squares < np.inf)
@@ -124,6 +125,18 @@ def _panels(phi: Activation, edges: np.ndarray) -> Panels:
     left, right, depths, values, loose = (np.concatenate(v) for v in zip(*kept, strict=True))
     order = np.argsort(left)
     return Panels(left[order], right[order], depths[order], values[order], loose[order], inner)
+
+
+def _hush(found: Panels) -> None:
+    """Slopes that are nothing but rounding of phi, as of sin(z)/z next to 0, and larger than those farther from 0, become as small."""
+    width, (value, slope) = found.right - found.left, np.abs(found.values).max(2).T
+    silent, near = slope * width < HEARD * ROUNDING * value, np.minimum(np.abs(found.left), np.abs(found.right))
+    for side in (found.left < 0, found.left >= 0):
+        inwards = np.flatnonzero(side)[np.argsort(-near[side])]
+        least = np.minimum.accumulate(np.where(np.isfinite(slope[inwards]), slope[inwards], np.inf))
+        loud = silent[inwards] & (slope[inwards] > least)
+        found.values[inwards[loud], 1] *= (least[loud] / slope[inwards[loud]])[:, None]
+        found.loose[inwards[loud], 1] = -np.inf
 
 
 def _unseen(phi: Activation, found: Panels) -> np.ndarray:
