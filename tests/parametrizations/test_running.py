@@ -81,6 +81,7 @@ def test_readouts_at_zero_and_frozen_layers() -> None:
     [
         ({"parametrization": P.mup(3)}, "Make it with hidden=2"),
         ({"parametrization": "mup"}, "Parametrization.mup"),
+        ({"parametrization": P.complete_p(2)}, "with their width alone"),
         ({"parametrization": P.mup(2), "rates": (1.0, 1.0)}, "one of them"),
         ({"decay": 0.1}, "a parametrization beside it"),
         ({"parametrization": P.mup(2), "decay": -1.0}, "decay"),

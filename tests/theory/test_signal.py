@@ -313,3 +313,14 @@ def test_angles_refuse_what_has_no_recursion():
         lg.exact.angles("tanh", 1.0, 3)
     with pytest.raises(InputError, match="0 to pi"):
         lg.exact.angles("relu", 4.0, 3)
+
+
+@pytest.mark.parametrize(
+    ("shift", "C_W", "C_b", "x"), [(0.5, 1.0, 0.0, 1.0), (-0.5, 1.0, 0.0, 1.0), (0.5, 2.0, 0.5, 0.5), (3.0, 1.0, 0.0, 4.0)]
+)
+def test_chi_par_of_kinks_that_fall_on_cuts_of_the_rule(shift: float, C_W: float, C_b: float, x: float) -> None:
+    """phi = max(z - s, 0): chi_par = C_W P(z > s), by d<phi^2>/dK = <phi'^2> + <phi phi''>, whatever round numbers meet."""
+    phi = largen.activation(lambda z: jax.numpy.maximum(z - shift, 0), kinks=(shift,))
+    found = largen.signal(largen.mlp([8], 1, phi, C_W=C_W, C_b=C_b), np.array([[x]]))
+    K = C_b + C_W * x * x
+    assert found.chi_par[0, 0] == pytest.approx(C_W * math.erfc(shift / math.sqrt(2 * K)) / 2, rel=1e-9)

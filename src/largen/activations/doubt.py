@@ -16,7 +16,7 @@ from largen.types import float64
 SEVERAL = 6  # places named
 SIDE, WIDE = 1e-30, (1e-9, 1e-6, 1e-4, 1e-2)  # next to 0, nearer than anything smooth varies; distances where derivatives are ordinary
 BENT, TURNED = 1e-3, 0.02  # changes of a derivative, relative, that a smooth function does not make across so little
-AWAY, FAINT = 4.0, 1e-3  # a place is far from 0; slopes that are small beside the largest
+AWAY, FARTHEST, FAINT = 4.0, 1e4, 1e-3  # a place is far from 0, and how far it is looked for; slopes small beside the largest
 AROUND = (-1.5, -0.5, 0.0, 0.5, 1.5)  # of the length of a spot where phi varies, where to split rules from its middle
 FEW = 2  # spots that are worth that
 SMALLER = "lg.standardize(X), or take smaller C_W"
@@ -116,7 +116,9 @@ def places(phi: Activation) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 def _away(found: Mesh) -> float:
     """Where phi varies most, if that is far from 0 and it hardly varies near 0; else 0."""
-    slopes = np.where(np.isfinite(found.lost[1]), -np.inf, found.sizes[2] - found.sizes[0])
+    outside = np.isfinite(found.lost[1]) | (np.abs(found.z) > FARTHEST)
+    slopes = np.where(outside, -np.inf, found.sizes[2] - found.sizes[0])
     near = slopes[np.abs(found.z) < AWAY].max()
     place = float(found.z[int(slopes.argmax())])
-    return place if near < slopes.max() + 2 * np.log(FAINT) else 0.0
+    alone = near < slopes.max() + 2 * np.log(FAINT) and abs(place) < FARTHEST / 2  # not ever faster outwards
+    return place if alone else 0.0

@@ -14,6 +14,7 @@ import numpy as np
 
 from largen.errors import InputError, shown
 
+OWN = 1e-6  # part of what is neglected that is each width's own
 LEVEL = 4.0  # standard errors of every interval and every acceptance
 REJECT = 6.0  # standard errors at which a control counts as rejected
 PRECISION = 0.03  # standard error allowed, relative to the scale of the quantity
@@ -141,7 +142,8 @@ def extrapolate(widths: Any, means: Any, errors: Any, powers: tuple[float, ...] 
         raise InputError("powers", shown(powers), f"numbers > 0, fewer than the widths ({len(n)})")
     unit, steps = n.min(), np.array([0.0, *powers])
     design, after = (unit / n[:, None]) ** steps, (unit / n) ** (2 * steps[-1] - steps[-2:][0])
-    white = np.linalg.inv(np.linalg.cholesky(np.diag(e**2) + neglected**2 * np.outer(after, after)))
+    own = np.hypot(e, OWN * neglected * after)  # where errors are nothing beside it, what is neglected is not quite common to all
+    white = np.linalg.inv(np.linalg.cholesky(np.diag(own**2) + neglected**2 * np.outer(after, after)))
     solve = np.linalg.pinv(white @ design) @ white
     found = solve @ m
     chi2, dof = float(((white @ (m - design @ found)) ** 2).sum()), len(n) - len(steps)

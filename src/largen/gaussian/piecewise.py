@@ -34,7 +34,8 @@ GRADE = 0.5
 BATCH = 16  # pairs at a time
 LARGE = 5.0  # standard deviations from which pieces are graded
 START, GRADES = 2.0, 10  # the first pieces, in z; pieces to either side of the kinks
-BELL, CUTS = 2.5, 6  # further cuts in u = z/r, at its multiples, for the Gaussian
+BELL, CUTS = 2.5117, 6  # further cuts in u = z/r, at its multiples, for the Gaussian. No round number: where a cut meets a piece that moves
+# with r, nothing is left between them, and the derivative of that nothing is lost
 GRADED = {FINE: 13, COARSE: 11}  # nodes of a graded piece
 SINGLE, ROUGH = 16, 13  # and in one dimension
 GROUP = 4  # of some pairs at a time

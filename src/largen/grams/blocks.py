@@ -15,6 +15,7 @@ import jax
 import numpy as np
 
 from largen.grams.tiles import WHICH, Stretch, Values, empty, put, stretches
+from largen.running.jitted import repeated
 
 Place = tuple[int, int]  # row and column of a block among blocks
 
@@ -58,6 +59,12 @@ class Layout:
         """Whether the transpose of this block is another one."""
         return self.same and place[0] != place[1]
 
+    @property
+    def tiles(self) -> int:
+        """How many there are."""
+        across, down = (-(-n // self.tile) for n in (self.n1, self.n2))
+        return across * (across + 1) // 2 if self.same else across * down
+
     def pairs(self, place: Place) -> Iterator[tuple[Stretch, Stretch]]:
         """The tiles of a block; on the diagonal those on and above it."""
         (i, j), k = place, self.across
@@ -96,7 +103,7 @@ def compute(
         if stop is not None and stop.is_set():
             raise Stopped
         first, second = pair
-        with nullcontext() if device is None else jax.default_device(device):
+        with nullcontext() if device is None else jax.default_device(device), repeated(layout.tiles):
             values = engine.tile(first, second)
         lower = slice(first.new - rows.start, first.stop - rows.start)
         right = slice(second.new - columns.start, second.stop - columns.start)

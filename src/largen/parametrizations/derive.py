@@ -66,7 +66,7 @@ class Derivation(Record):
         rows = [f"  {_said(low)} <= {name} <= {_said(high)}" for name, (low, high) in self.bounds.items()]
         return "\n".join(
             [
-                f"{self.hidden} hidden layers, {self.optimizer}; required:",
+                f"{self.hidden} hidden layer{'s' * (self.hidden != 1)}, {self.optimizer}; required:",
                 *lines,
                 f"{self.free} exponent{'s' * (self.free != 1)} free:",
                 *rows,

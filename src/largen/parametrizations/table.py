@@ -49,11 +49,14 @@ def rate_tensor(net: Serial, shape: tuple[int, ...], rates: dict[str, tuple[Any,
 
 def scaled(net: Serial, shape: tuple[int, ...], p: Parametrization) -> dict[str, dict[str, Parameter]]:
     """The table of a network under a parametrization. Layers count by their order; raises `InputError` where there are not as many."""
+    if p.depth is not None:
+        got, need = f"one with exponents of the depth, {p.depth}", "one without: networks are scaled with their width alone"
+        raise InputError("parametrization", got, need, "Set weights= of lg.Sum, and give depth=None.")
     arrays = blanks(net, shape)[1]
     affine = [path for path, entry in arrays.items() if "W" in entry]
     if len(affine) != p.hidden + 1:
-        got, need = f"one of {p.hidden} hidden layers", f"as many as the network has, {len(affine) - 1}"
-        raise InputError("parametrization", got, need, f"Make it with hidden={len(affine) - 1}.")
+        got, need = f"one of {p.hidden} hidden layer{'s' * (p.hidden != 1)}", f"as many as the network has, {len(affine) - 1}"
+        raise InputError("parametrization", got, need, f"Make it with hidden={len(affine) - 1}." if len(affine) > 1 else "")
     out: dict[str, dict[str, Parameter]] = {}
     for path, entry in arrays.items():
         if "W" not in entry:

@@ -79,7 +79,7 @@ def forecast(found: Sequence[Cost], engine: str, n: int, tile: int, dtype: str) 
     if engine == RECURSION:
         for part in (found[:1], found[1:]):
             size, many = sum(cost.numbers for cost in part), sum(cost.equations for cost in part)
-            if size <= SHARE * many:
+            if tiles * size <= SHARE * many:
                 later += tiles * entry * NUMBER * sum(cost.numbers * _turns(cost) for cost in part)
             else:
                 later += tiles * entry * COMPILED * size

@@ -1,6 +1,8 @@
 """`jitted`: as `jax.jit`, but where little is asked of known numbers NumPy does it, since XLA takes seconds to compile."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache, partial, update_wrapper
 from importlib.metadata import version
@@ -18,6 +20,17 @@ from largen.running.primitives import Unknown
 
 SHARE = 2.5e5  # numbers for each equation: NumPy computes them in a tenth of the time that XLA takes to compile it
 KEPT = 64  # programs of each function
+_TIMES = ContextVar("times", default=1.0)
+
+
+@contextmanager
+def repeated(times: float) -> Iterator[None]:
+    """Programs that run in here are run so many times in all: it is their whole work that decides who does it."""
+    token = _TIMES.set(times)
+    try:
+        yield
+    finally:
+        _TIMES.reset(token)
 
 
 @dataclass(frozen=True)
@@ -33,9 +46,14 @@ class _Program:
         return jax.tree_util.tree_structure(self.traced.out_info)
 
     @cached_property
-    def compiled(self) -> Callable[..., Any]:
-        """What the arguments that are not static are given to. It is no part of other programs, even where one is being traced, and so
-        may have options of its own."""
+    def often(self) -> Callable[..., Any]:
+        """What the arguments that are not static are given to, compiled to run many times."""
+        return self.traced.lower().compile()
+
+    @cached_property
+    def once(self) -> Callable[..., Any]:
+        """The same, compiled in less time. It is no part of other programs, even where one is being traced, and so may have options of its
+        own."""
         return self.traced.lower().compile(compiler_options=_options())
 
 
@@ -56,21 +74,23 @@ class Jitted:
         """The function's value."""
         given = tuple(a for i, a in enumerate(arguments) if i not in self.static)
         leaves, tree = jax.tree_util.tree_flatten(given)
-        if not all(_known(leaf) for leaf in leaves):
+        numbers: dict[type, Any] = {}  # all of one type are of one kind; deep networks have hundreds
+        kinds = tuple(numbers.get(type(leaf)) or _kind(leaf, numbers) for leaf in leaves)
+        if None in kinds:
             return self.compiled(*arguments)
-        kinds = tuple((np.shape(leaf), jnp.result_type(leaf), isinstance(leaf, (int, float)), _place(leaf)) for leaf in leaves)
         program = self._programs(tuple(arguments[i] for i in self.static), tree, kinds, jnp.result_type(float))
         if program is None:
             return self.compiled(*arguments)
-        if program.form is not None:
+        allowed = 0.0 if program.form is None else SHARE * program.form.equations / _TIMES.get()
+        if program.form is not None and program.form.costs <= allowed:
             known = [np.asarray(leaf, kind[1]) for leaf, kind in zip(leaves, kinds, strict=True)]
             try:
                 with np.errstate(all="ignore"), ONE_THREAD:
-                    found = program.form.run(Meter(SHARE * program.form.equations), known)
+                    found = program.form.run(Meter(allowed), known)
                 return jax.tree_util.tree_unflatten(program.tree, [np.asarray(value) for value in found])
             except TooMuch:
                 pass
-        return program.compiled(*given)
+        return (program.once if _TIMES.get() == 1 else program.often)(*given)
 
     @property
     def traced(self) -> int:
@@ -94,6 +114,17 @@ class Jitted:
         return _Program(traced, form if form.costs <= SHARE * form.equations else None)
 
 
+def _kind(leaf: Any, numbers: dict[type, Any]) -> Any:
+    """(shape, dtype, whether it is a number of Python's, where it has to be) of a leaf, None of one that is not known; of numbers it is
+    noted by their type."""
+    if not _known(leaf):
+        return None
+    kind = np.shape(leaf), jnp.result_type(leaf), isinstance(leaf, (int, float)), _place(leaf)
+    if isinstance(leaf, (np.generic, bool, int, float)):
+        numbers[type(leaf)] = kind
+    return kind
+
+
 def _known(leaf: Any) -> bool:
     """Whether NumPy can have the numbers of a leaf without waiting for a device."""
     if isinstance(leaf, Tracer):
@@ -112,8 +143,8 @@ def _place(leaf: Any) -> Any:
 
 @cache
 def _options() -> dict[str, Any]:
-    """Of the compiler. Its fusion emitters take half as long again, for programs that run no faster; from jaxlib 0.11 on they have no
-    alternative."""
+    """Of the compiler. Its fusion emitters take half as long again, and only sweeps over images run faster by them; from jaxlib 0.11 on
+    they have no alternative."""
     return {"xla_cpu_use_fusion_emitters": False} if version("jaxlib").startswith("0.10.") else {}
 
 

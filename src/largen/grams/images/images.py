@@ -27,7 +27,7 @@ from largen.grams.images.stages import Program, program
 from largen.grams.images.sweep import Points, deviations, inverse, moments
 from largen.grams.tiles import WHICH, Stretch, Values
 from largen.memory import require
-from largen.running.jitted import jitted
+from largen.running.jitted import jitted, repeated
 from largen.theory.positions import Carrier, start
 from largen.theory.rules import KERNELS
 from largen.types import island
@@ -133,7 +133,8 @@ class Images:
         same."""
         padded = np.resize(j, -(-len(j) // LANES) * LANES)
         begin = np.searchsorted(j, i) // LANES if self.same else np.zeros(len(i), np.int64)
-        found = _flat(self.plan, *self.first.of(i), *self.second.of(padded), begin.astype(np.int32), self.hyper, ONE, self.asked)
+        with repeated(math.inf):  # what is swept is never little
+            found = _flat(self.plan, *self.first.of(i), *self.second.of(padded), begin.astype(np.int32), self.hyper, ONE, self.asked)
         return np.array(found)[:, :, : len(j)]
 
     def pairs(self, first: "_Rows", i: np.ndarray, second: "_Rows", j: np.ndarray) -> np.ndarray:
@@ -143,7 +144,8 @@ class Images:
         i, j = np.resize(i, out.shape[1]), np.resize(j, out.shape[1])
         for at in range(0, out.shape[1], LANES):
             some = slice(at, at + LANES)
-            out[:, some] = _pairs(self.plan, *first.of(i[some]), *second.of(j[some]), self.hyper, ONE, self.asked)
+            with repeated(math.inf):
+                out[:, some] = _pairs(self.plan, *first.of(i[some]), *second.of(j[some]), self.hyper, ONE, self.asked)
         return out[:, :many]
 
 
@@ -156,7 +158,8 @@ class _Rows:
         self.content = np.array([hash(x.tobytes()) for x in self.X])
         self.sketch = np.asarray(_sketch(self.X.reshape(len(X), -1), _signs(X[0].size)))
         lanes = np.resize(np.arange(len(X)), (-(-len(X) // LANES), LANES))
-        parts = [_own(plan, self.X[some], hyper, ONE) for some in lanes]
+        with repeated(math.inf):
+            parts = [_own(plan, self.X[some], hyper, ONE) for some in lanes]
         self.sizes: Sizes
         self.own: Any
         sizes, self.own = jax.tree_util.tree_map(lambda *a: np.concatenate(a)[: len(X)], *parts)

@@ -3,6 +3,7 @@
 One call goes through the same walk and the same rules as `lg.kernel`, with a carrier whose cosines are exact instead of points.
 """
 
+import math
 from typing import Any
 
 import jax
@@ -13,7 +14,7 @@ from largen.activations.assumed import as_assumed, assuming
 from largen.architecture.nodes import Serial
 from largen.architecture.walk import walk
 from largen.gaussian.pair import Pair
-from largen.running.jitted import jitted
+from largen.running.jitted import jitted, repeated
 from largen.theory.positions import Carrier
 from largen.theory.rules import KERNELS
 from largen.types import island
@@ -44,7 +45,8 @@ def moments(
             some = slice(at, at + BATCH)
             for i, one in enumerate(rates):
                 asked = net, one, np.float64(q1), np.float64(q2), near[some], far[some]
-                out, _ = as_assumed(lambda ordinary, asked=asked: _walk(*asked, ordinary), lambda out: out[2])
+                with repeated(math.inf):  # at every call of `lg.gram` anew
+                    out, _ = as_assumed(lambda ordinary, asked=asked: _walk(*asked, ordinary), lambda out: out[2])
                 K[some], Theta[i, some], error = (np.asarray(part) for part in out)
                 worst = max(worst, float(error))
     return K[:points], Theta[:, :points], worst
